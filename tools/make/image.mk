@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# Everything that runs on the emulated machine. Sources are found per directory; an object of the hypervisor stands at
+# build/hyp/<path of its source>.o, so that mm/ can be built into each home.
+
+find_sources = $(sort $(shell find $(1) \( -name '*.c' -o -name '*.S' \) ! -name '*.lds.S' 2>/dev/null))
+to_objects = $(patsubst %,$(BUILD)/$(1)/%.o,$(basename $(2)))
+
+MM_SRCS := $(call find_sources,mm)
+HYP_SRCS := $(call find_sources,hyp) $(MM_SRCS)
+GUEST_SRCS := $(call find_sources,$(wildcard guest/arch guest/vm guest/kernel guest/fs guest/drivers)) $(MM_SRCS)
+USER_LIB_SRCS := $(call find_sources,$(wildcard guest/user/lib))
+USER_PROGS := $(sort $(basename $(notdir $(wildcard guest/user/*.c))))
+BENCH_SRCS := $(if $(wildcard tests/bench),$(call find_sources,tests/bench))
+
+HYP_OBJS := $(call to_objects,hyp,$(HYP_SRCS))
+GUEST_OBJS := $(call to_objects,guest,$(GUEST_SRCS))
+USER_LIB_OBJS := $(call to_objects,user,$(USER_LIB_SRCS))
+USER_OBJS := $(USER_PROGS:%=$(BUILD)/user/guest/user/%.o)
+BENCH_OBJS := $(call to_objects,bench,$(BENCH_SRCS))
+
+HYP_LDS := $(firstword $(wildcard hyp/arch/hyp.lds.S hyp/arch/hyp.lds))
+GUEST_LDS := $(firstword $(wildcard guest/arch/guest.lds.S guest/arch/guest.lds))
+USER_LDS := $(firstword $(wildcard guest/user/user.lds.S guest/user/lib/user.lds.S))
+BENCH_LDS := $(firstword $(wildcard tests/bench/*.lds.S tests/bench/*/*.lds.S tests/bench/*.lds tests/bench/*/*.lds))
+
+HYP_IMG := $(if $(HYP_LDS),$(BUILD)/hyp/sluice.img)
+GUEST_IMG := $(if $(GUEST_LDS),$(BUILD)/guest/guest.img)
+INITRAMFS := $(BUILD)/guest/initramfs.cpio
+BENCH_IMG := $(if $(BENCH_LDS),$(BUILD)/bench/payload.img)
+DTBS := $(patsubst dts/%.dts,$(BUILD)/dts/%.dtb,$(sort $(wildcard dts/*.dts)))
+
+.PHONY: images hyp guest user bench-payload dtbs
+hyp: $(HYP_IMG)
+guest: $(GUEST_IMG) $(INITRAMFS)
+user: $(USER_PROGS:%=$(BUILD)/user/%)
+bench-payload: $(BENCH_IMG)
+images: hyp guest bench-payload
+dtbs: $(DTBS)
+
+# --- flags per home; a file of them makes objects follow when they change ------------------------------------------------------
+
+INC := -Iinclude -I.
+hyp_INC := $(INC) -Ihyp/arch/port
+guest_INC := $(INC) -Iguest/arch/port
+bench_INC := $(INC)
+user_INC := $(INC) -Iguest/user -Iguest/user/lib
+hyp_FLAGS := $(KERNEL_CFLAGS)
+guest_FLAGS := $(KERNEL_CFLAGS)
+bench_FLAGS := $(KERNEL_CFLAGS)
+user_FLAGS :=
+# The hypervisor may be loaded anywhere: start.S applies its relative relocations.
+hyp_LDFLAGS := -pie -z text
+compile_flags = $(TARGET_CFLAGS) $($(1)_FLAGS) $(OPT) $(WARN) $(TARGET_NOLIBC) $($(1)_INC)
+assemble_flags = $(TARGET_ASFLAGS) -g $(TARGET_NOLIBC) $($(1)_INC)
+
+# libfdt's own headers want a few of C's: only files that include it see them.
+FDT_FLAGS := -isystem $(DEPS)/include -isystem include/core/libc
+LIBFDT := $(DEPS)/libfdt.a
+FDT_USERS := $(shell grep -lE '^[[:space:]]*.[[:space:]]*include[[:space:]]*[<"]libfdt\.h[>"]' $(HYP_SRCS) $(GUEST_SRCS) $(BENCH_SRCS) /dev/null 2>/dev/null)
+FDT_OBJS := $(call to_objects,hyp,$(filter $(HYP_SRCS),$(FDT_USERS))) $(call to_objects,guest,$(filter $(GUEST_SRCS),$(FDT_USERS)))
+$(FDT_OBJS): FDT := $(FDT_FLAGS)
+$(FDT_OBJS): $(LIBFDT)
+LIB_OBJS := $(foreach home,hyp guest bench user,$(BUILD)/$(home)/mm/lib/string.o) $(USER_LIB_OBJS)
+$(LIB_OBJS): LIB := $(LIB_CFLAGS)
+
+# `cflags:` in the first lines of a user program's source adds to its flags.
+directive = $(shell sed -n '1,40s,^[/* ]*$(2): *,,p' $(1) | sed 's,\*/.*,,')
+
+# $(call home_rules,name)
+define home_rules
+$(BUILD)/$(1)/.flags: FORCE
+	@mkdir -p $$(@D); command -v $$(firstword $$(TARGET_CC)) >/dev/null || \
+	  { echo '$$(firstword $$(TARGET_CC)) is missing: run tools/setup' >&2; exit 1; }
+	@echo '$$(TARGET_CC) $$(call compile_flags,$(1)) $$(TARGET_ASFLAGS)' | cmp -s - $$@ || \
+	  echo '$$(TARGET_CC) $$(call compile_flags,$(1)) $$(TARGET_ASFLAGS)' > $$@
+
+$(BUILD)/$(1)/%.o: %.c $(BUILD)/$(1)/.flags
+	$$(call say,CC,$$< [$(1)])
+	$$(Q)mkdir -p $$(@D)
+	$$(Q)$$(TARGET_CC) $$(call compile_flags,$(1)) $$(FDT) $$(LIB) $$(OWN) -MMD -MP -MF $$(@:.o=.d) -c $$< -o $$@
+
+$(BUILD)/$(1)/%.o: %.S $(BUILD)/$(1)/.flags
+	$$(call say,AS,$$< [$(1)])
+	$$(Q)mkdir -p $$(@D)
+	$$(Q)$$(TARGET_CC) $$(call assemble_flags,$(1)) -MMD -MP -MF $$(@:.o=.d) -c $$< -o $$@
+
+$(BUILD)/$(1)/%.lds: %.lds.S $(BUILD)/$(1)/.flags
+	$$(call say,LDS,$$<)
+	$$(Q)mkdir -p $$(@D)
+	$$(Q)$$(TARGET_CC) -E -P -x assembler-with-cpp $$(INC) -D__ASSEMBLY__ -D__LINKER__ -MMD -MP -MF $$@.d -MT $$@ $$< -o $$@
+
+$(BUILD)/$(1)/%.lds: %.lds
+	$$(Q)mkdir -p $$(@D) && cp $$< $$@
+endef
+$(foreach home,hyp guest bench user,$(eval $(call home_rules,$(home))))
+
+lds_of = $(patsubst %,$(BUILD)/$(1)/%,$(patsubst %.S,%,$(2)))
+
+# $(call image_rules,home,elf,img,objects,lds,libs): the ELF is for people and gdb, the flat image is what boots
+define image_rules
+$(2): $(4) $(call lds_of,$(1),$(5)) $(6)
+	$$(call say,LD,$$@)
+	$$(Q)$$(TARGET_LD) $$(TARGET_LDFLAGS) $$($(1)_LDFLAGS) -T $(call lds_of,$(1),$(5)) -Map=$$(@:.elf=.map) $(4) $(6) -o $$@
+
+$(3): $(2)
+	$$(call say,IMAGE,$$@)
+	$$(Q)$$(OBJCOPY) -O binary $$< $$@
+endef
+ifneq ($(HYP_LDS),)
+$(eval $(call image_rules,hyp,$(BUILD)/hyp/sluice.elf,$(HYP_IMG),$(HYP_OBJS),$(HYP_LDS),$(LIBFDT)))
+endif
+ifneq ($(GUEST_LDS),)
+$(eval $(call image_rules,guest,$(BUILD)/guest/guest.elf,$(GUEST_IMG),$(GUEST_OBJS),$(GUEST_LDS),$(LIBFDT)))
+endif
+ifneq ($(BENCH_LDS),)
+$(eval $(call image_rules,bench,$(BUILD)/bench/payload.elf,$(BENCH_IMG),$(BENCH_OBJS),$(BENCH_LDS),))
+endif
+
+# --- user programs: one static ELF each, and the archive they travel in ---------------------------------------------------------
+
+$(foreach prog,$(USER_PROGS),$(eval $(BUILD)/user/guest/user/$(prog).o: OWN := $(call directive,guest/user/$(prog).c,cflags)))
+
+$(BUILD)/user/%: $(BUILD)/user/guest/user/%.o $(USER_LIB_OBJS) $(call lds_of,user,$(USER_LDS))
+	$(call say,LD,$@)
+	$(Q)$(TARGET_LD) $(TARGET_LDFLAGS) $(if $(USER_LDS),-T $(call lds_of,user,$(USER_LDS))) $(filter %.o,$^) -o $@
+
+# The archive is the same for the same programs: fixed times, owners, inode numbers and order.
+$(INITRAMFS): $(USER_PROGS:%=$(BUILD)/user/%)
+	$(call say,CPIO,$@)
+	$(Q)rm -rf $(BUILD)/guest/root && mkdir -p $(BUILD)/guest/root/bin
+	$(Q)for p in $(USER_PROGS); do $(OBJCOPY) --strip-all $(BUILD)/user/$$p $(BUILD)/guest/root/bin/$$p; done
+	$(Q)if [ -f $(BUILD)/guest/root/bin/init ]; then mv $(BUILD)/guest/root/bin/init $(BUILD)/guest/root/init; fi
+	$(Q)find $(BUILD)/guest/root -exec touch -h -d @0 {} +
+	$(Q)cd $(BUILD)/guest/root && find . -mindepth 1 | LC_ALL=C sort | \
+	  cpio --quiet --reproducible -R 0:0 -H newc -o > $(abspath $@)
+
+# --- scenarios ------------------------------------------------------------------------------------------------------------------
+
+# /incbin/ names are relative to build/.
+$(BUILD)/dts/%.dtb: dts/%.dts $(GUEST_IMG) $(INITRAMFS) $(BENCH_IMG)
+	$(call say,DTC,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(DTC) -q -I dts -O dtb -i $(BUILD) -i dts -d $@.d -o $@ $<
+
+# --- libfdt for arm64 ---------------------------------------------------------------------------------------------------------
+
+$(LIBFDT):
+	$(Q)tools/setup deps
+
+.PHONY: FORCE
+FORCE:
+
+-include $(wildcard $(HYP_OBJS:.o=.d) $(GUEST_OBJS:.o=.d) $(USER_OBJS:.o=.d) $(USER_LIB_OBJS:.o=.d) $(BENCH_OBJS:.o=.d))
+-include $(wildcard $(DTBS:=.d) $(foreach h,hyp guest user bench,$(BUILD)/$(h)/*/*/*.lds.d $(BUILD)/$(h)/*/*.lds.d))
