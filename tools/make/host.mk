@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# What runs on the build machine: one cmocka binary per tests/host/test_*.c, one libFuzzer binary per tests/host/fuzz/fuzz_*.c.
+# The first lines of such a file say what is built together with it (see tests/host/README.md):
+#
+#   // sources: mm/buddy.c mm/lib/string.c      may stand more than once
+#   // cflags: -DSMALL_TABLES
+#   // libs: -lfdt
+
+HOST_TESTS := $(sort $(basename $(notdir $(wildcard tests/host/test_*.c))))
+FUZZERS := $(sort $(basename $(notdir $(wildcard tests/host/fuzz/fuzz_*.c))))
+
+SANITIZE := address,undefined
+FUZZ_SANITIZE := fuzzer,address,undefined
+HOST_CFLAGS := -std=gnu11 -O1 -g -fno-omit-frame-pointer -fno-common -fno-sanitize-recover=all -DSLUICE_HOST \
+               -Iinclude -I. -Itests/host/port -Itests/host
+HOST_WARN := $(filter-out -Wmissing-prototypes -Wcast-qual,$(WARN))
+
+.PHONY: host-tests fuzzers mutants
+host-tests: $(HOST_TESTS:%=$(BUILD)/host/%) ## Build the host tests
+fuzzers: $(FUZZERS:%=$(BUILD)/host/%) ## Build the fuzzers (clang)
+
+directives = $(shell sed -n '1,40s,^[/* ]*$(2): *,,p' $(1) | sed 's,\*/.*,,')
+
+# $(call host_rules,name,source,compiler,sanitizers)
+define host_rules
+$(1)_DIR := $(BUILD)/host/obj/$(1)
+$(1)_SRCS := $(2) $$(call directives,$(2),sources)
+$(1)_OBJS := $$(patsubst %.c,$$($(1)_DIR)/%.o,$$($(1)_SRCS))
+$(1)_CC := $(3) $(HOST_CFLAGS) $(HOST_WARN) -fsanitize=$(4) $$(call directives,$(2),cflags)
+$(1)_LIBS := $(if $(filter fuzz_%,$(1)),,-lcmocka) $$(call directives,$(2),libs)
+
+$$($(1)_DIR)/%.o: %.c $$($(1)_DIR)/.flags
+	$$(call say,HOSTCC,$$< [$(1)])
+	$$(Q)mkdir -p $$(@D)
+	$$(Q)$$($(1)_CC) -MMD -MP -MF $$(@:.o=.d) -c $$< -o $$@
+
+$$($(1)_DIR)/.flags: FORCE
+	@mkdir -p $$(@D); echo '$$($(1)_CC) $$($(1)_SRCS) $$($(1)_LIBS)' | cmp -s - $$@ || echo '$$($(1)_CC) $$($(1)_SRCS) $$($(1)_LIBS)' > $$@
+
+$(BUILD)/host/$(1): $$($(1)_OBJS) $$($(1)_DIR)/.flags
+	$$(call say,HOSTLD,$$@)
+	$$(Q)$(3) -g -fsanitize=$(4) $$($(1)_OBJS) $$($(1)_LIBS) -o $$@
+
+-include $$(wildcard $$($(1)_OBJS:.o=.d))
+endef
+$(foreach t,$(HOST_TESTS),$(eval $(call host_rules,$(t),tests/host/$(t).c,$(HOST_CC),$(SANITIZE))))
+$(foreach t,$(FUZZERS),$(eval $(call host_rules,$(t),tests/host/fuzz/$(t).c,clang,$(FUZZ_SANITIZE))))
+
+# What tools/mutants asks about one test: TEST=test_buddy
+.PHONY: host-test-info
+host-test-info:
+	@echo 'compile $($(TEST)_CC)'
+	@echo 'libs $($(TEST)_LIBS)'
+	@for s in $($(TEST)_SRCS); do echo "source $$s $($(TEST)_DIR)/$${s%.c}.o"; done
+
+MUTANT ?=
+mutants: host-tests ## Break the code in known ways; a test must notice each (MUTANT=name for one)
+	$(Q)tools/mutants $(MUTANT)
