@@ -11,31 +11,36 @@ HYP_SRCS := $(call find_sources,hyp) $(MM_SRCS)
 GUEST_SRCS := $(call find_sources,$(wildcard guest/arch guest/vm guest/kernel guest/fs guest/drivers)) $(MM_SRCS)
 USER_LIB_SRCS := $(call find_sources,$(wildcard guest/user/lib))
 USER_PROGS := $(sort $(basename $(notdir $(wildcard guest/user/*.c))))
-BENCH_SRCS := $(if $(wildcard tests/bench),$(call find_sources,tests/bench))
+
+# Bare EL1 programs: one per folder tests/qemu/payloads/NAME, and the benchmark's, all on top of payloads/common.
+PAYLOAD_COMMON := tests/qemu/payloads/common
+PAYLOADS := $(filter-out common,$(sort $(notdir $(patsubst %/,%,$(dir $(wildcard tests/qemu/payloads/*/*.[cS]))))))
+BENCH_DIR := $(patsubst %/,%,$(dir $(firstword $(wildcard tests/bench/payload/*.[cS]))))
 
 HYP_OBJS := $(call to_objects,hyp,$(HYP_SRCS))
 GUEST_OBJS := $(call to_objects,guest,$(GUEST_SRCS))
 USER_LIB_OBJS := $(call to_objects,user,$(USER_LIB_SRCS))
 USER_OBJS := $(USER_PROGS:%=$(BUILD)/user/guest/user/%.o)
-BENCH_OBJS := $(call to_objects,bench,$(BENCH_SRCS))
+PAYLOAD_COMMON_OBJS := $(call to_objects,payload,$(call find_sources,$(wildcard $(PAYLOAD_COMMON))))
 
 HYP_LDS := $(firstword $(wildcard hyp/arch/hyp.lds.S hyp/arch/hyp.lds))
 GUEST_LDS := $(firstword $(wildcard guest/arch/guest.lds.S guest/arch/guest.lds))
 USER_LDS := $(firstword $(wildcard guest/user/user.lds.S guest/user/lib/user.lds.S))
-BENCH_LDS := $(firstword $(wildcard tests/bench/*.lds.S tests/bench/*/*.lds.S tests/bench/*.lds tests/bench/*/*.lds))
+PAYLOAD_LDS := $(firstword $(wildcard $(PAYLOAD_COMMON)/*.lds.S tests/bench/payload/*.lds.S))
 
 HYP_IMG := $(if $(HYP_LDS),$(BUILD)/hyp/sluice.img)
 GUEST_IMG := $(if $(GUEST_LDS),$(BUILD)/guest/guest.img)
 INITRAMFS := $(BUILD)/guest/initramfs.cpio
-BENCH_IMG := $(if $(BENCH_LDS),$(BUILD)/bench/payload.img)
+BENCH_IMG := $(if $(BENCH_DIR),$(BUILD)/bench/payload.img)
+PAYLOAD_IMGS := $(PAYLOADS:%=$(BUILD)/payloads/%.img) $(BENCH_IMG)
 DTBS := $(patsubst dts/%.dts,$(BUILD)/dts/%.dtb,$(sort $(wildcard dts/*.dts)))
 
-.PHONY: images hyp guest user bench-payload dtbs
+.PHONY: images hyp guest user payloads dtbs
 hyp: $(HYP_IMG)
 guest: $(GUEST_IMG) $(INITRAMFS)
 user: $(USER_PROGS:%=$(BUILD)/user/%)
-bench-payload: $(BENCH_IMG)
-images: hyp guest bench-payload
+payloads: $(PAYLOAD_IMGS)
+images: hyp guest payloads
 dtbs: $(DTBS)
 
 # --- flags per home; a file of them makes objects follow when they change ------------------------------------------------------
@@ -43,11 +48,11 @@ dtbs: $(DTBS)
 INC := -Iinclude -I.
 hyp_INC := $(INC) -Ihyp/arch/port
 guest_INC := $(INC) -Iguest/arch/port
-bench_INC := $(INC)
+payload_INC := $(INC) -Itests/qemu/payloads -I$(PAYLOAD_COMMON)
 user_INC := $(INC) -Iguest/user -Iguest/user/lib
 hyp_FLAGS := $(KERNEL_CFLAGS)
 guest_FLAGS := $(KERNEL_CFLAGS)
-bench_FLAGS := $(KERNEL_CFLAGS)
+payload_FLAGS := $(KERNEL_CFLAGS)
 user_FLAGS :=
 # The hypervisor may be loaded anywhere: start.S applies its relative relocations.
 hyp_LDFLAGS := -pie -z text
@@ -57,11 +62,11 @@ assemble_flags = $(TARGET_ASFLAGS) -g $(TARGET_NOLIBC) $($(1)_INC)
 # libfdt's own headers want a few of C's: only files that include it see them.
 FDT_FLAGS := -isystem $(DEPS)/include -isystem include/core/libc
 LIBFDT := $(DEPS)/libfdt.a
-FDT_USERS := $(shell grep -lE '^[[:space:]]*.[[:space:]]*include[[:space:]]*[<"]libfdt\.h[>"]' $(HYP_SRCS) $(GUEST_SRCS) $(BENCH_SRCS) /dev/null 2>/dev/null)
+FDT_USERS := $(shell grep -lE '^[[:space:]]*.[[:space:]]*include[[:space:]]*[<"]libfdt\.h[>"]' $(HYP_SRCS) $(GUEST_SRCS) /dev/null 2>/dev/null)
 FDT_OBJS := $(call to_objects,hyp,$(filter $(HYP_SRCS),$(FDT_USERS))) $(call to_objects,guest,$(filter $(GUEST_SRCS),$(FDT_USERS)))
 $(FDT_OBJS): FDT := $(FDT_FLAGS)
 $(FDT_OBJS): $(LIBFDT)
-LIB_OBJS := $(foreach home,hyp guest bench user,$(BUILD)/$(home)/mm/lib/string.o) $(USER_LIB_OBJS)
+LIB_OBJS := $(foreach home,hyp guest payload user,$(BUILD)/$(home)/mm/lib/string.o) $(USER_LIB_OBJS)
 $(LIB_OBJS): LIB := $(LIB_CFLAGS)
 
 # `cflags:` in the first lines of a user program's source adds to its flags.
@@ -93,7 +98,7 @@ $(BUILD)/$(1)/%.lds: %.lds.S $(BUILD)/$(1)/.flags
 $(BUILD)/$(1)/%.lds: %.lds
 	$$(Q)mkdir -p $$(@D) && cp $$< $$@
 endef
-$(foreach home,hyp guest bench user,$(eval $(call home_rules,$(home))))
+$(foreach home,hyp guest payload user,$(eval $(call home_rules,$(home))))
 
 lds_of = $(patsubst %,$(BUILD)/$(1)/%,$(patsubst %.S,%,$(2)))
 
@@ -101,6 +106,7 @@ lds_of = $(patsubst %,$(BUILD)/$(1)/%,$(patsubst %.S,%,$(2)))
 define image_rules
 $(2): $(4) $(call lds_of,$(1),$(5)) $(6)
 	$$(call say,LD,$$@)
+	$$(Q)mkdir -p $$(@D)
 	$$(Q)$$(TARGET_LD) $$(TARGET_LDFLAGS) $$($(1)_LDFLAGS) -T $(call lds_of,$(1),$(5)) -Map=$$(@:.elf=.map) $(4) $(6) -o $$@
 
 $(3): $(2)
@@ -113,9 +119,14 @@ endif
 ifneq ($(GUEST_LDS),)
 $(eval $(call image_rules,guest,$(BUILD)/guest/guest.elf,$(GUEST_IMG),$(GUEST_OBJS),$(GUEST_LDS),$(LIBFDT)))
 endif
-ifneq ($(BENCH_LDS),)
-$(eval $(call image_rules,bench,$(BUILD)/bench/payload.elf,$(BENCH_IMG),$(BENCH_OBJS),$(BENCH_LDS),))
-endif
+
+# $(call payload_rules,elf,img,folder)
+define payload_rules
+PAYLOAD_OBJS += $$(call to_objects,payload,$$(call find_sources,$(3)))
+$(call image_rules,payload,$(1),$(2),$$(call to_objects,payload,$$(call find_sources,$(3))) $$(PAYLOAD_COMMON_OBJS),$(PAYLOAD_LDS),)
+endef
+$(foreach p,$(PAYLOADS),$(eval $(call payload_rules,$(BUILD)/payloads/$(p).elf,$(BUILD)/payloads/$(p).img,tests/qemu/payloads/$(p))))
+$(if $(BENCH_DIR),$(eval $(call payload_rules,$(BUILD)/bench/payload.elf,$(BUILD)/bench/payload.img,$(BENCH_DIR))))
 
 # --- user programs: one static ELF each, and the archive they travel in ---------------------------------------------------------
 
@@ -138,7 +149,7 @@ $(INITRAMFS): $(USER_PROGS:%=$(BUILD)/user/%)
 # --- scenarios ------------------------------------------------------------------------------------------------------------------
 
 # /incbin/ names are relative to build/.
-$(BUILD)/dts/%.dtb: dts/%.dts $(GUEST_IMG) $(INITRAMFS) $(BENCH_IMG)
+$(BUILD)/dts/%.dtb: dts/%.dts $(GUEST_IMG) $(INITRAMFS) $(PAYLOAD_IMGS)
 	$(call say,DTC,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(DTC) -q -I dts -O dtb -i $(BUILD) -i dts -d $@.d -o $@ $<
@@ -151,5 +162,5 @@ $(LIBFDT):
 .PHONY: FORCE
 FORCE:
 
--include $(wildcard $(HYP_OBJS:.o=.d) $(GUEST_OBJS:.o=.d) $(USER_OBJS:.o=.d) $(USER_LIB_OBJS:.o=.d) $(BENCH_OBJS:.o=.d))
+-include $(wildcard $(HYP_OBJS:.o=.d) $(GUEST_OBJS:.o=.d) $(USER_OBJS:.o=.d) $(USER_LIB_OBJS:.o=.d) $(PAYLOAD_OBJS:.o=.d) $(PAYLOAD_COMMON_OBJS:.o=.d))
 -include $(wildcard $(DTBS:=.d) $(foreach h,hyp guest user bench,$(BUILD)/$(h)/*/*/*.lds.d $(BUILD)/$(h)/*/*.lds.d))

@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The emulated machine: how QEMU is called, run to a verdict and read afterwards.
+
+A scenario may say in its root node what machine it wants (see docs/scenario.md); what the caller asks for comes first:
+
+    sluice,machine-cpus = <4>;  sluice,machine-memory-mib = <512>;  sluice,machine-cpu = "cortex-a72";  sluice,timeout-s = <60>;
+"""
+
+import os
+import re
+import struct
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+QEMU = "qemu-system-aarch64"
+
+# Exit status of a run, for people and for make.
+PASS, FAIL, TIMEOUT, NO_VERDICT = 0, 1, 2, 3
+STATUS_WORDS = {PASS: "PASS", FAIL: "FAIL", TIMEOUT: "TIMEOUT", NO_VERDICT: "NO VERDICT"}
+VERDICT = re.compile(r"^sluice: verdict: (PASS|FAIL)(?: \((.*)\))?", re.MULTILINE)
+
+TRACE_MAGIC = b"SLCTRACE"
+PAGE = 4096
+
+
+class MachineError(Exception):
+    """Something the user can put right; one line."""
+
+
+def build_dir():
+    return ROOT / os.environ.get("BUILD", "build")
+
+
+def scenarios():
+    return sorted(p.stem for p in (ROOT / "dts").glob("*.dts"))
+
+
+def scenario_blob(name):
+    """The compiled scenario of that name, or a MachineError that lists what there is."""
+    if name not in scenarios():
+        raise MachineError(f"no scenario '{name}': there are {', '.join(scenarios()) or 'none yet'}")
+    blob = build_dir() / f"dts/{name}.dtb"
+    if not blob.exists():
+        raise MachineError(f"{blob.relative_to(ROOT)} is not built: run make")
+    return blob
+
+
+def blob_property(blob, name, kind="u"):
+    """A property of the scenario's root node, or None (also when the blob is broken)."""
+    done = subprocess.run(["fdtget", "-t", kind, str(blob), "/", name], capture_output=True, text=True)
+    return done.stdout.strip() or None if done.returncode == 0 else None
+
+
+def memory_mib(text):
+    """512, 512M or 2G -> MiB."""
+    match = re.fullmatch(r"(\d+)([MG]?)(?:i?B)?", str(text).strip(), re.IGNORECASE)
+    if not match:
+        raise MachineError(f"memory size '{text}': say 512M or 2G")
+    return int(match[1]) * (1024 if match[2].upper() == "G" else 1)
+
+
+@dataclass
+class Machine:
+    """One QEMU command line. `blob` is the scenario; None gives the hypervisor none at all."""
+
+    blob: Path = None
+    cpus: int = 1
+    memory: int = 1024
+    cpu: str = "max"
+    timeout: float = 120
+    icount: bool = False
+    ram_file: Path = None
+    image: Path = None
+    extra: list = field(default_factory=list)
+
+    @classmethod
+    def for_scenario(cls, blob, cpus=None, memory=None, cpu=None, timeout=None, **rest):
+        """What the caller asks for, else what the scenario asks for, else the default."""
+        asked = {
+            "cpus": cpus or blob_property(blob, "sluice,machine-cpus"),
+            "memory": memory_mib(memory) if memory else blob_property(blob, "sluice,machine-memory-mib"),
+            "cpu": cpu or blob_property(blob, "sluice,machine-cpu", "s"),
+            "timeout": timeout or blob_property(blob, "sluice,timeout-s"),
+        }
+        kinds = {"cpus": int, "memory": int, "cpu": str, "timeout": float}
+        return cls(blob=blob, **{k: kinds[k](v) for k, v in asked.items() if v}, **rest)
+
+    def command(self):
+        board = "virt,virtualization=on,gic-version=3,dtb-randomness=off"
+        args = []
+        if self.ram_file:
+            board += ",memory-backend=ram"
+            args += ["-object", f"memory-backend-file,id=ram,share=on,mem-path={self.ram_file},size={self.memory}M"]
+        args = [QEMU, "-M", board, "-cpu", self.cpu, "-smp", str(self.cpus), "-m", f"{self.memory}M", "-nodefaults",
+                "-display", "none", "-no-reboot", "-kernel", str(self.image or build_dir() / "hyp/sluice.img")] + args
+        if self.blob:
+            args += ["-initrd", str(self.blob)]
+        if self.icount:
+            args += ["-icount", "shift=0,sleep=off"]
+        return args + self.extra
+
+
+@dataclass
+class Outcome:
+    """How a headless run ended."""
+
+    status: int
+    reason: str
+    console: str
+    seconds: float
+
+    def __str__(self):
+        return STATUS_WORDS[self.status] + (f" ({self.reason})" if self.reason else "")
+
+
+def last_lines(text, count=15):
+    return "\n".join("  | " + line for line in text.splitlines()[-count:])
+
+
+def outcome_of(console, timed_out, seconds, timeout):
+    verdicts = VERDICT.findall(console)
+    if verdicts:
+        word, reason = verdicts[-1]
+        return Outcome(PASS if word == "PASS" else FAIL, reason, console, seconds)
+    if timed_out:
+        return Outcome(TIMEOUT, f"no verdict after {timeout:g} s", console, seconds)
+    return Outcome(NO_VERDICT, "the machine stopped without one", console, seconds)
+
+
+def run_headless(machine, console_path):
+    """Run until the machine switches itself off or its time is over; the console goes to a file."""
+    console_path = Path(console_path)
+    console_path.parent.mkdir(parents=True, exist_ok=True)
+    console_path.write_bytes(b"")
+    if machine.ram_file:
+        Path(machine.ram_file).unlink(missing_ok=True)
+    command = machine.command() + ["-monitor", "none", "-serial", f"file:{console_path}"]
+    started, timed_out = time.monotonic(), False
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        said, _ = process.communicate(timeout=machine.timeout)
+    except subprocess.TimeoutExpired:
+        timed_out = True
+        process.terminate()
+        said, _ = process.communicate()
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+    if process.returncode and not timed_out:
+        raise MachineError(f"QEMU failed: {said.strip()}")
+    console = console_path.read_text(errors="replace").replace("\r", "")
+    return outcome_of(console, timed_out, time.monotonic() - started, machine.timeout)
+
+
+def extract_trace(ram_path, to):
+    """Copy the trace area (include/abi/trace.h) out of the file behind the machine's RAM. False if there is none."""
+    with open(ram_path, "rb") as ram:
+        end, at = os.fstat(ram.fileno()).st_size, 0
+        while at < end:
+            try:
+                start = os.lseek(ram.fileno(), at, os.SEEK_DATA) & ~(PAGE - 1)
+            except OSError:
+                return False
+            at = os.lseek(ram.fileno(), start, os.SEEK_HOLE)
+            for page in range(start, at, PAGE):
+                if os.pread(ram.fileno(), 8, page) == TRACE_MAGIC and copy_area(ram, page, to):
+                    return True
+    return False
+
+
+def copy_area(ram, page, to):
+    head = os.pread(ram.fileno(), 32 + 8, page)
+    _, version, record_bytes, rings, per_ring, ring_bytes = struct.unpack("<QIIIIQ", head[:32])
+    if not (version and record_bytes == 64 and 0 < rings <= 64 and ring_bytes == per_ring * record_bytes):
+        return False
+    left = PAGE + rings * ring_bytes
+    with open(to, "wb") as out:
+        os.lseek(ram.fileno(), page, os.SEEK_SET)
+        while left > 0:
+            chunk = os.read(ram.fileno(), min(left, 1 << 20))
+            if not chunk:
+                return False
+            out.write(chunk)
+            left -= len(chunk)
+    return True
