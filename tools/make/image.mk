@@ -4,7 +4,7 @@
 # build/hyp/<path of its source>.o, so that mm/ can be built into each home.
 
 find_sources = $(sort $(shell find $(1) \( -name '*.c' -o -name '*.S' \) ! -name '*.lds.S' 2>/dev/null))
-to_objects = $(patsubst %,$(BUILD)/$(1)/%.o,$(basename $(2)))
+to_objects = $(patsubst %.c,$(BUILD)/$(1)/%.o,$(filter %.c,$(2))) $(patsubst %,$(BUILD)/$(1)/%.o,$(filter %.S,$(2)))
 
 MM_SRCS := $(call find_sources,mm)
 HYP_SRCS := $(call find_sources,hyp) $(MM_SRCS)
@@ -85,7 +85,7 @@ $(BUILD)/$(1)/%.o: %.c $(BUILD)/$(1)/.flags
 	$$(Q)mkdir -p $$(@D)
 	$$(Q)$$(TARGET_CC) $$(call compile_flags,$(1)) $$(FDT) $$(LIB) $$(OWN) -MMD -MP -MF $$(@:.o=.d) -c $$< -o $$@
 
-$(BUILD)/$(1)/%.o: %.S $(BUILD)/$(1)/.flags
+$(BUILD)/$(1)/%.S.o: %.S $(BUILD)/$(1)/.flags
 	$$(call say,AS,$$< [$(1)])
 	$$(Q)mkdir -p $$(@D)
 	$$(Q)$$(TARGET_CC) $$(call assemble_flags,$(1)) -MMD -MP -MF $$(@:.o=.d) -c $$< -o $$@
