@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Exceptions of the bench payload. The interrupt slot is one branch through x28, which every measuring loop sets to the
+ * handler that it was written together with (loops.S): nothing is saved, because the loop knows what its handler clobbers.
+ * Everything else is a mistake, and is said with its registers.
+ */
+
+  .macro vector target
+  .balign 128
+  b \target
+  .endm
+
+  .text
+  .balign 2048
+  .globl payload_vectors
+payload_vectors:
+  .rept 4
+  vector unexpected
+  .endr
+  vector unexpected     /* current EL, SP_ELx: synchronous */
+  .balign 128
+  br x28                /* IRQ */
+  vector unexpected
+  vector unexpected
+  .rept 8
+  vector unexpected
+  .endr
+
+unexpected:
+  mrs x0, esr_el1
+  mrs x1, elr_el1
+  mrs x2, far_el1
+  b bench_unexpected
