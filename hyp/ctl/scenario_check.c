@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/*
+ * What a scenario means: nodes whose form is right become VMs, images, steps and options, and are held against each other and
+ * against the machine. An image must be an arm64 Image that fits into its VM's memory with its initrd; a VM must not be larger
+ * than the machine; names are unique; every reference leads somewhere. The sum of the VMs' memory may exceed the machine's:
+ * frames are given on first touch, and overcommitting them is legitimate.
+ * Only fixed-size tables are filled; nothing is allocated.
+ */
+
+#include "abi/trace.h"
+#include "arch/image.h"
+#include "core/bits.h"
+#include "core/string.h"
+#include "hyp/ctl/scenario_parse.h"
+
+#define IMAGE_MAGIC_AT 56u
+#define DTB_ROOM SZ_2M /* what loading keeps free for the generated device tree and the initrd's alignment */
+
+static err_t check_compatible(struct parser *p, const char *given, const char *wanted) {
+  if (strcmp(given, wanted) != 0)
+    return parse_fail(p, SCN_COMPATIBLE ": \"%s\" is not \"%s\"", given, wanted);
+  return ERR_OK;
+}
+
+static err_t check_root(struct parser *p) {
+  p->s->description = p->raw.root.description;
+  return check_compatible(p, p->raw.root.compatible, SCENARIO_COMPATIBLE);
+}
+
+static err_t words_mask(struct parser *p, const char *property, const struct scenario_strings *list, const char *const *words,
+                        unsigned count, uint64_t *mask) {
+  uint32_t at = 0;
+  for (const char *word; (word = scenario_next_string(list, &at)) != NULL;) {
+    int bit = scenario_word_index(words, count, word);
+    if (bit < 0) {
+      const char *near = scenario_nearest(words, count, word);
+      return near ? parse_fail(p, "%s: unknown word \"%s\" (did you mean \"%s\"?)", property, word, near)
+                  : parse_fail(p, "%s: unknown word \"%s\"", property, word);
+    }
+    *mask |= BIT(bit);
+  }
+  return ERR_OK;
+}
+
+static err_t check_hypervisor(struct parser *p) {
+  static const char *const groups[] = TRACE_GROUP_NAMES, *const features[] = SCENARIO_FEATURES;
+  const struct raw_hypervisor *raw = &p->raw.hypervisor;
+  struct hyp_options *o = &p->s->options;
+  uint64_t off = 0;
+  uint32_t at = 0;
+  const char *first = scenario_next_string(&raw->trace, &at);
+  err_t e = ERR_OK;
+  if (first && strcmp(first, "all") == 0 && at == raw->trace.bytes)
+    o->trace_mask = GENMASK(TRACE_GROUPS - 1, 0);
+  else
+    e = words_mask(p, SCN_TRACE, &raw->trace, groups, TRACE_GROUPS, &o->trace_mask);
+  if (e == ERR_OK)
+    e = words_mask(p, SCN_FEATURES_OFF, &raw->features_off, features, ARRAY_SIZE(features), &off);
+  o->features_off = (uint32_t)off;
+  o->trace_records = raw->trace_records;
+  o->vmid_bits = raw->vmid_bits;
+  o->slice_us = raw->slice_us;
+  o->console_quiet = raw->console_quiet;
+  o->measure_masked = raw->measure_masked;
+  return e;
+}
+
+static err_t check_image(struct parser *p) {
+  struct scenario *s = p->s;
+  const char *name = p->name[p->depth - 1];
+  if (s->images == SCENARIO_IMAGES_MAX)
+    return parse_fail(p, "more than %u images", SCENARIO_IMAGES_MAX);
+  for (unsigned i = 0; i < s->images; i++) {
+    if (strcmp(s->image[i].name, name) == 0)
+      return parse_fail(p, "two images have this name");
+    if (p->raw.phandle && s->image[i].phandle == p->raw.phandle)
+      return parse_fail(p, SCN_PHANDLE ": 0x%x belongs to image `%s` already", p->raw.phandle, s->image[i].name);
+  }
+  s->image[s->images++] = (struct scenario_image){name, p->raw.phandle, p->raw.image.data.data, p->raw.image.data.bytes};
+  return ERR_OK;
+}
+
+static bool name_is_plain(const char *name) {
+  for (; *name; name++) {
+    char c = *name;
+    bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+    if (!letter && !(c >= '0' && c <= '9') && c != '-' && c != '_' && c != '.' && c != '+')
+      return false;
+  }
+  return true;
+}
+
+static err_t check_vm_name(struct parser *p, const char *name) {
+  if (strlen(name) >= VM_NAME_MAX)
+    return parse_fail(p, "a VM's name has at most %u characters", VM_NAME_MAX - 1);
+  if (!name_is_plain(name) || strcmp(name, "sluice") == 0)
+    return parse_fail(p, "not a name for a VM (letters, digits, - _ . +; `sluice` is the hypervisor)");
+  if (scenario_find_vm(p->s, name, strlen(name)) >= 0)
+    return parse_fail(p, "two VMs have this name");
+  return ERR_OK;
+}
+
+static err_t check_affinity(struct parser *p, uint64_t *mask) {
+  const struct span *cells = &p->raw.vm.affinity;
+  *mask = 0;
+  for (uint32_t i = 0; i < cells->bytes / 4; i++) {
+    uint32_t cpu = be32(cells->data + 4 * i);
+    if (cpu >= p->cpus)
+      return parse_fail(p, SCN_AFFINITY ": CPU %u, but the machine has %u CPU%s", cpu, p->cpus, p->cpus == 1 ? "" : "s");
+    if (*mask & BIT(cpu))
+      return parse_fail(p, SCN_AFFINITY ": CPU %u is given twice", cpu);
+    *mask |= BIT(cpu);
+  }
+  return ERR_OK;
+}
+
+static err_t check_memory(struct parser *p) {
+  uint32_t mib = p->raw.vm.memory_mib;
+  if (mib % 2)
+    return parse_fail(p, SCN_MEMORY ": %u is odd, memory comes in steps of 2 MiB", mib);
+  if (mib * SZ_1M > p->ram_bytes)
+    return parse_fail(p, SCN_MEMORY ": %u MiB, but the machine has %u MiB", mib, (unsigned)(p->ram_bytes / SZ_1M));
+  return ERR_OK;
+}
+
+static void fill_config(struct vm_config *c, const struct raw_vm *raw, const char *name) {
+  strlcpy(c->name, name, sizeof c->name);
+  c->memory_bytes = raw->memory_mib * SZ_1M;
+  c->vcpus = raw->vcpus;
+  c->bootargs = raw->bootargs;
+  c->weight = raw->weight;
+  c->autostart = !raw->no_autostart;
+  c->trap_stage1_faults = raw->trap_stage1_faults;
+  c->force_4k = raw->force_4k;
+  c->console_quiet = raw->console_quiet;
+}
+
+static err_t check_vm(struct parser *p) {
+  struct scenario *s = p->s;
+  const char *name = p->name[p->depth - 1];
+  if (s->vms == SCENARIO_VMS_MAX)
+    return parse_fail(p, "more than %u VMs", SCENARIO_VMS_MAX);
+  struct scenario_vm *v = &s->vm[s->vms];
+  err_t e = check_vm_name(p, name);
+  if (e == ERR_OK)
+    e = check_compatible(p, p->raw.vm.compatible, SCENARIO_VM_COMPATIBLE);
+  if (e == ERR_OK)
+    e = check_memory(p);
+  if (e == ERR_OK)
+    e = check_affinity(p, &v->config.affinity);
+  if (e != ERR_OK)
+    return e;
+  fill_config(&v->config, &p->raw.vm, name);
+  v->image = p->raw.vm.image;
+  v->initrd = p->raw.vm.initrd;
+  s->vms++;
+  return ERR_OK;
+}
+
+static err_t check_step(struct parser *p) {
+  struct scenario *s = p->s;
+  const struct raw_step *raw = &p->raw.step;
+  const char *name = p->name[p->depth - 1];
+  if (s->steps == SCENARIO_STEPS_MAX)
+    return parse_fail(p, "more than %u steps", SCENARIO_STEPS_MAX);
+  for (unsigned i = 0; i < s->steps; i++)
+    if (strcmp(s->step[i].name, name) == 0)
+      return parse_fail(p, "two steps have this name");
+  s->step[s->steps++] =
+      (struct scenario_step){name, raw->after_ms, raw->within_ms, raw->run, raw->expect, raw->expect_not, raw->verdict};
+  return ERR_OK;
+}
+
+err_t check_node(struct parser *p) {
+  switch (p->kind[p->depth - 1]) {
+  case NODE_ROOT:
+    return check_root(p);
+  case NODE_HYPERVISOR:
+    return check_hypervisor(p);
+  case NODE_IMAGE:
+    return check_image(p);
+  case NODE_VM:
+    return check_vm(p);
+  case NODE_STEP:
+    return check_step(p);
+  default:
+    return ERR_OK;
+  }
+}
+
+/* --- after the last node: the whole. Errors name the node by hand, since none is open any more. --- */
+
+static const struct scenario_image *image_by_phandle(const struct scenario *s, uint32_t phandle) {
+  for (unsigned i = 0; i < s->images; i++)
+    if (s->image[i].phandle == phandle)
+      return &s->image[i];
+  return NULL;
+}
+
+static err_t check_is_image(struct parser *p, const char *vm, const struct scenario_image *image) {
+  if (image->bytes < sizeof(struct image_header))
+    return parse_fail(p, "/" SCN_VMS "/%s: " SCN_IMAGE ": `%s` is no arm64 Image: it has only %u bytes", vm, image->name, image->bytes);
+  const uint8_t *m = image->data + IMAGE_MAGIC_AT;
+  if (((uint32_t)m[3] << 24 | (uint32_t)m[2] << 16 | (uint32_t)m[1] << 8 | m[0]) != IMAGE_MAGIC)
+    return parse_fail(p, "/" SCN_VMS "/%s: " SCN_IMAGE ": `%s` is no arm64 Image: no magic number at byte 56", vm, image->name);
+  if (le64(image->data + offsetof(struct image_header, flags)) & IMAGE_FLAGS_BE)
+    return parse_fail(p, "/" SCN_VMS "/%s: " SCN_IMAGE ": `%s` is a big-endian Image", vm, image->name);
+  return ERR_OK;
+}
+
+/* The image from the foot of memory up and the initrd from its top down must not overlap. */
+static err_t check_fits(struct parser *p, const struct vm_config *c, const struct scenario_image *image) {
+  uint64_t text_offset = le64(image->data + offsetof(struct image_header, text_offset));
+  uint64_t size = max_u64(le64(image->data + offsetof(struct image_header, image_size)), image->bytes);
+  uint64_t memory = c->memory_bytes;
+  if (size > memory || text_offset > memory || text_offset + size > memory)
+    return parse_fail(p, "/" SCN_VMS "/%s: " SCN_IMAGE ": `%s` needs %llu KiB, more than the VM's " SCN_MEMORY, c->name, image->name,
+                      (unsigned long long)((text_offset > memory ? text_offset : text_offset + size) / SZ_1K));
+  if (text_offset + size + c->initrd_bytes + DTB_ROOM > memory)
+    return parse_fail(p, "/" SCN_VMS "/%s: " SCN_IMAGE " and " SCN_INITRD " overlap in %llu MiB of memory", c->name,
+                      (unsigned long long)(memory / SZ_1M));
+  return ERR_OK;
+}
+
+static err_t resolve_vm(struct parser *p, struct scenario_vm *v) {
+  struct vm_config *c = &v->config;
+  const struct scenario_image *image = image_by_phandle(p->s, v->image), *initrd = NULL;
+  if (!image)
+    return parse_fail(p, "/" SCN_VMS "/%s: " SCN_IMAGE ": there is no such image (phandle 0x%x)", c->name, v->image);
+  if (v->initrd && !(initrd = image_by_phandle(p->s, v->initrd)))
+    return parse_fail(p, "/" SCN_VMS "/%s: " SCN_INITRD ": there is no such image (phandle 0x%x)", c->name, v->initrd);
+  err_t e = check_is_image(p, c->name, image);
+  if (e != ERR_OK)
+    return e;
+  c->image = image->data;
+  c->image_bytes = image->bytes;
+  c->initrd = initrd ? initrd->data : NULL;
+  c->initrd_bytes = initrd ? initrd->bytes : 0;
+  return check_fits(p, c, image);
+}
+
+static err_t resolve_step(struct parser *p, const struct scenario_step *step) {
+  uint32_t at = 0;
+  for (const char *name; (name = scenario_next_string(&step->verdict, &at)) != NULL;)
+    if (scenario_find_vm(p->s, name, strlen(name)) < 0)
+      return parse_fail(p, "/" SCN_TIMELINE "/%s: " SCN_EXPECT_VERDICT ": there is no VM `%s`", step->name, name);
+  return ERR_OK;
+}
+
+err_t check_scenario(struct parser *p) {
+  struct scenario *s = p->s;
+  if (s->vms == 0)
+    return parse_fail(p, "no VM under /" SCN_VMS);
+  for (unsigned i = 0; i < s->vms; i++) {
+    err_t e = resolve_vm(p, &s->vm[i]);
+    if (e != ERR_OK)
+      return e;
+  }
+  for (unsigned i = 0; i < s->steps; i++) {
+    err_t e = resolve_step(p, &s->step[i]);
+    if (e != ERR_OK)
+      return e;
+  }
+  return ERR_OK;
+}

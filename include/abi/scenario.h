@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef ABI_SCENARIO_H
+#define ABI_SCENARIO_H
+
+/*
+ * The scenario binding: names of the nodes and properties of a scenario's device tree. docs/scenario.md says what each means.
+ * The parser refuses every name that is not here, so this list is the whole language.
+ */
+
+#define SCENARIO_COMPATIBLE "sluice,scenario"
+#define SCENARIO_VM_COMPATIBLE "sluice,vm"
+
+/* Nodes */
+#define SCN_HYPERVISOR "hypervisor"
+#define SCN_IMAGES "images"
+#define SCN_VMS "vms"
+#define SCN_TIMELINE "timeline"
+
+/* Any node */
+#define SCN_COMPATIBLE "compatible"
+#define SCN_PHANDLE "phandle"
+#define SCN_LINUX_PHANDLE "linux,phandle"
+
+/* Root: what the launcher on the host reads; EL2 checks the form and otherwise leaves them alone */
+#define SCN_DESCRIPTION "description"
+#define SCN_MACHINE_CPUS "sluice,machine-cpus"
+#define SCN_MACHINE_MEMORY "sluice,machine-memory-mib"
+#define SCN_MACHINE_CPU "sluice,machine-cpu"
+#define SCN_TIMEOUT "sluice,timeout-s"
+
+/* /hypervisor */
+#define SCN_TRACE "trace"
+#define SCN_TRACE_RECORDS "trace-records"
+#define SCN_FEATURES_OFF "features-off"
+#define SCN_VMID_BITS "vmid-bits"
+#define SCN_SLICE_US "slice-us"
+#define SCN_CONSOLE_QUIET "console-quiet" /* a VM's as well */
+#define SCN_MEASURE_MASKED "measure-masked"
+
+/* /images/<name> */
+#define SCN_DATA "data"
+
+/* /vms/<name> */
+#define SCN_MEMORY "memory-mib"
+#define SCN_VCPUS "vcpus"
+#define SCN_IMAGE "image"
+#define SCN_INITRD "initrd"
+#define SCN_BOOTARGS "bootargs"
+#define SCN_AFFINITY "cpu-affinity"
+#define SCN_WEIGHT "weight"
+#define SCN_NO_AUTOSTART "no-autostart"
+#define SCN_TRAP_S1 "trap-stage1-faults"
+#define SCN_FORCE_4K "force-4k"
+
+/* /timeline/<step> */
+#define SCN_AFTER_MS "after-ms"
+#define SCN_WITHIN_MS "within-ms"
+#define SCN_RUN "run"
+#define SCN_EXPECT "expect"
+#define SCN_EXPECT_NOT "expect-not"
+#define SCN_EXPECT_VERDICT "expect-verdict"
+
+/* Words of `features-off`, in the order of the HYP_FEAT_* bits. */
+#define SCENARIO_FEATURES {"vmid16", "tlbi-range", "ttl", "fwb", "hafdbs", "bbm2", "dic", "idc"}
+
+/* Limits */
+#define SCENARIO_IMAGES_MAX 16u
+#define SCENARIO_STEPS_MAX 64u
+#define SCENARIO_STRINGS_MAX 16u /* in one list of a step */
+#define SCENARIO_TRACE_RECORDS_MAX 0x400000u
+
+#endif
