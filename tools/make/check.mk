@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# What is checked without running anything.
+
+C_FILES := $(sort $(shell find include mm hyp guest tests -name '*.[ch]' 2>/dev/null))
+tidy_home = $(sort $(filter $(1),$(filter %.c,$(C_FILES))))
+
+.PHONY: check check-all check-layers check-tidy check-cppcheck check-format format
+check: ## Layer check, clang-tidy, cppcheck, format
+	$(Q)tools/setup check && $(MAKE) -j$(JOBS) all host-tests && $(MAKE) check-all
+
+check-all: check-layers check-format check-cppcheck check-tidy
+
+check-layers:
+	$(call say,CHECK,layers)
+	$(Q)tools/layers $(BUILD)
+
+check-format:
+	$(call say,CHECK,format)
+	$(Q)clang-format --dry-run -Werror $(C_FILES)
+
+# Files are checked with the flags that they are built with; mm/ with the hypervisor's.
+TIDY_FLAGS = --target=aarch64-linux-gnu $(filter-out -mno-outline-atomics,$(TARGET_CFLAGS)) -nostdlibinc $(FDT_FLAGS)
+tidy = $(if $(3),printf '%s\n' $(3) | xargs -P$(JOBS) -n4 sh -c 'clang-tidy --quiet "$$@" -- $(2) 2>/dev/null || exit 255' tidy)
+
+check-tidy:
+	$(call say,TIDY,hyp mm)
+	$(Q)$(call tidy,hyp,$(TIDY_FLAGS) $(hyp_INC),$(call tidy_home,hyp/% mm/%))
+	$(call say,TIDY,guest)
+	$(Q)$(call tidy,guest,$(TIDY_FLAGS) $(guest_INC) $(user_INC),$(call tidy_home,guest/%))
+	$(call say,TIDY,payloads)
+	$(Q)$(call tidy,payload,$(TIDY_FLAGS) $(payload_INC),$(call tidy_home,tests/qemu/% tests/bench/%))
+	$(call say,TIDY,host tests)
+	$(Q)$(call tidy,host,$(HOST_CFLAGS),$(call tidy_home,tests/host/%))
+
+check-cppcheck:
+	$(call say,CPPCHECK,hyp guest mm)
+	$(Q)cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,performance,portability --inline-suppr -j$(JOBS) \
+	  --suppressions-list=tools/cppcheck.suppress -D__aarch64__ -D__GNUC__ -DSLUICE_CHECK -Iinclude -I. -Ihyp/arch/port \
+	  $(wildcard hyp guest mm)
+
+format: ## Format every C file in place
+	$(Q)clang-format -i $(C_FILES)
