@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The host tests, their mutants and the fuzzers, as test cases of the one runner that `make test` ends with."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+BUILD = ROOT / os.environ.get("BUILD", "build")
+HERE = ROOT / "tests/host"
+
+TESTS = sorted(p.stem for p in HERE.glob("test_*.c"))
+MUTANTS = sorted(p.stem for p in HERE.glob("mutants/**/*.mutant"))
+FUZZERS = sorted(p.stem for p in (HERE / "fuzz").glob("fuzz_*.c"))
+
+FUZZ_RUNS = 20000
+FUZZ_SECONDS = 20
+
+
+def run(command, timeout):
+    done = subprocess.run([str(word) for word in command], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          text=True, errors="replace", timeout=timeout)
+    assert done.returncode == 0, "\n".join(done.stdout.splitlines()[-40:])
+
+
+@pytest.mark.parametrize("name", TESTS)
+def test_host(name):
+    run([BUILD / "host" / name], timeout=300)
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_mutant_is_killed(name):
+    run([sys.executable, ROOT / "tools/mutants", name], timeout=300)
+
+
+@pytest.mark.parametrize("name", FUZZERS)
+def test_fuzz(name, tmp_path):
+    """A fixed number of inputs from a fixed seed; what it finds stands under build/fuzz/."""
+    seeds = HERE / "fuzz/corpus" / name.removeprefix("fuzz_")
+    found = BUILD / "fuzz"
+    found.mkdir(parents=True, exist_ok=True)
+    run([BUILD / "host" / name, "-seed=1", f"-runs={FUZZ_RUNS}", f"-max_total_time={FUZZ_SECONDS}", f"-artifact_prefix={found}/{name}-", tmp_path,
+         *([seeds] if seeds.is_dir() else [])], timeout=FUZZ_SECONDS + 100)

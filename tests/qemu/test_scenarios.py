@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Every scenario under dts/ runs to its own verdict, on the machine that it asks for; some also on others."""
+
+import pytest
+from machine import scenarios
+
+# The benchmark's are run by `make bench`, and judged by its own test.
+OWN_MACHINE = [name for name in scenarios() if not name.startswith(("bench-", "bad-"))]
+
+OTHER_MACHINES = [
+    ("two-guests", {"cpu": "cortex-a72"}),
+    ("two-guests", {"cpus": 2}),
+    ("two-guests", {"icount": False, "cpus": 2}),
+    ("faults", {"cpu": "cortex-a72"}),
+    ("smp", {"cpus": 1}),
+    ("smp", {"icount": False}),
+    ("smp", {"cpu": "cortex-a72"}),
+    ("lifecycle", {"cpu": "cortex-a72"}),
+    ("hostile", {"cpu": "cortex-a72"}),
+    ("hostile", {"icount": False, "cpus": 2}),
+]
+
+
+def label(case):
+    name, asked = case
+    return name + "".join(f"-{key}={value}" for key, value in asked.items())
+
+
+@pytest.mark.parametrize("name", OWN_MACHINE)
+def test_scenario(boot, name):
+    boot(name)
+
+
+@pytest.mark.parametrize("case", OTHER_MACHINES, ids=label)
+def test_scenario_on(boot, case):
+    name, asked = case
+    boot(name, **asked)
+
+
+def test_a_run_repeats_exactly(boot):
+    """Under icount the console is the same to the last byte."""
+    first, second = (boot("two-guests", tag=tag).console for tag in ("first", "second"))
+    assert first == second
