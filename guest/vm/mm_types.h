@@ -50,6 +50,7 @@ typedef uint32_t vm_flags_t;
 
 /* What a fault on a VMA with vm_ops asks for, and gets. */
 struct vm_fault_page {
+  uint64_t addr;  /* of the page, within the VMA */
   uint64_t pgoff; /* page offset into the backing object */
   pfn_t frame;    /* out: with one reference taken for the mapping */
 };

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef GUEST_VM_INTERNAL_H
+#define GUEST_VM_INTERNAL_H
+
+/*
+ * What the files of guest/vm share among themselves. Unless a comment says otherwise the caller holds mm->mmap_lock, ranges are page
+ * aligned and lie within [0, TASK_SIZE).
+ */
+
+#include "core/check.h"
+#include "core/compiler.h"
+#include "guest/vm/home.h"
+#include "guest/vm/mm_types.h"
+#include "guest/vm/mman.h"
+#include "guest/vm/page.h"
+#include "guest/vm/rmap.h"
+#include "guest/vm/vm.h"
+#include "mm/frame.h"
+
+static inline port_flags_t mmap_lock(struct mm_struct *mm) {
+  port_flags_t flags = port_irq_save();
+  port_lock_acquire(&mm->mmap_lock);
+  return flags;
+}
+
+static inline void mmap_unlock(struct mm_struct *mm, port_flags_t flags) {
+  port_lock_release(&mm->mmap_lock);
+  port_irq_restore(flags);
+}
+
+static inline uint64_t vma_pages(const struct vm_area_struct *vma) {
+  return (vma->vm_end - vma->vm_start) >> PAGE_SHIFT;
+}
+
+/* Page offset in the backing of the page at `addr`. */
+static inline uint64_t linear_page_index(const struct vm_area_struct *vma, uint64_t addr) {
+  return vma->vm_pgoff + ((addr - vma->vm_start) >> PAGE_SHIFT);
+}
+
+/* Where the space that is kept for `vma` begins: a stack has its guard gap below it. */
+static inline uint64_t vm_start_gap(const struct vm_area_struct *vma) {
+  if (!(vma->vm_flags & VM_GROWSDOWN))
+    return vma->vm_start;
+  return vma->vm_start > STACK_GUARD_GAP ? vma->vm_start - STACK_GUARD_GAP : 0;
+}
+
+/* ---- objects.c: slabs; no lock needed ---- */
+MUST_CHECK err_t vm_objects_init(void);
+struct vm_area_struct *vm_area_alloc(void); /* contents arbitrary, or NULL */
+void vm_area_free(struct vm_area_struct *vma);
+struct mm_struct *mm_struct_alloc(void); /* zeroed, or NULL */
+void mm_struct_free(struct mm_struct *mm);
+struct vm_shared *vm_shared_alloc(void); /* zeroed, or NULL */
+void vm_shared_free(struct vm_shared *shared);
+
+/* ---- vma.c: the tree ---- */
+/* The first VMA that ends above `addr`, or NULL; it may begin above `addr` too. */
+struct vm_area_struct *find_vma_slow(struct mm_struct *mm, uint64_t addr);
+/* The same, and the one before it (the last VMA when the result is NULL). */
+struct vm_area_struct *find_vma_prev(struct mm_struct *mm, uint64_t addr, struct vm_area_struct **prev);
+/* Put `vma` right after `prev` (NULL: first). The range must be free. */
+void vma_link(struct mm_struct *mm, struct vm_area_struct *vma, struct vm_area_struct *prev);
+void vma_unlink(struct mm_struct *mm, struct vm_area_struct *vma);
+/* Move an edge of `vma` within the free space around it; vm_pgoff follows the start. */
+void vma_set_start(struct vm_area_struct *vma, uint64_t start);
+void vma_set_end(struct vm_area_struct *vma, uint64_t end);
+/* Move the common edge of two adjacent VMAs; both keep at least a page. */
+void vma_move_edge(struct vm_area_struct *lower, struct vm_area_struct *upper, uint64_t edge);
+/* After vm_flags changed in a way that matters to the gap below. */
+void vma_gap_changed(struct vm_area_struct *vma);
+
+static inline struct vm_area_struct *find_vma(struct mm_struct *mm, uint64_t addr) {
+  struct vm_area_struct *vma = mm->mmap_cache;
+  if (likely(vma && addr >= vma->vm_start && addr < vma->vm_end))
+    return vma;
+  return find_vma_slow(mm, addr);
+}
+
+/* ---- merge.c ---- */
+/* What two neighbours must share to become one. */
+struct vma_kind {
+  vm_flags_t flags;
+  const struct vm_operations *ops;
+  void *backing;
+};
+/* True if a range of this kind that ends at `end` with page offset `end_pgoff` goes on in `vma`; `vma` may be NULL. */
+bool can_vma_merge_before(const struct vm_area_struct *vma, const struct vma_kind *kind, uint64_t end, uint64_t end_pgoff);
+/* True if `vma` goes on in a range of this kind that starts at `start` with `pgoff`. */
+bool can_vma_merge_after(const struct vm_area_struct *vma, const struct vma_kind *kind, uint64_t start, uint64_t pgoff);
+/* Cover the free range [start, end) by growing a neighbour or both (then they become one). The VMA that covers it now, or NULL: no
+ * neighbour fits. */
+struct vm_area_struct *vma_merge(struct mm_struct *mm, struct vm_area_struct *prev, uint64_t start, uint64_t end,
+                                 const struct vma_kind *kind, uint64_t pgoff);
+/* Join `vma` with its predecessor if they are alike. Returns the VMA that covers vma's range now. */
+struct vm_area_struct *vma_merge_with_prev(struct mm_struct *mm, struct vm_area_struct *vma);
+/* Cut `vma` at `addr`, strictly inside; `upper` is an unused VMA for the upper part. Cannot fail. Returns `upper`. */
+struct vm_area_struct *split_vma(struct mm_struct *mm, struct vm_area_struct *vma, uint64_t addr, struct vm_area_struct *upper);
+/* Take `vma` out of the tree and free it, letting go of its backing. */
+void vma_remove(struct mm_struct *mm, struct vm_area_struct *vma);
+
+static inline struct vma_kind vma_kind_of(const struct vm_area_struct *vma) {
+  return (struct vma_kind){.flags = vma->vm_flags, .ops = vma->vm_ops, .backing = vma->vm_backing};
+}
+
+/* ---- unmapped.c ---- */
+/* Choose where `len` bytes go, given mmap's hint and flags; `prev` gets the VMA before the place. do_mmap's errors. */
+MUST_CHECK err_t get_unmapped_area(struct mm_struct *mm, uint64_t hint, uint64_t len, unsigned flags, uint64_t *addr,
+                                   struct vm_area_struct **prev);
+
+/* ---- mmap.c ---- */
+pt_prot_t vm_get_page_prot(vm_flags_t flags);
+/* Make the free range [addr, addr + len) a VMA of `kind`, after `prev`. `fresh` is used up or freed; the VMA is returned. Cannot fail. */
+struct vm_area_struct *mmap_region(struct mm_struct *mm, struct vm_area_struct *prev, uint64_t addr, uint64_t len,
+                                   const struct vma_kind *kind, uint64_t pgoff, struct vm_area_struct *fresh);
+
+/* ---- munmap.c ---- */
+/* Unmap with the lock held. `spare` serves a VMA that must be cut in two and may be NULL when none is. */
+void unmap_region(struct mm_struct *mm, uint64_t start, uint64_t end, struct vm_area_struct *spare);
+/* True if unmapping [start, end) cuts a VMA in two. */
+bool unmap_splits(struct mm_struct *mm, uint64_t start, uint64_t end);
+MUST_CHECK err_t do_munmap_locked(struct mm_struct *mm, uint64_t start, uint64_t end);
+
+/* ---- commit.c: atomic, no lock needed ---- */
+/* Charge `pages` of future memory. ERR_NOMEM if that is obviously too much (Linux's OVERCOMMIT_GUESS). */
+MUST_CHECK err_t vm_commit(uint64_t pages);
+void vm_uncommit(uint64_t pages);
+/* True if a VMA with these flags is charged for each page. */
+static inline bool vm_accountable(vm_flags_t flags) {
+  return (flags & (VM_NORESERVE | VM_SHARED | VM_WRITE)) == VM_WRITE;
+}
+
+/* ---- stack.c ---- */
+/* Grow the stack `vma` down to the page of `addr`, below its start. ERR_NOMEM over a limit. */
+MUST_CHECK err_t expand_stack(struct vm_area_struct *vma, uint64_t addr);
+
+/* ---- anon.c ---- */
+extern pfn_t zero_pfn;
+MUST_CHECK err_t vm_zero_page_init(void);
+/* As do_no_page(): ERR_NOMEM, ERR_EXIST. */
+MUST_CHECK err_t do_anonymous_page(struct vm_area_struct *vma, uint64_t addr, bool write);
+
+/* ---- cow.c ---- */
+/* Make the page that `leaf` maps read-only at `addr` writable, by itself or by a copy. ERR_NOMEM. */
+MUST_CHECK err_t do_wp_page(struct vm_area_struct *vma, uint64_t addr, const struct pt_leaf *leaf);
+
+/* ---- fault.c ---- */
+/* Put a frame under `addr`, which had none. ERR_EXIST, ERR_NOMEM as pt_map_leaf; then the frame is still the caller's. */
+MUST_CHECK err_t vm_map_page(struct vm_area_struct *vma, uint64_t addr, pfn_t frame, pt_prot_t prot);
+static inline void count_fault(struct mm_struct *mm, enum fault_kind kind) {
+  mm->faults[kind]++;
+}
+
+/* ---- zap.c ---- */
+/* Drop all pages in the range; the VMAs stay. */
+void zap_page_range(struct mm_struct *mm, uint64_t start, uint64_t end);
+/* Free every page, table and VMA of an mm that nobody uses any more; the root table stays. No lock. */
+void exit_mmap(struct mm_struct *mm);
+/* Before pages go: note how many there were at the most. */
+void vm_update_hiwater(struct mm_struct *mm);
+
+/* ---- file.c, shared.c ---- */
+extern const struct vm_operations file_private_vm_ops;
+extern const struct vm_operations shared_vm_ops;
+MUST_CHECK err_t vm_shared_create(uint64_t pages, bool account, struct vm_shared **out);
+void vm_shared_put(struct vm_shared *shared);
+
+
+#endif

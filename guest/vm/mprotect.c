@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/*
+ * mprotect(2).
+ *
+ * Everything that can fail comes first: the range must be mapped throughout, newly writable private memory is charged, and the VMAs for
+ * at most two cuts are taken. Then mprotect_fixup() turns VMA after VMA, so an error changes nothing (Linux stops half-way).
+ * Permissions of mapped pages are chosen one by one: a page that fork shares, or the zero page, must not become writable with its VMA.
+ * Lock: mmap_lock.
+ */
+
+#include "guest/vm/internal.h"
+
+struct change {
+  uint64_t start, end;
+  vm_flags_t access; /* VM_READ, VM_WRITE, VM_EXEC as they shall be */
+  uint64_t charge_pages;
+  unsigned spares;
+  struct vm_area_struct *spare[2];
+};
+
+/* Flags of `vma` after the change; once charged, always charged. */
+static vm_flags_t changed_flags(const struct vm_area_struct *vma, const struct change *c) {
+  vm_flags_t flags = (vma->vm_flags & ~VM_ACCESS_FLAGS) | c->access;
+  return vm_accountable(flags) ? flags | VM_ACCOUNT : flags;
+}
+
+static bool goes_on_in_prev(const struct vm_area_struct *vma, const struct vma_kind *kind) {
+  return can_vma_merge_after(vma->vm_prev, kind, vma->vm_start, vma->vm_pgoff);
+}
+
+static bool goes_on_in_next(const struct vm_area_struct *vma, const struct vma_kind *kind) {
+  return can_vma_merge_before(vma->vm_next, kind, vma->vm_end, vma->vm_pgoff + vma_pages(vma));
+}
+
+/* ---- Pages ---- */
+
+struct page_change {
+  const struct vm_area_struct *vma;
+  bool gained;
+};
+
+/* What a page may be used for: all that the VMA allows, but no write to a frame that others see and the VMA does not share. */
+static pt_prot_t page_prot(const struct vm_area_struct *vma, pfn_t frame) {
+  pt_prot_t prot = vma->vm_page_prot;
+  if (!(prot & PT_W) || (vma->vm_flags & VM_SHARED))
+    return prot;
+  return pfn_eq(frame, zero_pfn) || !user_page_is_exclusive(frame) ? prot & ~PT_W : prot;
+}
+
+static pt_prot_t change_page(void *ctx, uint64_t ia, pa_t out, unsigned level, pt_prot_t old) {
+  struct page_change *pc = ctx;
+  (void)ia;
+  (void)level;
+  pt_prot_t now = page_prot(pc->vma, pa_pfn(out));
+  if (now & ~old) {
+    pc->gained = true;
+    if (now & ~old & PT_UX)
+      vm_home_sync_icache(pa_pfn(out));
+  }
+  return now;
+}
+
+static void change_protection(struct vm_area_struct *vma) {
+  struct mm_struct *mm = vma->vm_mm;
+  struct page_change pc = {.vma = vma};
+  uint64_t size = vma->vm_end - vma->vm_start;
+  if (!vma->faulted)
+    return;
+  pt_protect_each(&mm->pt, vma->vm_start, size, change_page, &pc);
+  /* Entries that only gained are not flushed by the engine; without this each would cost a spurious fault. */
+  if (pc.gained && mm->context.id)
+    vm_home_tlb_flush(&mm->context, vma->vm_start, size, false);
+}
+
+/* ---- VMAs ---- */
+
+static struct vm_area_struct *take_spare(struct change *c) {
+  CHECK(c->spares > 0);
+  return c->spare[--c->spares];
+}
+
+static void set_flags(struct vm_area_struct *vma, vm_flags_t flags) {
+  vma->vm_flags = flags;
+  vma->vm_page_prot = vm_get_page_prot(flags);
+}
+
+/*
+ * Make [from, to) of `vma` a VMA of its own with the new flags. Where the piece goes on in a neighbour, only the edge moves:
+ *
+ *     PPPPVVVVVVVV        VVVVVVVVNNNN
+ *         xxxx                xxxx
+ *     PPPPPPPPVVVV        VVVVNNNNNNNN
+ */
+static struct vm_area_struct *carve(struct mm_struct *mm, struct vm_area_struct *vma, uint64_t from, uint64_t to, vm_flags_t flags,
+                                    struct change *c) {
+  struct vma_kind kind = vma_kind_of(vma);
+  kind.flags = flags;
+  if (from == vma->vm_start && to < vma->vm_end && goes_on_in_prev(vma, &kind)) {
+    vma->vm_prev->faulted |= vma->faulted;
+    vma_move_edge(vma->vm_prev, vma, to);
+    return vma->vm_prev;
+  }
+  if (to == vma->vm_end && from > vma->vm_start && goes_on_in_next(vma, &kind)) {
+    vma->vm_next->faulted |= vma->faulted;
+    vma_move_edge(vma, vma->vm_next, from);
+    return vma->vm_next;
+  }
+  if (from > vma->vm_start)
+    vma = split_vma(mm, vma, from, take_spare(c));
+  if (to < vma->vm_end)
+    split_vma(mm, vma, to, take_spare(c));
+  set_flags(vma, flags);
+  return vma_merge_with_prev(mm, vma);
+}
+
+/* Returns the VMA that covers the piece of `vma` in the range now. */
+static struct vm_area_struct *mprotect_fixup(struct mm_struct *mm, struct vm_area_struct *vma, struct change *c) {
+  vm_flags_t flags = changed_flags(vma, c);
+  uint64_t from = max_u64(vma->vm_start, c->start), to = min_u64(vma->vm_end, c->end);
+  if (flags == vma->vm_flags)
+    return vma_merge_with_prev(mm, vma);
+  if ((flags & ~vma->vm_flags) & VM_ACCOUNT)
+    mm->committed_vm += (to - from) >> PAGE_SHIFT;
+  vma = carve(mm, vma, from, to, flags, c);
+  change_protection(vma);
+  return vma;
+}
+
+/* ---- What may fail ---- */
+
+/* The range is mapped without a hole; adds up what must be charged and which ends must be cut. */
+static err_t plan(const struct vm_area_struct *first, struct change *c, unsigned *cuts) {
+  const struct vm_area_struct *vma = first;
+  uint64_t addr = c->start;
+  *cuts = 0;
+  for (; addr < c->end; vma = vma->vm_next) {
+    if (!vma || vma->vm_start > addr)
+      return ERR_NOMEM;
+    uint64_t to = min_u64(vma->vm_end, c->end);
+    vm_flags_t flags = changed_flags(vma, c);
+    if ((flags & ~vma->vm_flags) & VM_ACCOUNT)
+      c->charge_pages += (to - addr) >> PAGE_SHIFT;
+    if (flags != vma->vm_flags)
+      *cuts += (addr > vma->vm_start) + (to < vma->vm_end);
+    addr = to;
+  }
+  return ERR_OK;
+}
+
+/* A single cut within one VMA is saved where carve() will move an edge instead. */
+static bool moves_edge(const struct vm_area_struct *vma, const struct change *c) {
+  struct vma_kind kind = vma_kind_of(vma);
+  kind.flags = changed_flags(vma, c);
+  if (c->end > vma->vm_end)
+    return false;
+  return c->start == vma->vm_start ? goes_on_in_prev(vma, &kind) : c->end == vma->vm_end && goes_on_in_next(vma, &kind);
+}
+
+static void drop_spares(struct change *c) {
+  while (c->spares > 0)
+    vm_area_free(take_spare(c));
+}
+
+static err_t reserve(struct mm_struct *mm, const struct vm_area_struct *first, struct change *c) {
+  unsigned cuts;
+  err_t err = plan(first, c, &cuts);
+  if (err != ERR_OK)
+    return err;
+  if (cuts == 1 && moves_edge(first, c))
+    cuts = 0;
+  if (mm->map_count + cuts > MAX_MAP_COUNT)
+    return ERR_NOMEM;
+  for (; c->spares < cuts; c->spares++) {
+    if (!(c->spare[c->spares] = vm_area_alloc()))
+      return ERR_NOMEM;
+  }
+  return vm_commit(c->charge_pages);
+}
+
+static err_t protect_locked(struct mm_struct *mm, struct change *c, bool grows_down) {
+  struct vm_area_struct *vma = find_vma(mm, c->start);
+  if (grows_down) {
+    if (!vma || vma->vm_start >= c->end)
+      return ERR_NOMEM;
+    if (!(vma->vm_flags & VM_GROWSDOWN))
+      return ERR_INVAL;
+    c->start = vma->vm_start;
+  }
+  err_t err = reserve(mm, vma, c);
+  if (err == ERR_OK) {
+    while (vma && vma->vm_start < c->end)
+      vma = mprotect_fixup(mm, vma, c)->vm_next;
+    if (vma && vma->vm_start == c->end)
+      (void)vma_merge_with_prev(mm, vma);
+  }
+  drop_spares(c);
+  return err;
+}
+
+err_t do_mprotect(struct mm_struct *mm, uint64_t addr, uint64_t len, unsigned prot) {
+  bool grows_down = prot & PROT_GROWSDOWN;
+  prot &= ~PROT_GROWSDOWN;
+  if (!is_aligned(addr, PAGE_SIZE) || (prot & ~(PROT_READ | PROT_WRITE | PROT_EXEC)))
+    return ERR_INVAL;
+  if (len == 0)
+    return ERR_OK;
+  if (len > TASK_SIZE || addr > TASK_SIZE - len)
+    return ERR_NOMEM;
+  struct change c = {.start = addr, .end = addr + align_up(len, PAGE_SIZE), .access = prot};
+  port_flags_t irq = mmap_lock(mm);
+  err_t err = protect_locked(mm, &c, grows_down);
+  mmap_unlock(mm, irq);
+  return err;
+}

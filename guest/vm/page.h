@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef GUEST_VM_PAGE_H
+#define GUEST_VM_PAGE_H
+
+/*
+ * User frames and their count. frame->refs is the number of page-table entries that map the frame, plus one for a shared object that
+ * holds it. Whoever holds the only reference can neither lose it nor see it shared behind his back: a reference is made only from
+ * one that is held, under the lock that covers the holder (mmap_lock, vm_shared.lock). The zero page is not counted.
+ */
+
+#include "core/atomic.h"
+#include "guest/vm/vm.h"
+#include "mm/frame.h"
+#include "mm/page_alloc.h"
+
+/* A frame for a user page with one reference. ERR_NOMEM. */
+static inline MUST_CHECK err_t user_page_alloc(alloc_flags_t flags, uint64_t rmap, pfn_t *out) {
+  err_t err = page_alloc(0, ALLOC_MOVABLE | flags, out);
+  if (unlikely(err != ERR_OK))
+    return err;
+  frame_set_state(*out, 0, FRAME_OWNED, OWNER_USER, rmap);
+  frame_of(*out)->refs = 1;
+  return ERR_OK;
+}
+
+static inline void user_page_get(pfn_t f) {
+  atomic_add_fetch(&frame_of(f)->refs, 1);
+}
+
+/* True if the caller, who holds a reference, holds the only one. */
+static inline bool user_page_is_exclusive(pfn_t f) {
+  return atomic_load_acquire(&frame_of(f)->refs) == 1;
+}
+
+static inline void user_page_put(pfn_t f) {
+  struct frame *frame = frame_of(f);
+  if (atomic_load_acquire(&frame->refs) != 1 && atomic_add_fetch(&frame->refs, -1) != 0)
+    return;
+  frame->refs = 0;
+  page_free(f, 0);
+}
+
+#endif
