@@ -21,7 +21,7 @@ check-format:
 
 # Files are checked with the flags that they are built with; mm/ with the hypervisor's.
 TIDY_FLAGS = --target=aarch64-linux-gnu $(filter-out -mno-outline-atomics,$(TARGET_CFLAGS)) -nostdlibinc $(FDT_FLAGS)
-tidy = $(if $(3),printf '%s\n' $(3) | xargs -P$(JOBS) -n4 sh -c 'clang-tidy --quiet "$$@" -- $(2) 2>/dev/null || exit 255' tidy)
+tidy = $(if $(3),printf '%s\n' $(3) | xargs -P$(JOBS) -n4 sh -c 'clang-tidy --quiet "$$@" -- $(2) 2>/dev/null || exit 1' tidy)
 
 check-tidy:
 	$(call say,TIDY,hyp mm)
