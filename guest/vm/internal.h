@@ -45,12 +45,12 @@ static inline uint64_t vm_start_gap(const struct vm_area_struct *vma) {
 }
 
 /* ---- objects.c: slabs; no lock needed ---- */
-MUST_CHECK err_t vm_objects_init(void);
-struct vm_area_struct *vm_area_alloc(void); /* contents arbitrary, or NULL */
+void vm_objects_init(void);
+struct vm_area_struct *vm_area_alloc(void); /* zeroed, or NULL; likewise the others */
 void vm_area_free(struct vm_area_struct *vma);
-struct mm_struct *mm_struct_alloc(void); /* zeroed, or NULL */
+struct mm_struct *mm_struct_alloc(void);
 void mm_struct_free(struct mm_struct *mm);
-struct vm_shared *vm_shared_alloc(void); /* zeroed, or NULL */
+struct vm_shared *vm_shared_alloc(void);
 void vm_shared_free(struct vm_shared *shared);
 
 /* ---- vma.c: the tree ---- */

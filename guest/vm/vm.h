@@ -24,6 +24,8 @@
 
 /* Once, at boot, after page_alloc_init(): slabs, the zero page, ASIDs of `asid_bits` (8 or 16). ERR_NOMEM, ERR_INVAL. */
 MUST_CHECK err_t vm_init(unsigned asid_bits);
+/* Give unused slab memory of the VM layer back to the page allocator. Returns the frames that went. */
+uint64_t vm_shrink_slabs(void);
 
 /* ---- Address spaces ---- */
 
@@ -108,7 +110,7 @@ MUST_CHECK err_t mm_write(struct mm_struct *mm, uint64_t addr, const void *buf, 
 struct vm_region {
   uint64_t start, end, pgoff;
   vm_flags_t flags;
-  const char *name; /* "[heap]", "[stack]", file name, "" */
+  const char *name; /* "[heap]", "[stack]", "[shared]", "", or the file's own name, which lives as long as the file */
 };
 bool mm_next_region(struct mm_struct *mm, struct vm_region *region);
 /* As Linux prints it: "0000400000-0000401000 r-xp 00000000 name". Returns the length as format() does. */
