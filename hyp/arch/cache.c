@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Data cache maintenance by address, and zeroing.
+ *
+ * A guest may run with its MMU off or map memory Non-cacheable; what EL2 wrote through its cacheable mapping is then only seen once it is
+ * cleaned to the point of coherency (Arm ARM D7.4.10). Sizes come from CTR_EL0 and DCZID_EL0, read once.
+ */
+#include "arch/barrier.h"
+#include "arch/sysreg.h"
+#include "core/compiler.h"
+#include "core/string.h"
+#include "hyp/arch/zero.h"
+
+void zero_64_byte_blocks(void *to, uint64_t bytes);
+void zero_clean_64_byte_blocks(void *to, uint64_t bytes);
+
+static uint64_t line_bytes = 64;
+static bool zva_is_64 = true;
+
+void cache_init(void) {
+  uint64_t ctr = sysreg_read(ctr_el0);
+  uint64_t dczid = sysreg_read(dczid_el0);
+  line_bytes = (uint64_t)4 << bits_get(ctr, 19, 16);
+  zva_is_64 = !(dczid & BIT(4)) && bits_get(dczid, 3, 0) == 4;
+}
+
+void zero_lines(void *to, uint64_t bytes) {
+  if (likely(zva_is_64))
+    zero_64_byte_blocks(to, bytes);
+  else
+    memset(to, 0, bytes);
+}
+
+void cache_clean_poc(const void *from, uint64_t bytes) {
+  uint64_t end = (uint64_t)from + bytes;
+  for (uint64_t a = align_down((uint64_t)from, line_bytes); a < end; a += line_bytes)
+    __asm__ volatile("dc cvac, %0" ::"r"(a) : "memory");
+  dsb(ish);
+}
+
+void zero_lines_poc(void *to, uint64_t bytes) {
+  if (likely(zva_is_64 && line_bytes == 64)) {
+    zero_clean_64_byte_blocks(to, bytes);
+    dsb(ish);
+  } else {
+    zero_lines(to, bytes);
+    cache_clean_poc(to, bytes);
+  }
+}

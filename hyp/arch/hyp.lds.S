@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The hypervisor's image. Linked where QEMU's Linux loader puts it (RAM base + 2 MiB), so that symbols need no offset in gdb; loaded
+ * anywhere else that is 2 MiB aligned, start.S applies the relative relocations first.
+ *
+ *   text   RX      rodata R      data + bss RW      stacks RW with a guard page under each
+ */
+#include "hyp/arch/offsets.h"
+
+OUTPUT_ARCH(aarch64)
+ENTRY(image_head)
+
+PHDRS {
+  text PT_LOAD FLAGS(5);
+  rodata PT_LOAD FLAGS(4);
+  data PT_LOAD FLAGS(6);
+}
+
+SECTIONS {
+  . = 0x40200000;
+  image_start = .;
+  .text : {
+    *(.head.text)
+    *(.vectors)
+    *(.text .text.*)
+    . = ALIGN(4096);
+  } :text
+  text_end = .;
+  .rodata : {
+    *(.rodata .rodata.*)
+    *(.symbols)
+  } :rodata
+  .rela.dyn : {
+    rela_start = .;
+    *(.rela .rela.*)
+    rela_end = .;
+  } :rodata
+  .dynamic : { *(.dynamic) *(.dynsym) *(.dynstr) *(.hash) *(.gnu.hash) *(.interp) } :rodata
+  . = ALIGN(4096);
+  rodata_end = .;
+  .data : {
+    *(.data .data.*)
+    *(.got .got.plt)
+    . = ALIGN(16);
+  } :data
+  data_end = .;
+  .bss (NOLOAD) : {
+    bss_start = .;
+    *(.bss .bss.* COMMON)
+    . = ALIGN(64);
+    bss_end = .;
+  } :data
+  . = ALIGN(4096);
+  /* Not cleared at start: tables and stacks clear themselves. */
+  .noinit (NOLOAD) : {
+    *(.noinit .noinit.*)
+    . = ALIGN(4096);
+  } :data
+  image_end = .;
+  /DISCARD/ : { *(.comment) *(.note.*) *(.eh_frame*) *(.ARM.attributes) }
+}
+ASSERT(image_end - image_start <= 0x200000, "the image must fit its 2 MiB window")

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The memory core's events as trace records. A table set with id 0 is EL2's own stage 1; any other id is a VM's stage 2, whose records
+ * carry the VMID that VM has at that moment.
+ */
+#include "hyp/core/vm.h"
+#include "mm/port.h"
+
+static uint16_t vmid_of_table_set(uint64_t id_and_seq) {
+  struct vm *vm = vm_by_id((unsigned)(id_and_seq >> 32));
+  return vm ? vmid_value(&vm->s2.vmid) : 0;
+}
+
+void port_event_write(enum mm_event event, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e) {
+  static const uint16_t types[MM_EVENT_COUNT] = {
+      [MM_EVENT_PTE_WRITE] = TRACE_PTE_WRITE,     [MM_EVENT_DSB_ISHST] = TRACE_DSB,
+      [MM_EVENT_DSB_ISH] = TRACE_DSB,             [MM_EVENT_ISB] = TRACE_ISB,
+      [MM_EVENT_TABLE_ALLOC] = TRACE_TABLE_ALLOC, [MM_EVENT_TABLE_FREE] = TRACE_TABLE_FREE,
+      [MM_EVENT_FRAME_ALLOC] = TRACE_NONE,        [MM_EVENT_FRAME_FREE] = TRACE_NONE,
+      [MM_EVENT_FRAME_STATE] = TRACE_FRAME_STATE, [MM_EVENT_FRAME_MOVE] = TRACE_FRAME_MOVE,
+  };
+  uint16_t vmid = event == MM_EVENT_PTE_WRITE ? vmid_of_table_set(e) : 0;
+  if (event == MM_EVENT_DSB_ISH)
+    a = 1;
+  if (types[event] != TRACE_NONE)
+    trace_write((enum trace_type)types[event], vmid, a, b, c, d, e);
+}

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The world switch between vCPUs. An exit does not come here: EL1's registers stay live while EL2 answers it. They move only when another vCPU
+ * takes the CPU. No ISB is needed between EL1 registers that take effect at EL1: the ERET that follows synchronises (Arm ARM D1.10).
+ */
+#include "hyp/arch/switch.h"
+#include "arch/barrier.h"
+#include "arch/sysreg.h"
+#include "core/string.h"
+#include "hyp/arch/features.h"
+#include "hyp/core/vm.h"
+#include "hyp/ctl/ctl.h"
+
+#define HCR_GUEST                                                                                                                          \
+  (HCR_VM | HCR_SWIO | HCR_FMO | HCR_IMO | HCR_AMO | HCR_TWI | HCR_TID3 | HCR_TSC | HCR_TIDCP | HCR_TACR | HCR_RW | HCR_TLOR)
+#define MDCR_TRAP_ALL (BIT(11) /* TDRA */ | BIT(10) /* TDOSA */ | BIT(9) /* TDA */ | BIT(6) /* TPM */ | BIT(5) /* TPMCR */)
+#define PMCR_N_SHIFT 11
+#define HFG_ENC_CLEAR(reg_) sysreg_write_enc(reg_, 0)
+
+static void clear_fine_grained_traps(void) {
+  if (bits_get(sysreg_read(id_aa64mmfr0_el1), 59, 56) == 0)
+    return;
+  HFG_ENC_CLEAR(S3_4_C1_C1_4); /* HFGRTR_EL2 */
+  HFG_ENC_CLEAR(S3_4_C1_C1_5); /* HFGWTR_EL2 */
+  HFG_ENC_CLEAR(S3_4_C1_C1_6); /* HFGITR_EL2 */
+  HFG_ENC_CLEAR(S3_4_C3_C1_4); /* HDFGRTR_EL2 */
+  HFG_ENC_CLEAR(S3_4_C3_C1_5); /* HDFGWTR_EL2 */
+}
+
+void el2_setup_controls(void) {
+  uint64_t hcr = HCR_GUEST;
+  if (feature_on(HYP_FEAT_FWB))
+    hcr |= HCR_FWB;
+  sysreg_write(hcr_el2, hcr);
+  sysreg_write(cptr_el2, CPTR_EL2_RES1 | CPTR_EL2_TZ | CPTR_EL2_TFP | CPTR_EL2_TSM | CPTR_EL2_TTA);
+  sysreg_write(mdcr_el2, MDCR_TRAP_ALL | bits_get(sysreg_read(mdcr_el2), 4, 0));
+  sysreg_write(hstr_el2, 0);
+  sysreg_write(cnthctl_el2, 0); /* EL1 accesses to the physical timer and count trap */
+  sysreg_write(cnthp_ctl_el2, 0);
+  sysreg_write(cntv_ctl_el0, 0);
+  sysreg_write(vpidr_el2, sysreg_read(midr_el1));
+  clear_fine_grained_traps();
+  isb();
+}
+
+void el1_save(struct el1_state *s) {
+  s->elr_el2 = sysreg_read(elr_el2);
+  s->spsr_el2 = sysreg_read(spsr_el2);
+  s->sp_el0 = sysreg_read(sp_el0);
+  s->sp_el1 = sysreg_read(sp_el1);
+  s->elr_el1 = sysreg_read(elr_el1);
+  s->spsr_el1 = sysreg_read(spsr_el1);
+  s->esr_el1 = sysreg_read(esr_el1);
+  s->far_el1 = sysreg_read(far_el1);
+  s->par_el1 = sysreg_read(par_el1);
+  s->sctlr_el1 = sysreg_read(sctlr_el1);
+  s->tcr_el1 = sysreg_read(tcr_el1);
+  s->ttbr0_el1 = sysreg_read(ttbr0_el1);
+  s->ttbr1_el1 = sysreg_read(ttbr1_el1);
+  s->mair_el1 = sysreg_read(mair_el1);
+  s->amair_el1 = sysreg_read(amair_el1);
+  s->vbar_el1 = sysreg_read(vbar_el1);
+  s->contextidr_el1 = sysreg_read(contextidr_el1);
+  s->cpacr_el1 = sysreg_read(cpacr_el1);
+  s->afsr0_el1 = sysreg_read(afsr0_el1);
+  s->afsr1_el1 = sysreg_read(afsr1_el1);
+  s->tpidr_el0 = sysreg_read(tpidr_el0);
+  s->tpidrro_el0 = sysreg_read(tpidrro_el0);
+  s->tpidr_el1 = sysreg_read(tpidr_el1);
+  s->cntkctl_el1 = sysreg_read(cntkctl_el1);
+  s->csselr_el1 = sysreg_read(csselr_el1);
+  s->mdscr_el1 = sysreg_read(mdscr_el1);
+  s->cntv_cval_el0 = sysreg_read(cntv_cval_el0);
+  s->cntv_ctl_el0 = sysreg_read(cntv_ctl_el0);
+  sysreg_write(cntv_ctl_el0, 0);
+}
+
+void el1_load(const struct el1_state *s) {
+  sysreg_write(elr_el2, s->elr_el2);
+  sysreg_write(spsr_el2, s->spsr_el2);
+  sysreg_write(sp_el0, s->sp_el0);
+  sysreg_write(sp_el1, s->sp_el1);
+  sysreg_write(elr_el1, s->elr_el1);
+  sysreg_write(spsr_el1, s->spsr_el1);
+  sysreg_write(esr_el1, s->esr_el1);
+  sysreg_write(far_el1, s->far_el1);
+  sysreg_write(par_el1, s->par_el1);
+  sysreg_write(sctlr_el1, s->sctlr_el1);
+  sysreg_write(tcr_el1, s->tcr_el1);
+  sysreg_write(ttbr0_el1, s->ttbr0_el1);
+  sysreg_write(ttbr1_el1, s->ttbr1_el1);
+  sysreg_write(mair_el1, s->mair_el1);
+  sysreg_write(amair_el1, s->amair_el1);
+  sysreg_write(vbar_el1, s->vbar_el1);
+  sysreg_write(contextidr_el1, s->contextidr_el1);
+  sysreg_write(cpacr_el1, s->cpacr_el1);
+  sysreg_write(afsr0_el1, s->afsr0_el1);
+  sysreg_write(afsr1_el1, s->afsr1_el1);
+  sysreg_write(tpidr_el0, s->tpidr_el0);
+  sysreg_write(tpidrro_el0, s->tpidrro_el0);
+  sysreg_write(tpidr_el1, s->tpidr_el1);
+  sysreg_write(cntkctl_el1, s->cntkctl_el1);
+  sysreg_write(csselr_el1, s->csselr_el1);
+  sysreg_write(mdscr_el1, s->mdscr_el1);
+  sysreg_write(cntv_cval_el0, s->cntv_cval_el0);
+  sysreg_write(cntv_ctl_el0, s->cntv_ctl_el0);
+}
+
+void el1_reset(struct el1_state *s, uint64_t entry) {
+  memset(s, 0, sizeof(*s));
+  s->elr_el2 = entry;
+  s->spsr_el2 = PSR_D | PSR_A | PSR_I | PSR_F | PSR_EL1h;
+  s->sctlr_el1 = SCTLR_EL1_RES1;
+}
+
+void el2_load_identity(const struct vcpu *v) {
+  sysreg_write(vmpidr_el2, BIT(31) | v->id);
+  sysreg_write(cntvoff_el2, v->vm->counter_offset);
+}

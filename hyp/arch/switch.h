@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef HYP_ARCH_SWITCH_H
+#define HYP_ARCH_SWITCH_H
+
+/* Moving a vCPU's EL1 state between its structure and this CPU's registers, and EL2's own control registers. */
+
+#include "core/types.h"
+
+struct vcpu;
+struct el1_state;
+
+/* Set HCR_EL2, CPTR_EL2, MDCR_EL2, CNTHCTL_EL2 and the rest as running guests need them. Each CPU once. */
+void el2_setup_controls(void);
+
+void el1_save(struct el1_state *s);
+void el1_load(const struct el1_state *s);
+/* What a guest finds at its first instruction: MMU off, EL1h, interrupts masked (booting.rst; PSCI 1.1, 6.4.3.4). */
+void el1_reset(struct el1_state *s, uint64_t entry);
+
+/* VMPIDR_EL2 and VPIDR_EL2, CNTVOFF_EL2 of `v`. */
+void el2_load_identity(const struct vcpu *v);
+
+#endif

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef HYP_ARCH_ZERO_H
+#define HYP_ARCH_ZERO_H
+
+/*
+ * Zeroing by DC ZVA, and cleaning to the point of coherency. `bytes` is a multiple of 4 KiB and `to` is 4 KiB aligned, so that any block
+ * size DCZID_EL0.BS allows (at most 2 KiB) divides it.
+ */
+
+#include "core/types.h"
+
+/* Zero. Memory must be Normal (DC ZVA on Device memory faults). */
+void zero_lines(void *to, uint64_t bytes);
+/* Zero and clean each line to the PoC: for a guest that may look past the caches. */
+void zero_lines_poc(void *to, uint64_t bytes);
+/* Clean [from, from + bytes) to the PoC (DC CVAC), ending with DSB ISH. */
+void cache_clean_poc(const void *from, uint64_t bytes);
+/* Learn line and ZVA block sizes of this machine; before the first use. */
+void cache_init(void);
+
+#endif

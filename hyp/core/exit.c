@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Exits: every exception from a guest ends here and gets a defined answer. Handled on the spot with EL1's registers live; only when the
+ * vCPU has requests (an interrupt to fill in, a slice that ended, WFI) does the way out go through the scheduler.
+ *
+ * Refuses to trust anything in the guest: a syndrome that makes no sense becomes UNDEFINED or an abort in the guest, with a rate-limited line.
+ */
+#include "hyp/core/exit.h"
+#include "arch/esr.h"
+#include "arch/smccc.h"
+#include "arch/sysreg.h"
+#include "hyp/arch/fp.h"
+#include "hyp/arch/gic.h"
+#include "hyp/core/masked.h"
+#include "hyp/core/sched.h"
+#include "hyp/core/vm.h"
+#include "hyp/core/work.h"
+#include "hyp/ctl/console.h"
+#include "hyp/ctl/ctl.h"
+#include "hyp/ctl/trace.h"
+#include "hyp/dev/dev.h"
+#include "hyp/mem/fault.h"
+
+bool masked_measured;
+static unsigned console_intid = GIC_INTID_SPURIOUS;
+
+void irq_set_console(unsigned intid) {
+  console_intid = intid;
+}
+
+static void skip_instruction(void) {
+  sysreg_write(elr_el2, sysreg_read(elr_el2) + 4);
+}
+
+static struct vcpu *leave(struct vcpu *v) {
+  if (unlikely(atomic_load_relaxed(&v->requests) != 0))
+    v = sched_exit(v);
+  masked_end(v->cpu);
+  return v;
+}
+
+static void wfx(struct vcpu *v, uint64_t esr) {
+  skip_instruction();
+  if (esr & 1)
+    vcpu_yield(v); /* WFE */
+  else
+    vcpu_block(v);
+}
+
+static void sysreg(struct vcpu *v, uint64_t esr) {
+  if (likely(dev_sysreg(v, esr)))
+    skip_instruction();
+  else
+    inject_undefined(v);
+}
+
+static void smc(struct vcpu *v, uint64_t esr) {
+  if (esr & 0xffff) {
+    inject_undefined(v); /* only SMC #0 is SMCCC's; EL3 is not there */
+    return;
+  }
+  skip_instruction(); /* the preferred return address of a trapped SMC is the SMC itself */
+  dev_smccc(v);
+}
+
+static void hvc(struct vcpu *v, uint64_t esr) {
+  if (likely((esr & 0xffff) == 0))
+    dev_smccc(v);
+  else
+    v->x[0] = (uint64_t)SMCCC_RET_NOT_SUPPORTED;
+}
+
+static NOINLINE void rare(struct vcpu *v, uint64_t esr) {
+  switch (esr_ec(esr)) {
+  case ESR_EC_FP:
+    fp_trap(v);
+    break;
+  case ESR_EC_WFX:
+    wfx(v, esr);
+    break;
+  case ESR_EC_SMC64:
+    smc(v, esr);
+    break;
+  default:
+    report_guest_trap(v, "trapped instruction that is not offered", esr, sysreg_read(far_el2), 0);
+    inject_undefined(v);
+  }
+}
+
+struct vcpu *exit_sync(struct vcpu *v) {
+  uint64_t esr = sysreg_read(esr_el2);
+  v->exits++;
+  masked_begin(v->cpu);
+  trace(TRACE_GROUP_EXIT, TRACE_EXIT, 0, esr, vcpu_pc(), sysreg_read(far_el2), sysreg_read(hpfar_el2), 0);
+  unsigned ec = esr_ec(esr);
+  if (ec == ESR_EC_DABT_LOWER)
+    fault_data_abort(v, esr);
+  else if (ec == ESR_EC_HVC64)
+    hvc(v, esr);
+  else if (ec == ESR_EC_SYSREG)
+    sysreg(v, esr);
+  else if (ec == ESR_EC_IABT_LOWER)
+    fault_instruction_abort(v, esr);
+  else
+    rare(v, esr);
+  return leave(v);
+}
+
+/* One interrupt that was acknowledged. */
+static void dispatch(struct cpu *c, unsigned intid) {
+  struct vcpu *v = c->current;
+  if (intid == PPI_CNTV) {
+    gic_drop(intid);
+    if (v)
+      vtimer_irq(v);
+    else
+      sysreg_write_enc(ICC_DIR_EL1, intid);
+  } else if (intid == GIC_SGI_KICK) {
+    gic_end(intid);
+    sched_tick(c);
+  } else if (intid == PPI_CNTHP) {
+    timer_disarm();
+    gic_end(intid);
+    sched_tick(c);
+  } else if (intid == PPI_MAINTENANCE) {
+    if (v)
+      vgic_maintenance(v);
+    gic_end(intid);
+  } else if (intid == GIC_SGI_STOP) {
+    for (;;)
+      wfi();
+  } else {
+    if (intid == console_intid)
+      console_irq();
+    gic_end(intid);
+  }
+}
+
+struct vcpu *exit_irq(struct vcpu *v) {
+  struct cpu *c = v->cpu;
+  masked_begin(c);
+  unsigned intid = gic_acknowledge();
+  if (likely(intid < GIC_INTID_SPECIAL))
+    dispatch(c, intid);
+  if (c->id == 0 && unlikely(work_next() != ~(uint64_t)0) && work_run_step())
+    sched_update_timer(c);
+  return leave(v);
+}
+
+void irq_poll(struct cpu *c) {
+  masked_end(c);
+  masked_begin(c);
+  for (unsigned intid = gic_acknowledge(); intid < GIC_INTID_SPECIAL; intid = gic_acknowledge())
+    dispatch(c, intid);
+}
+
+/* An SError is asynchronous: whoever caused it, the guest on this CPU is told (HCR_EL2.VSE needs AMO, which is set). */
+struct vcpu *exit_serror(struct vcpu *v) {
+  masked_begin(v->cpu);
+  report_guest_trap(v, "SError", sysreg_read(esr_el2), 0, 0);
+  sysreg_write(hcr_el2, sysreg_read(hcr_el2) | HCR_VSE);
+  return leave(v);
+}
+
+/* HCR_EL2.RW makes EL1 AArch64; a guest that finds its way to AArch32 EL0 is sent to its own EL1 as an illegal state. */
+struct vcpu *exit_aarch32(struct vcpu *v) {
+  uint64_t esr = sysreg_read(esr_el2);
+  masked_begin(v->cpu);
+  if (esr_ec(esr) == ESR_EC_DABT_LOWER)
+    fault_data_abort(v, esr);
+  else if (esr_ec(esr) == ESR_EC_IABT_LOWER)
+    fault_instruction_abort(v, esr);
+  else
+    inject_undefined(v);
+  return leave(v);
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef HYP_CORE_MACHINE_H
+#define HYP_CORE_MACHINE_H
+
+/* The physical machine as its device tree describes it. Read once at boot; nothing points into the tree afterwards. */
+
+#include "core/err.h"
+#include "core/types.h"
+#include "hyp/arch/gic.h"
+#include "hyp/core/cpu.h"
+#include "mm/page_alloc.h"
+
+#define MACHINE_RAM_MAX 16u
+#define MACHINE_RESERVED_MAX 32u
+#define MACHINE_ERROR_MAX 120u
+
+struct machine {
+  struct mem_range ram[MACHINE_RAM_MAX]; /* sorted, disjoint */
+  unsigned ram_count;
+  struct mem_range reserved[MACHINE_RESERVED_MAX];
+  unsigned reserved_count;
+  uint64_t cpu_mpidr[CPUS_MAX];
+  unsigned cpu_count;
+  struct gic_layout gic;
+  pa_t uart;
+  unsigned uart_intid;
+  pa_t initrd_start, initrd_end; /* equal: none */
+  bool interactive;              /* bootargs say so */
+};
+
+/*
+ * ERR_INVAL with `error` in words if the tree is broken, or has no memory or no GICv3. The caller is in an FP section (libfdt).
+ */
+MUST_CHECK err_t machine_read(const void *dtb, struct machine *m, char error[MACHINE_ERROR_MAX]);
+uint64_t machine_ram_bytes(const struct machine *m);
+/* ERR_NOSPC when MACHINE_RESERVED_MAX is reached. */
+MUST_CHECK err_t machine_reserve(struct machine *m, pa_t start, pa_t end);
+
+#endif

@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Virtual machines: the table of them, creation, and their life in steps.
+ *
+ * A VM's life is driven by one work item per VM: whoever wants something (monitor, timeline, the guest by PSCI) sets `goal` under vms_lock and wakes
+ * it; the steps stop vCPUs, take memory down and load images in pieces (vm_load.c), each well under the limit for masked interrupts. A later goal replaces an earlier one,
+ * but nothing replaces GOAL_DESTROY.
+ *
+ * Lock: vms_lock covers the table, state and goal. Everything else of a VM is either constant after creation, or belongs to its vCPUs, or to
+ * its work item.
+ */
+#include "hyp/core/vm.h"
+#include "core/check.h"
+#include "core/string.h"
+#include "hyp/arch/fp.h"
+#include "hyp/arch/gic.h"
+#include "hyp/arch/tlb.h"
+#include "hyp/core/cpu.h"
+#include "hyp/core/sched.h"
+#include "hyp/core/vm_load.h"
+#include "hyp/ctl/console.h"
+#include "hyp/ctl/ctl.h"
+#include "hyp/ctl/trace.h"
+#include "mm/page_alloc.h"
+#include "mm/port.h"
+
+#define STOP_POLL_US 50u
+
+struct spinlock vms_lock;
+static struct vm *vms[VMS_MAX + 1];
+
+struct vm *vm_by_id(unsigned id) {
+  return id >= 1 && id <= VMS_MAX ? atomic_load_acquire(&vms[id]) : NULL;
+}
+
+struct vm *vm_by_name(const char *name) {
+  struct vm *vm;
+  for_each_vm(vm) if (vm->goal != GOAL_DESTROY && strcmp(vm->config.name, name) == 0) return vm;
+  return NULL;
+}
+
+struct vcpu *vm_vcpu_by_mpidr(struct vm *vm, uint64_t mpidr) {
+  mpidr &= MPIDR_AFF_MASK;
+  return mpidr < vm->vcpu_count ? vm->vcpus[mpidr] : NULL;
+}
+
+bool vm_all_quiet(void) {
+  struct vm *vm;
+  for_each_vm(vm) if (vm->state == VM_RUNNING || vm->state == VM_DYING || vm->goal != GOAL_NONE) return false;
+  return true;
+}
+
+/* ---- creation ---- */
+
+static unsigned order_of(uint64_t bytes) {
+  unsigned order = 0;
+  while ((PAGE_SIZE << order) < bytes)
+    order++;
+  return order;
+}
+
+/* A zeroed object in frames of its own, EL2's but charged to `owner`. */
+static void *object_alloc(uint64_t bytes, owner_t owner) {
+  pfn_t f;
+  unsigned order = order_of(bytes);
+  if (page_alloc(order, ALLOC_UNMOVABLE | ALLOC_ZERO, &f) != ERR_OK)
+    return NULL;
+  frame_set_state(f, order, FRAME_CORE, owner, 0);
+  return port_frame_ptr(f);
+}
+
+static void object_free(void *object, uint64_t bytes) {
+  if (object)
+    page_free(port_ptr_frame(object), order_of(bytes));
+}
+
+static void free_parts(struct vm *vm) {
+  for (unsigned i = 0; i < vm->vcpu_count; i++)
+    object_free(vm->vcpus[i], sizeof(struct vcpu));
+  object_free(vm, sizeof(*vm));
+}
+
+static uint64_t all_cpus(void) {
+  return cpu_count >= 64 ? ~(uint64_t)0 : BIT(cpu_count) - 1;
+}
+
+static void init_vcpu(struct vm *vm, struct vcpu *v, unsigned id) {
+  static unsigned next_cpu;
+  v->id = id;
+  v->vm = vm;
+  v->affinity = vm->config.affinity ? vm->config.affinity & all_cpus() : all_cpus();
+  if (v->affinity == 0)
+    v->affinity = all_cpus();
+  do
+    v->cpu = &cpus[next_cpu++ % cpu_count];
+  while (!(v->affinity & BIT(v->cpu->id)));
+  list_init(&v->rq_node);
+  list_init(&v->sleep_node);
+}
+
+static err_t make_vcpus(struct vm *vm) {
+  for (unsigned i = 0; i < vm->config.vcpus; i++) {
+    struct vcpu *v = object_alloc(sizeof(*v), vm->id);
+    if (!v)
+      return ERR_NOMEM;
+    init_vcpu(vm, v, i);
+    vm->vcpus[vm->vcpu_count++] = v;
+  }
+  return ERR_OK;
+}
+
+static err_t make(struct vm *vm) {
+  err_t err = make_vcpus(vm);
+  if (err == ERR_OK)
+    err = vgic_init(vm);
+  if (err == ERR_OK)
+    err = stage2_init(&vm->s2, vm, vm->config.memory_bytes);
+  if (err == ERR_OK)
+    vuart_init(vm);
+  return err;
+}
+
+static err_t claim_id(struct vm *vm, unsigned id) {
+  spin_lock(&vms_lock);
+  err_t err = vm_by_name(vm->config.name) ? ERR_EXIST : ERR_OK;
+  if (err == ERR_OK)
+    atomic_store_release(&vms[id], vm);
+  spin_unlock(&vms_lock);
+  return err;
+}
+
+static unsigned free_id(void) {
+  for (unsigned id = 1; id <= VMS_MAX; id++)
+    if (!vms[id])
+      return id;
+  return 0;
+}
+
+static bool config_is_sane(const struct vm_config *c) {
+  return c->name[0] && c->vcpus >= 1 && c->vcpus <= VCPUS_MAX && c->memory_bytes >= 2 * SZ_2M && is_aligned(c->memory_bytes, SZ_2M) && c->image;
+}
+
+static enum work_result life_step(struct work *w);
+
+err_t vm_create(const struct vm_config *config, struct vm **out) {
+  unsigned id = free_id();
+  if (!config_is_sane(config))
+    return ERR_INVAL;
+  if (id == 0)
+    return ERR_NOSPC;
+  struct vm *vm = object_alloc(sizeof(*vm), (owner_t)id);
+  if (!vm)
+    return ERR_NOMEM;
+  vm->id = (uint16_t)id;
+  vm->config = *config;
+  vm->life.step = life_step;
+  err_t err = make(vm);
+  if (err == ERR_OK) {
+    err = claim_id(vm, id);
+    while (err != ERR_OK && stage2_destroy_step(&vm->s2) == ERR_AGAIN)
+      ; /* it is empty */
+  }
+  if (err != ERR_OK) {
+    free_parts(vm);
+    return err;
+  }
+  trace(TRACE_GROUP_VM, TRACE_VM_CREATE, 0, id, 0, 0, 0, 0);
+  *out = vm;
+  return ERR_OK;
+}
+
+/* ---- goals ---- */
+
+static err_t set_goal(struct vm *vm, enum vm_goal goal) {
+  spin_lock(&vms_lock);
+  bool dying = vm->goal == GOAL_DESTROY;
+  if (!dying)
+    vm->goal = goal;
+  if (goal == GOAL_DESTROY)
+    vm->state = VM_DYING;
+  spin_unlock(&vms_lock);
+  if (!dying)
+    work_wake(&vm->life);
+  return dying ? ERR_BUSY : ERR_OK;
+}
+
+/* The goal is reached, unless another was set meanwhile. */
+static enum work_result reached(struct vm *vm, enum vm_goal goal, enum vm_state state, const char *what) {
+  spin_lock(&vms_lock);
+  bool same = vm->goal == goal;
+  if (same) {
+    vm->goal = GOAL_NONE;
+    vm->state = state;
+  }
+  spin_unlock(&vms_lock);
+  if (!same)
+    return WORK_MORE;
+  ctl_vm_event(vm, what);
+  return WORK_DONE;
+}
+
+err_t vm_start(struct vm *vm) {
+  return set_goal(vm, GOAL_RUN);
+}
+
+err_t vm_pause(struct vm *vm) {
+  return set_goal(vm, GOAL_PAUSE);
+}
+
+err_t vm_destroy(struct vm *vm) {
+  return set_goal(vm, GOAL_DESTROY);
+}
+
+err_t vm_restart(struct vm *vm) {
+  return set_goal(vm, GOAL_RESTART);
+}
+
+static void stop_self(struct vm *vm, uint32_t request) {
+  struct vcpu *self = this_cpu()->current;
+  if (self && self->vm == vm)
+    atomic_fetch_or(&self->requests, request);
+}
+
+void vm_system_off(struct vm *vm) {
+  stop_self(vm, VCPU_REQ_OFF);
+  (void)set_goal(vm, GOAL_OFF); /* a VM that is being destroyed stops all the same */
+}
+
+void vm_system_reset(struct vm *vm) {
+  stop_self(vm, VCPU_REQ_OFF);
+  (void)set_goal(vm, GOAL_RESTART);
+}
+
+void vm_pause_nomem(struct vm *vm) {
+  stop_self(vm, VCPU_REQ_PAUSE);
+  (void)set_goal(vm, GOAL_PAUSE);
+}
+
+/* ---- life, in steps ---- */
+
+static bool stop_vcpus(struct vm *vm, bool off) {
+  bool all = true;
+  for (unsigned i = 0; i < vm->vcpu_count; i++) {
+    if (off)
+      atomic_store_release(&vm->vcpus[i]->powered, false);
+    if (!sched_stop_vcpu(vm->vcpus[i], off))
+      all = false;
+  }
+  return all;
+}
+
+/* A pause was begun and replaced by a start before it was reached. */
+static bool is_pausing(const struct vm *vm) {
+  for (unsigned i = 0; i < vm->vcpu_count; i++)
+    if (vm->vcpus[i]->state == VCPU_PAUSED || (atomic_load_relaxed(&vm->vcpus[i]->requests) & VCPU_REQ_PAUSE))
+      return true;
+  return false;
+}
+
+static enum work_result wait_a_moment(struct vm *vm) {
+  vm->life.wake_at = time_now() + time_from_ms(1) * STOP_POLL_US / 1000;
+  return WORK_WAIT;
+}
+
+/* True when stage 2 is empty and its tables are gone. First no TLB may hold anything of it. */
+static bool take_memory_down(struct vm *vm) {
+  if (!vm->flushed) {
+    tlb_flush_vmid(&vm->s2);
+    vm->flushed = true;
+  }
+  return stage2_destroy_step(&vm->s2) == ERR_OK;
+}
+
+static void discard(struct vm *vm) {
+  trace(TRACE_GROUP_VM, TRACE_VM_DESTROY, 0, vm->id, 0, 0, 0, 0);
+  for (unsigned i = 0; i < vm->vcpu_count; i++)
+    fp_reset(vm->vcpus[i]);
+  ctl_vm_event(vm, "destroyed");
+  work_cancel(&vm->life);
+  spin_lock(&vms_lock);
+  atomic_store_release(&vms[vm->id], NULL);
+  spin_unlock(&vms_lock);
+  free_parts(vm);
+}
+
+static enum work_result step_destroy(struct vm *vm) {
+  if (!take_memory_down(vm))
+    return WORK_MORE;
+  discard(vm);
+  return WORK_DONE;
+}
+
+static enum work_result failed(struct vm *vm, err_t err, const char *doing) {
+  hyp_printf("%s: %s: %s; the VM stays off\n", vm->config.name, doing, err_name(err));
+  return reached(vm, vm->goal, VM_OFF, "failed");
+}
+
+static enum work_result step_restart(struct vm *vm) {
+  if (!take_memory_down(vm))
+    return WORK_MORE;
+  err_t err = vgic_init(vm);
+  if (err == ERR_OK)
+    err = stage2_init(&vm->s2, vm, vm->config.memory_bytes);
+  if (err != ERR_OK)
+    return failed(vm, err, "restart");
+  vuart_init(vm);
+  vm->loaded = vm->flushed = false;
+  vm->load_done = 0;
+  vm->verdict = VERDICT_NONE;
+  spin_lock(&vms_lock);
+  if (vm->goal == GOAL_RESTART)
+    vm->goal = GOAL_RUN;
+  spin_unlock(&vms_lock);
+  return WORK_MORE;
+}
+
+static void resume_vcpus(struct vm *vm) {
+  for (unsigned i = 0; i < vm->vcpu_count; i++)
+    if (vm->vcpus[i]->powered && vm->vcpus[i]->state == VCPU_PAUSED)
+      sched_start_vcpu(vm->vcpus[i]);
+}
+
+static enum work_result step_run(struct vm *vm) {
+  if (!vm->loaded) {
+    err_t err = vm_load_step(vm);
+    if (err == ERR_AGAIN)
+      return WORK_MORE;
+    if (err != ERR_OK)
+      return failed(vm, err, "load");
+    vm->loaded = true;
+    vm->counter_offset = time_now();
+    err = vcpu_power_on(vm->vcpus[0], vm_load_entry(vm), vm->dtb.v);
+    if (err != ERR_OK)
+      return failed(vm, err, "start");
+  } else {
+    resume_vcpus(vm);
+  }
+  return reached(vm, GOAL_RUN, VM_RUNNING, "started");
+}
+
+static enum work_result life_step(struct work *w) {
+  struct vm *vm = container_of(w, struct vm, life);
+  enum vm_goal goal = vm->goal;
+  if (goal == GOAL_NONE)
+    return WORK_DONE;
+  if (goal == GOAL_RUN && vm->state == VM_RUNNING && !is_pausing(vm))
+    return reached(vm, goal, VM_RUNNING, "started");
+  if (goal == GOAL_RUN && vm->state == VM_OFF)
+    vm->goal = goal = GOAL_RESTART;
+  if (!stop_vcpus(vm, goal != GOAL_PAUSE && goal != GOAL_RUN))
+    return wait_a_moment(vm);
+  switch (goal) {
+  case GOAL_RUN:
+    return step_run(vm);
+  case GOAL_PAUSE:
+    return reached(vm, goal, VM_PAUSED, "paused");
+  case GOAL_OFF:
+    return reached(vm, goal, VM_OFF, "off");
+  case GOAL_RESTART:
+    return step_restart(vm);
+  default:
+    return step_destroy(vm);
+  }
+}

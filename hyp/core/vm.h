@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef HYP_CORE_VM_H
+#define HYP_CORE_VM_H
+
+/*
+ * A virtual machine: its stage 2, vCPUs and devices. Created from a vm_config, destroyed in steps, every frame given back.
+ *
+ * Life:  vm_create -> PAUSED -> vm_start -> RUNNING <-> PAUSED -> vm_destroy -> DYING -> (steps) -> freed
+ * SYSTEM_OFF makes it OFF (memory kept for a look, until destroyed or restarted).
+ */
+
+#include "arch/lock.h"
+#include "core/err.h"
+#include "core/types.h"
+#include "hyp/core/vcpu.h"
+#include "hyp/core/work.h"
+#include "hyp/dev/vgic.h"
+#include "hyp/dev/vuart.h"
+#include "hyp/mem/stage2.h"
+
+#define VMS_MAX 32u /* at once; ids are 1..VMS_MAX */
+#define VM_NAME_MAX 32u
+#define VM_RAM_BASE 0x40000000ull
+
+/* What a scenario says about one VM. Images stay where the scenario lies in RAM. */
+struct vm_config {
+  char name[VM_NAME_MAX];
+  uint64_t memory_bytes; /* a multiple of 2 MiB, at least 4 MiB */
+  unsigned vcpus;        /* 1..VCPUS_MAX */
+  const void *image;     /* arm64 Image */
+  uint64_t image_bytes;
+  const void *initrd; /* NULL: none */
+  uint64_t initrd_bytes;
+  const char *bootargs; /* never NULL */
+  uint64_t affinity;    /* bit per CPU; 0: any */
+  uint32_t weight;      /* scheduler weight, 1..1000, default 100 */
+  bool autostart;       /* started at boot; else by the monitor's `start` */
+  bool trap_stage1_faults;
+  bool force_4k;      /* never map a 2 MiB block */
+  bool console_quiet; /* its output is kept for `expect`, but not shown unless it has the focus */
+};
+
+enum vm_state {
+  VM_PAUSED = 0,
+  VM_RUNNING,
+  VM_OFF,
+  VM_DYING
+};
+
+enum vm_verdict {
+  VERDICT_NONE = 0,
+  VERDICT_PASSED,
+  VERDICT_FAILED
+};
+
+/* Where its life is going; vm.c drives it there in steps. */
+enum vm_goal {
+  GOAL_NONE = 0,
+  GOAL_RUN,
+  GOAL_PAUSE,
+  GOAL_OFF,
+  GOAL_RESTART,
+  GOAL_DESTROY
+};
+
+struct vm {
+  uint16_t id;         /* 1.., also its owner_t in the frame table */
+  enum vm_state state; /* vms_lock */
+  struct vm_config config;
+  struct stage2 s2;
+  unsigned vcpu_count;
+  struct vcpu *vcpus[VCPUS_MAX];
+  uint64_t counter_offset; /* CNTVOFF_EL2: the VM's count starts at 0 when it starts */
+  struct vgic vgic;
+  struct vuart vuart;
+  struct work life; /* drives `goal` */
+  enum vm_goal goal;      /* vms_lock */
+  bool loaded;            /* images are in its RAM; work only */
+  bool flushed;           /* no TLB holds anything of it any more; work only */
+  bool announced;         /* its entry time has been printed */
+  uint64_t load_done;     /* bytes of image and initrd written so far; work only */
+  uint64_t entered_at;    /* CNTPCT when its first vCPU was first entered */
+  ipa_t initrd, dtb;
+  enum vm_verdict verdict;
+  uint64_t verdict_value;
+  uint32_t unknown_traps; /* for rate-limited logging */
+};
+
+extern struct spinlock vms_lock;
+
+/* NULL if there is none. The pointer stays valid while the caller, on EL2 with interrupts masked, does not run a step of vm_destroy. */
+struct vm *vm_by_id(unsigned id);
+struct vm *vm_by_name(const char *name);
+/* Visit ids 1..VMS_MAX. */
+#define for_each_vm(vm_)                                                                                                                   \
+  for (unsigned vm_id__ = 1; vm_id__ <= VMS_MAX; vm_id__++)                                                                                \
+    if (((vm_) = vm_by_id(vm_id__)) != NULL)
+
+/*
+ * Make a VM as `config` says, PAUSED, images not loaded yet; `config` is copied. ERR_INVAL, ERR_EXIST (name), ERR_NOSPC (VMS_MAX), ERR_NOMEM; on error nothing is left. Loading follows in vm_start's first steps.
+ */
+MUST_CHECK err_t vm_create(const struct vm_config *config, struct vm **out);
+/* Load images, generate the DTB, power on vCPU 0 (first start) or resume. ERR_BUSY when DYING. ERR_IO if an image is no Image; ERR_RANGE if it does not fit; ERR_NOMEM. */
+MUST_CHECK err_t vm_start(struct vm *vm);
+MUST_CHECK err_t vm_pause(struct vm *vm);
+/* Begin destruction; its steps run as EL2 work. vm_by_name() does not find it any more. */
+MUST_CHECK err_t vm_destroy(struct vm *vm);
+/* Memory zeroed anew, images loaded anew, vCPU 0 from the start. Runs as EL2 work. */
+MUST_CHECK err_t vm_restart(struct vm *vm);
+/* PSCI SYSTEM_OFF / SYSTEM_RESET from the current vCPU. */
+void vm_system_off(struct vm *vm);
+void vm_system_reset(struct vm *vm);
+/* A fault found no frame: pause until somebody starts it again. */
+void vm_pause_nomem(struct vm *vm);
+/* No VM is RUNNING, none is DYING and no work is pending. */
+bool vm_all_quiet(void);
+
+struct vcpu *vm_vcpu_by_mpidr(struct vm *vm, uint64_t mpidr);
+
+#endif

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * EL2's own work on CPU 0: a list of work items, each run a step at a time. While guests keep CPU 0 busy a step runs at least every
+ * WORK_PERIOD_US, so that the monitor answers; when it idles, steps run back to back with interrupts looked at in between.
+ *
+ * Lock: work_lock covers the list and every item's links, wake_at and queued. A step runs without it.
+ */
+#include "hyp/core/work.h"
+#include "arch/lock.h"
+#include "arch/sysreg.h"
+#include "core/bits.h"
+#include "hyp/arch/gic.h"
+#include "hyp/arch/timer.h"
+#include "hyp/core/cpu.h"
+#include "hyp/core/sched.h"
+
+#define WORK_PERIOD_US 100u
+
+static struct spinlock work_lock;
+static struct list_node items = {&items, &items};
+static uint64_t earliest = TIMER_NEVER; /* least wake_at of all items; read without the lock as a hint */
+static uint64_t last_step;              /* CNTPCT; CPU 0 only */
+
+uint64_t time_now(void) {
+  return timer_now();
+}
+
+uint64_t time_from_ms(uint64_t ms) {
+  return ms * sysreg_read(cntfrq_el0) / 1000;
+}
+
+uint64_t time_to_us(uint64_t ticks) {
+  uint64_t hz = sysreg_read(cntfrq_el0);
+  return ticks / hz * 1000000 + ticks % hz * 1000000 / hz;
+}
+
+static void refresh_earliest(void) {
+  uint64_t at = TIMER_NEVER;
+  list_for_each(node, &items) at = min_u64(at, list_entry(node, struct work, node)->wake_at);
+  atomic_store_relaxed(&earliest, at);
+}
+
+void work_wake(struct work *w) {
+  spin_lock(&work_lock);
+  w->wake_at = 0;
+  w->woken = true;
+  if (!w->queued) {
+    w->queued = true;
+    list_push_back(&items, &w->node);
+  }
+  atomic_store_relaxed(&earliest, 0);
+  spin_unlock(&work_lock);
+  if (this_cpu()->id == 0)
+    sched_update_timer(this_cpu());
+  else if (cpus[0].online)
+    gic_send_sgi(&cpus[0], GIC_SGI_KICK);
+}
+
+void work_cancel(struct work *w) {
+  spin_lock(&work_lock);
+  if (w->queued)
+    list_remove(&w->node);
+  w->queued = false;
+  refresh_earliest();
+  spin_unlock(&work_lock);
+}
+
+static struct work *take_due(uint64_t now) {
+  struct work *due = NULL;
+  spin_lock(&work_lock);
+  list_for_each(node, &items) {
+    struct work *w = list_entry(node, struct work, node);
+    if (w->wake_at <= now) {
+      due = w;
+      break;
+    }
+  }
+  if (due) {
+    list_remove(&due->node);
+    due->queued = false;
+    due->woken = false;
+  }
+  refresh_earliest();
+  spin_unlock(&work_lock);
+  return due;
+}
+
+/* Behind the others, so that items take turns. An item that was woken during its step runs again at once. */
+static void put_back(struct work *w, enum work_result result) {
+  spin_lock(&work_lock);
+  if (result == WORK_MORE || w->woken)
+    w->wake_at = 0;
+  if (!w->queued) {
+    w->queued = true;
+    list_push_back(&items, &w->node);
+  }
+  refresh_earliest();
+  spin_unlock(&work_lock);
+}
+
+bool work_run_step(void) {
+  uint64_t now = timer_now();
+  if (atomic_load_relaxed(&earliest) > now)
+    return false;
+  struct work *w = take_due(now);
+  if (!w)
+    return false;
+  enum work_result result = w->step(w);
+  if (result != WORK_DONE) /* a finished item may be gone with its owner: not touched */
+    put_back(w, result);
+  last_step = timer_now();
+  return true;
+}
+
+uint64_t work_next(void) {
+  uint64_t at = atomic_load_relaxed(&earliest);
+  if (at == TIMER_NEVER)
+    return at;
+  return max_u64(at, last_step + time_from_ms(1) * WORK_PERIOD_US / 1000);
+}
+
+bool work_is_idle(void) {
+  return atomic_load_relaxed(&earliest) == TIMER_NEVER;
+}

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Stage-2 faults. RAM that is not backed yet is populated; anything that is neither RAM nor a device becomes the synchronous external abort
+ * that the bus would have answered with. A fault on the guest's own stage-1 walk (S1PTW) is a fault on the table's address: served the same, reflected
+ * as an abort on the walk.
+ *
+ * HPFAR_EL2 holds the IPA for translation and access-flag faults and for walks; for a permission fault it may not (Arm ARM D17.2.63), so there the address is
+ * translated again, and if that fails the instruction is simply run again: the guest has changed its tables meanwhile.
+ */
+#include "hyp/mem/fault.h"
+#include "arch/barrier.h"
+#include "arch/esr.h"
+#include "arch/sysreg.h"
+#include "core/compiler.h"
+#include "hyp/core/vm.h"
+#include "hyp/ctl/ctl.h"
+#include "hyp/ctl/trace.h"
+#include "hyp/dev/dev.h"
+#include "hyp/dev/insn.h"
+#include "hyp/mem/stage2.h"
+
+static uint64_t hpfar_ipa(void) {
+  return (sysreg_read(hpfar_el2) & GENMASK(43, 4)) << 8;
+}
+
+static void note(struct vcpu *v, uint64_t ipa_value, uint64_t esr, enum trace_fault_result result) {
+  trace(TRACE_GROUP_FAULT, TRACE_S2_FAULT, vmid_value(&v->vm->s2.vmid), ipa_value, esr, sysreg_read(far_el2), vcpu_pc(), result);
+}
+
+/* Stage 1 of the guest's present regime for `address`. False if it does not translate. PAR_EL1 is the guest's: kept. */
+static bool translate_stage1(uint64_t address, uint64_t *out) {
+  uint64_t kept = sysreg_read(par_el1);
+  if ((vcpu_pstate() & PSR_M_MASK) == PSR_EL0t)
+    __asm__ volatile("at s1e0r, %0" ::"r"(address) : "memory");
+  else
+    __asm__ volatile("at s1e1r, %0" ::"r"(address) : "memory");
+  isb();
+  uint64_t par = sysreg_read(par_el1);
+  sysreg_write(par_el1, kept);
+  if (par & PAR_F)
+    return false;
+  *out = (par & GENMASK(47, 12)) | (address & ~PAGE_MASK);
+  return true;
+}
+
+static void external_abort(struct vcpu *v, uint64_t esr, bool instruction, uint64_t at) {
+  unsigned fsc = esr & ESR_S1PTW ? ESR_FSC_EXTERNAL_WALK | esr_fsc_level(esr) : ESR_FSC_EXTERNAL;
+  note(v, at, esr, TRACE_FAULT_REFLECTED);
+  report_guest_trap(v, instruction ? "fetch from where nothing is" : "access to where nothing is", esr, sysreg_read(far_el2), at);
+  inject_abort(v, instruction, sysreg_read(far_el2), fsc);
+}
+
+/* No frame is left. The vCPU waits with its VM until memory returns and somebody starts it again; the access is then repeated. */
+static void out_of_memory(struct vcpu *v, uint64_t esr, uint64_t at) {
+  note(v, at, esr, TRACE_FAULT_NOMEM);
+  report_guest_trap(v, "no frame left for a stage-2 fault: VM paused, `start` resumes it", esr, sysreg_read(far_el2), at);
+  vm_pause_nomem(v->vm);
+}
+
+/* A fault on RAM: after this the access can be tried again. */
+static void serve_ram(struct vcpu *v, uint64_t esr, uint64_t at) {
+  struct stage2 *s2 = &v->vm->s2;
+  if (likely(esr_fsc_type(esr) == ESR_FSC_TRANSLATION)) {
+    uint64_t blocks = s2->faults_2m;
+    err_t err = stage2_populate(s2, ipa(at));
+    v->s2_faults++;
+    if (unlikely(err != ERR_OK))
+      out_of_memory(v, esr, at);
+    else
+      note(v, at, esr, s2->faults_2m != blocks ? TRACE_FAULT_MAPPED_2M : TRACE_FAULT_MAPPED_4K);
+    return;
+  }
+  note(v, at, esr, TRACE_FAULT_SPURIOUS);
+  if (esr_fsc_type(esr) == ESR_FSC_ACCESS_FLAG) {
+    spin_lock(&s2->lock);
+    err_t err = pt_mark_accessed(&s2->pt, at, (esr & ESR_WnR) != 0);
+    spin_unlock(&s2->lock);
+    (void)err; /* ERR_NOENT: unmapped meanwhile; the access is repeated and faults as what it then is */
+  }
+}
+
+static uint64_t extend(uint64_t value, uint64_t esr) {
+  unsigned bits = 8 * esr_access_bytes(esr);
+  if (bits < 64 && (esr & ESR_SSE))
+    value = (uint64_t)bits_sext(value, bits);
+  return esr & ESR_SF ? value : (uint32_t)value;
+}
+
+static void device_access(struct vcpu *v, uint64_t esr, uint64_t at) {
+  unsigned bytes = esr_access_bytes(esr);
+  struct mmio_access access = {.addr = ipa(at), .bytes = bytes, .write = (esr & ESR_WnR) != 0};
+  if (access.write) {
+    access.value = vcpu_reg(v, esr_srt(esr));
+    if (bytes < 8)
+      access.value &= BIT(8 * bytes) - 1;
+  }
+  if (unlikely(!dev_mmio(v, &access))) {
+    external_abort(v, esr, false, at);
+    return;
+  }
+  note(v, at, esr, TRACE_FAULT_MMIO);
+  if (!access.write)
+    vcpu_set_reg(v, esr_srt(esr), extend(access.value, esr));
+  sysreg_write(elr_el2, vcpu_pc() + (esr & ESR_IL ? 4 : 2));
+}
+
+/* No syndrome (ISV = 0): the instruction itself must say what it does. */
+static NOINLINE void device_access_decoded(struct vcpu *v, uint64_t esr, uint64_t at) {
+  uint64_t pc_ipa;
+  uint32_t instruction;
+  if (!translate_stage1(vcpu_pc(), &pc_ipa))
+    return; /* its own code is unmapped by now: run again, and let the fetch fault */
+  if (stage2_read(&v->vm->s2, &instruction, ipa(pc_ipa), sizeof(instruction)) != ERR_OK || !insn_emulate(v, instruction, ipa(at)))
+    external_abort(v, esr, false, at);
+}
+
+static void not_ram(struct vcpu *v, uint64_t esr, uint64_t at) {
+  if (likely((esr & (ESR_ISV | ESR_S1PTW)) == ESR_ISV))
+    device_access(v, esr, at);
+  else if (esr & ESR_S1PTW)
+    external_abort(v, esr, false, at);
+  else if (esr & ESR_CM)
+    vcpu_skip_instruction(); /* cache maintenance by VA has nothing to do where nothing is cached */
+  else
+    device_access_decoded(v, esr, at);
+}
+
+/* The IPA that faulted; false if it cannot be had and the instruction should just run again. */
+static bool fault_ipa(uint64_t esr, uint64_t *at) {
+  uint64_t far = sysreg_read(far_el2);
+  if (unlikely(esr_fsc_type(esr) == ESR_FSC_PERMISSION && !(esr & ESR_S1PTW)))
+    return translate_stage1(far, at);
+  *at = hpfar_ipa() | (esr & ESR_S1PTW ? 0 : far & ~PAGE_MASK);
+  return true;
+}
+
+static bool is_stage2_fault(uint64_t esr) {
+  return esr_fsc(esr) < ESR_FSC_EXTERNAL;
+}
+
+void fault_data_abort(struct vcpu *v, uint64_t esr) {
+  uint64_t at;
+  if (unlikely(!is_stage2_fault(esr))) { /* a real external or alignment abort that was routed here */
+    inject_abort(v, false, sysreg_read(far_el2), esr_fsc(esr));
+    return;
+  }
+  if (!fault_ipa(esr, &at))
+    return;
+  if (likely(stage2_is_ram(&v->vm->s2, ipa(at))))
+    serve_ram(v, esr, at);
+  else
+    not_ram(v, esr, at);
+}
+
+void fault_instruction_abort(struct vcpu *v, uint64_t esr) {
+  uint64_t at;
+  if (unlikely(!is_stage2_fault(esr))) {
+    inject_abort(v, true, sysreg_read(far_el2), esr_fsc(esr));
+    return;
+  }
+  if (!fault_ipa(esr, &at))
+    return;
+  if (likely(stage2_is_ram(&v->vm->s2, ipa(at))))
+    serve_ram(v, esr, at);
+  else
+    external_abort(v, esr, true, at);
+}

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A VM's stage 2: who backs its RAM, and how that comes and goes.
+ *
+ * RAM is [ram_base, ram_base + ram_bytes), populated on first touch with zeroed frames: a 2 MiB block where none of it is there yet, 4 KiB
+ * frames otherwise. A frame is zeroed before it is mapped and freed only after every TLB has forgotten it. Tables are charged to the VM.
+ *
+ * Lock: s2->lock covers the tables. Zeroing and allocation happen outside it: two vCPUs that fault on one page both bring a frame, the second one's goes back.
+ */
+#include "hyp/mem/stage2.h"
+#include "arch/sysreg.h"
+#include "core/bits.h"
+#include "core/check.h"
+#include "core/string.h"
+#include "hyp/arch/features.h"
+#include "hyp/arch/tlb.h"
+#include "hyp/arch/zero.h"
+#include "hyp/core/vm.h"
+#include "hyp/ctl/ctl.h"
+#include "mm/page_alloc.h"
+#include "mm/port.h"
+
+#define RAM_PROT (PT_R | PT_W | PT_X)
+#define ORDER_2M 9u
+#define DESTROY_TABLES_PER_STEP 2u
+
+static err_t table_alloc(struct pt *pt, pfn_t *out) {
+  err_t err = page_alloc(0, ALLOC_UNMOVABLE | ALLOC_ZERO, out);
+  if (err == ERR_OK)
+    frame_set_state(*out, 0, FRAME_TABLE, pt->id, 0);
+  return err;
+}
+
+static void table_free(struct pt *pt, pfn_t table) {
+  (void)pt;
+  page_free(table, 0);
+}
+
+static struct stage2 *of_pt(struct pt *pt) {
+  return container_of(pt, struct stage2, pt);
+}
+
+static void tlb_flush(struct pt *pt, uint64_t ia, uint64_t size, unsigned level, bool tables) {
+  tlb_flush_ipa(of_pt(pt), ipa(ia), size, level, tables);
+}
+
+/* Invalid entries are never cached in a TLB (Arm ARM D8.13.1), so making one valid needs no TLBI, only that walks see it. */
+static void publish(struct pt *pt) {
+  (void)pt;
+  port_dsb_ishst();
+}
+
+static const struct pt_ops ops = {
+    .name = "stage2",
+    .leaf = pt_leaf_s2,
+    .prot = pt_prot_s2,
+    .table_alloc = table_alloc,
+    .table_free = table_free,
+    .tlb_flush = tlb_flush,
+    .publish = publish,
+};
+
+/*
+ * The smallest geometry that covers the RAM: up to 16 concatenated level-2 tables (34 bits, two steps per walk), else level 1 (Arm
+ * ARM D8.2.4, D8.2.7). SL0 encodes the start level: 0 is level 2, 1 is level 1.
+ */
+struct geometry {
+  unsigned ia_bits, start_level, root_order, sl0;
+};
+
+static struct geometry geometry_for(uint64_t ram_end) {
+  unsigned bits = bits_fls(ram_end - 1) + 1;
+  if (bits <= 34) {
+    bits = bits < 32 ? 32 : bits;
+    return (struct geometry){bits, 2, bits - 30, 0};
+  }
+  unsigned extra = bits > 39 ? bits - 39 : 0;
+  return (struct geometry){bits, 1, extra, 1};
+}
+
+static uint64_t vtcr_for(const struct geometry *g) {
+  uint64_t vtcr = VTCR_RES1 | TCR_T0SZ(g->ia_bits) | (uint64_t)g->sl0 << VTCR_SL0_SHIFT | VTCR_IRGN0_WBWA | VTCR_ORGN0_WBWA |
+                  VTCR_SH0_INNER | VTCR_TG0_4K | (uint64_t)features.pa_range << VTCR_PS_SHIFT;
+  if (feature_on(HYP_FEAT_VMID16))
+    vtcr |= VTCR_VS;
+  if (feature_on(HYP_FEAT_HAFDBS))
+    vtcr |= VTCR_HA;
+  return vtcr;
+}
+
+err_t stage2_init(struct stage2 *s2, struct vm *vm, uint64_t ram_bytes) {
+  struct geometry g = geometry_for(VM_RAM_BASE + ram_bytes);
+  if (g.ia_bits > features.pa_bits || g.root_order > 4)
+    return ERR_RANGE;
+  pfn_t root;
+  err_t err = page_alloc(g.root_order, ALLOC_UNMOVABLE | ALLOC_ZERO, &root);
+  if (err != ERR_OK)
+    return err;
+  frame_set_state(root, g.root_order, FRAME_TABLE, vm->id, 0);
+  memset(s2, 0, sizeof(*s2));
+  s2->vm = vm;
+  s2->ram_base = ipa(VM_RAM_BASE);
+  s2->ram_bytes = ram_bytes;
+  s2->force_4k = vm->config.force_4k;
+  s2->vtcr = vtcr_for(&g);
+  unsigned feat = (feature_on(HYP_FEAT_BBM2) ? PT_FEAT_BBM2 : 0) | (feature_on(HYP_FEAT_FWB) ? PT_FEAT_FWB : 0);
+  err = pt_init(&s2->pt, &ops, root, g.start_level, g.root_order, g.ia_bits, feat, vm->id);
+  if (err != ERR_OK)
+    page_free(root, g.root_order);
+  return err;
+}
+
+/* Frames change owner: the old contents go, in the data caches and (what a previous guest executed) in the instruction caches. */
+static void cleanse(pfn_t f, unsigned order) {
+  uint64_t bytes = PAGE_SIZE << order;
+  if (features.needs_clean)
+    zero_lines_poc(port_frame_ptr(f), bytes);
+  else
+    zero_lines(port_frame_ptr(f), bytes);
+  if (features.needs_ic)
+    icache_flush_all();
+}
+
+static err_t populate_leaf(struct stage2 *s2, uint64_t ia, unsigned order) {
+  pfn_t f;
+  unsigned level = order ? 2 : 3;
+  err_t err = page_alloc(order, ALLOC_MOVABLE, &f);
+  if (err != ERR_OK)
+    return err;
+  cleanse(f, order);
+  frame_set_state(f, order, FRAME_OWNED, s2->vm->id, ia);
+  spin_lock(&s2->lock);
+  err = pt_map_leaf(&s2->pt, ia, pfn_pa(f), level, RAM_PROT);
+  if (likely(err == ERR_OK)) {
+    s2->populated_frames += (uint64_t)1 << order;
+    s2->faults++;
+    s2->faults_2m += order != 0;
+  }
+  spin_unlock(&s2->lock);
+  if (unlikely(err != ERR_OK))
+    page_free(f, order);
+  return err;
+}
+
+/* May a 2 MiB block go here? Not if the VM forbids it, or if a table of 4 KiB leaves stands there. */
+static bool block_possible(struct stage2 *s2, uint64_t ia) {
+  struct pt_leaf leaf;
+  spin_lock(&s2->lock);
+  err_t err = pt_lookup(&s2->pt, ia, &leaf);
+  spin_unlock(&s2->lock);
+  return err == ERR_NOENT && leaf.level <= 2;
+}
+
+err_t stage2_populate(struct stage2 *s2, ipa_t a) {
+  if (!stage2_is_ram(s2, a))
+    return ERR_RANGE;
+  err_t err = ERR_NOMEM;
+  if (!s2->force_4k && block_possible(s2, a.v))
+    err = populate_leaf(s2, align_down(a.v, SZ_2M), ORDER_2M);
+  if (err == ERR_NOMEM || err == ERR_EXIST) /* no block to be had, or the place was taken meanwhile: perhaps by smaller leaves */
+    err = populate_leaf(s2, align_down(a.v, PAGE_SIZE), 0);
+  return err == ERR_EXIST ? ERR_OK : err;
+}
+
+err_t stage2_lookup(struct stage2 *s2, ipa_t a, pa_t *out) {
+  struct pt_leaf leaf;
+  spin_lock(&s2->lock);
+  err_t err = pt_lookup(&s2->pt, a.v, &leaf);
+  spin_unlock(&s2->lock);
+  if (err == ERR_OK)
+    *out = leaf.out;
+  return err;
+}
+
+static bool is_ram_range(const struct stage2 *s2, ipa_t a, uint64_t bytes) {
+  return bytes <= s2->ram_bytes && a.v >= s2->ram_base.v && a.v - s2->ram_base.v <= s2->ram_bytes - bytes;
+}
+
+static uint64_t piece(uint64_t address, uint64_t bytes) {
+  return min_u64(bytes, PAGE_SIZE - address % PAGE_SIZE);
+}
+
+/* The VM's leaf may be taken away between look-up and copy only by EL2's own work, which is who calls this. */
+static err_t write_piece(struct stage2 *s2, ipa_t to, const void *from, uint64_t bytes) {
+  pa_t at;
+  err_t err = stage2_lookup(s2, to, &at);
+  if (err == ERR_NOENT) {
+    err = stage2_populate(s2, to);
+    if (err == ERR_OK)
+      err = stage2_lookup(s2, to, &at);
+  }
+  if (err != ERR_OK)
+    return err;
+  memcpy((void *)at.v, from, bytes);
+  if (features.needs_clean)
+    cache_clean_poc((void *)at.v, bytes);
+  return ERR_OK;
+}
+
+err_t stage2_write(struct stage2 *s2, ipa_t to, const void *from, uint64_t bytes) {
+  if (!is_ram_range(s2, to, bytes))
+    return ERR_RANGE;
+  for (uint64_t done = 0; done < bytes;) {
+    uint64_t n = piece(to.v + done, bytes - done);
+    err_t err = write_piece(s2, ipa(to.v + done), (const char *)from + done, n);
+    if (err != ERR_OK)
+      return err;
+    done += n;
+  }
+  return ERR_OK;
+}
+
+err_t stage2_read(struct stage2 *s2, void *to, ipa_t from, uint64_t bytes) {
+  if (!is_ram_range(s2, from, bytes))
+    return ERR_RANGE;
+  for (uint64_t done = 0; done < bytes;) {
+    uint64_t n = piece(from.v + done, bytes - done);
+    pa_t at;
+    if (stage2_lookup(s2, ipa(from.v + done), &at) == ERR_OK)
+      memcpy((char *)to + done, (const void *)at.v, n);
+    else
+      memset((char *)to + done, 0, n);
+    done += n;
+  }
+  return ERR_OK;
+}
+
+static void free_leaf(void *ctx, uint64_t ia, pa_t out, unsigned level, uint64_t desc) {
+  struct stage2 *s2 = ctx;
+  unsigned order = 9 * (3 - level);
+  (void)ia, (void)desc;
+  s2->populated_frames -= (uint64_t)1 << order;
+  page_free(pa_pfn(out), order);
+}
+
+err_t stage2_release(struct stage2 *s2, ipa_t start, uint64_t bytes) {
+  if (!is_ram_range(s2, start, bytes) || !is_aligned(start.v | bytes, PAGE_SIZE))
+    return ERR_RANGE;
+  spin_lock(&s2->lock);
+  err_t err = pt_unmap(&s2->pt, start.v, bytes, free_leaf, s2);
+  spin_unlock(&s2->lock);
+  return err;
+}
+
+err_t stage2_destroy_step(struct stage2 *s2) {
+  spin_lock(&s2->lock);
+  err_t err = pt_destroy(&s2->pt, DESTROY_TABLES_PER_STEP, free_leaf, s2);
+  spin_unlock(&s2->lock);
+  if (err == ERR_OK) {
+    CHECK(s2->populated_frames == 0);
+    page_free(s2->pt.root_pfn, s2->pt.root_order);
+  }
+  return err;
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef HYP_MEM_STAGE2_H
+#define HYP_MEM_STAGE2_H
+
+/* A VM's stage 2: its tables, RAM range and VMID. */
+
+#include "arch/lock.h"
+#include "core/err.h"
+#include "core/types.h"
+#include "hyp/core/cpu.h"
+#include "hyp/mem/vmid.h"
+#include "mm/pgtable.h"
+
+struct vm;
+
+struct stage2 {
+  struct spinlock lock; /* covers pt */
+  struct pt pt;
+  struct vmid vmid;
+  struct vm *vm;
+  uint64_t vtcr; /* VTCR_EL2 for this geometry; constant */
+  ipa_t ram_base;
+  uint64_t ram_bytes;
+  uint8_t ran_here[CPUS_MAX]; /* vCPU id + 1 that ran last on each CPU; that CPU only */
+  bool force_4k;             /* constant */
+  uint64_t populated_frames;  /* lock */
+  uint64_t faults, faults_2m; /* served by populating; lock */
+};
+
+MUST_CHECK err_t stage2_init(struct stage2 *s2, struct vm *vm, uint64_t ram_bytes);
+
+/* True if `a` lies in the VM's RAM. */
+static inline bool stage2_is_ram(const struct stage2 *s2, ipa_t a) {
+  return a.v - s2->ram_base.v < s2->ram_bytes;
+}
+
+/* Make sure RAM at `a` is backed by a zeroed frame and mapped. ERR_RANGE if it is not RAM, ERR_NOMEM. Idempotent; from any CPU. */
+MUST_CHECK err_t stage2_populate(struct stage2 *s2, ipa_t a);
+
+/* The physical address behind `a`: ERR_NOENT if nothing is mapped. The answer holds until the VM's table lock is next free. */
+MUST_CHECK err_t stage2_lookup(struct stage2 *s2, ipa_t a, pa_t *out);
+
+/*
+ * Copy between EL2 memory and guest RAM by IPA, populating as needed (write) or reading zeroes where nothing is backed (read).
+ * ERR_RANGE if not wholly RAM. Cleans caches as a guest with its MMU off needs (write).
+ */
+MUST_CHECK err_t stage2_write(struct stage2 *s2, ipa_t to, const void *from, uint64_t bytes);
+MUST_CHECK err_t stage2_read(struct stage2 *s2, void *to, ipa_t from, uint64_t bytes);
+
+/* Give back [start, start + bytes), 4 KiB aligned: unmapped, TLBs cleared, frames freed. For balloon and tests. */
+MUST_CHECK err_t stage2_release(struct stage2 *s2, ipa_t start, uint64_t bytes);
+
+/* Take the whole down in steps; ERR_AGAIN while there is more. No vCPU of the VM may run any more. */
+MUST_CHECK err_t stage2_destroy_step(struct stage2 *s2);
+
+#endif
