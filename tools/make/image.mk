@@ -114,7 +114,19 @@ $(3): $(2)
 	$$(Q)$$(OBJCOPY) -O binary $$< $$@
 endef
 ifneq ($(HYP_LDS),)
-$(eval $(call image_rules,hyp,$(BUILD)/hyp/sluice.elf,$(HYP_IMG),$(HYP_OBJS),$(HYP_LDS),$(LIBFDT)))
+# Linked twice: the second time with the table of the first one's symbols.
+$(eval $(call image_rules,hyp,$(BUILD)/hyp/nameless.elf,$(BUILD)/hyp/nameless.img,$(HYP_OBJS) $(BUILD)/hyp/no-symbols.S.o,$(HYP_LDS),$(LIBFDT)))
+$(eval $(call image_rules,hyp,$(BUILD)/hyp/sluice.elf,$(HYP_IMG),$(HYP_OBJS) $(BUILD)/hyp/symbols.S.o,$(HYP_LDS),$(LIBFDT)))
+
+$(BUILD)/hyp/symbols.S: $(BUILD)/hyp/nameless.elf tools/symbols
+	$(call say,SYMBOLS,$@)
+	$(Q)$(NM) -n $< | tools/symbols > $@
+
+$(BUILD)/hyp/no-symbols.S: tools/symbols
+	$(Q)mkdir -p $(@D) && tools/symbols < /dev/null > $@
+
+$(BUILD)/hyp/symbols.S.o $(BUILD)/hyp/no-symbols.S.o: %.o: %
+	$(Q)$(TARGET_CC) $(call assemble_flags,hyp) -c $< -o $@
 endif
 ifneq ($(GUEST_LDS),)
 $(eval $(call image_rules,guest,$(BUILD)/guest/guest.elf,$(GUEST_IMG),$(GUEST_OBJS),$(GUEST_LDS),$(LIBFDT)))
