@@ -175,9 +175,9 @@ static err_t walk(struct parser *p) {
   }
 }
 
-err_t scenario_parse(const void *blob, uint64_t bytes, uint64_t ram_bytes, unsigned cpus, struct scenario **out,
+err_t scenario_parse(const void *blob, uint64_t bytes, uint64_t ram_bytes, unsigned machine_cpus, struct scenario **out,
                      char error[SCENARIO_ERROR_MAX]) {
-  struct parser p = {.blob = blob, .s = &the_scenario, .error = error, .ram_bytes = ram_bytes, .cpus = cpus};
+  struct parser p = {.blob = blob, .s = &the_scenario, .error = error, .ram_bytes = ram_bytes, .cpus = machine_cpus};
   memset(&the_scenario, 0, sizeof the_scenario);
   the_scenario.options.slice_us = 10000;
   *out = NULL;

@@ -167,8 +167,7 @@ static err_t check_step(struct parser *p) {
   for (unsigned i = 0; i < s->steps; i++)
     if (strcmp(s->step[i].name, name) == 0)
       return parse_fail(p, "two steps have this name");
-  s->step[s->steps++] =
-      (struct scenario_step){name, raw->after_ms, raw->within_ms, raw->run, raw->expect, raw->expect_not, raw->verdict};
+  s->step[s->steps++] = (struct scenario_step){name, raw->after_ms, raw->within_ms, raw->run, raw->expect, raw->expect_not, raw->verdict};
   return ERR_OK;
 }
 

@@ -78,8 +78,8 @@ struct parser {
   enum node_kind kind[PARSE_DEPTH_MAX];
   const char *name[PARSE_DEPTH_MAX];
   bool root_seen;
-  bool properties_open; /* the innermost node may still get properties */
-  uint32_t seen;        /* bit per rule of the innermost node */
+  bool properties_open;   /* the innermost node may still get properties */
+  uint32_t seen;          /* bit per rule of the innermost node */
   uint32_t seen_sections; /* bit per enum node_kind below the root */
   struct raw raw;
 };

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/*
+ * Commands about memory: the ledger and its comparison, the buddy's free lists, the two-stage walk.
+ *
+ * `ledger compare` is how a scenario proves that nothing was lost: free, cached and zeroed frames are one class (what lies in a
+ * per-CPU list is as free as what lies in the buddy), every other state must have exactly the count it had at `ledger save`.
+ * `walk` stops the VM while it looks, because a running vCPU's translation registers are in its CPU and not in memory.
+ */
+
+#include "core/bits.h"
+#include "core/format.h"
+#include "core/string.h"
+#include "hyp/core/cpu.h"
+#include "hyp/core/vm.h"
+#include "hyp/ctl/console.h"
+#include "hyp/ctl/monitor.h"
+#include "mm/frame.h"
+#include "mm/page_alloc.h"
+
+#define WALK_STOP_MS 1000u
+
+static struct ledger saved;
+static bool is_saved;
+
+static bool is_available(unsigned state) {
+  return state == FRAME_FREE || state == FRAME_CACHED || state == FRAME_ZEROED;
+}
+
+static uint64_t available(const struct ledger *l) {
+  return l->frames[FRAME_FREE] + l->frames[FRAME_CACHED] + l->frames[FRAME_ZEROED];
+}
+
+/* One line: the states that have frames, and the sum. */
+static void print_ledger(const char *who, const struct ledger *l, uint64_t total) {
+  char text[256];
+  size_t at = 0;
+  uint64_t sum = 0;
+  text[0] = '\0';
+  for (unsigned i = 0; i < FRAME_STATES; i++) {
+    sum += l->frames[i];
+    if (l->frames[i] && at < sizeof text)
+      at += (size_t)format(text + at, sizeof text - at, " %s %llu", frame_state_name(i), (unsigned long long)l->frames[i]);
+  }
+  hyp_printf("ledger: %s:%s%s; sum %llu", who, text, at ? "" : " nothing", (unsigned long long)sum);
+  if (total)
+    hyp_printf("ledger: of %llu frames%s\n", (unsigned long long)total, sum == total ? "" : ": DOES NOT ADD UP");
+}
+
+static enum work_result compare_ledger(struct session *s) {
+  struct ledger now;
+  bool equal = true;
+  if (!is_saved)
+    return session_fail_done(s, "nothing is saved");
+  ledger_read(&now);
+  for (unsigned i = 0; i < FRAME_STATES; i++) {
+    if (is_available(i) || now.frames[i] == saved.frames[i])
+      continue;
+    hyp_printf("ledger: %s: %llu saved, %llu now\n", frame_state_name(i), (unsigned long long)saved.frames[i],
+               (unsigned long long)now.frames[i]);
+    equal = false;
+  }
+  if (available(&now) != available(&saved)) {
+    hyp_printf("ledger: available: %llu saved, %llu now\n", (unsigned long long)available(&saved), (unsigned long long)available(&now));
+    equal = false;
+  }
+  if (!equal)
+    return session_fail_done(s, "the ledger differs");
+  hyp_printf("sluice: ledger: equal, %llu frames available\n", (unsigned long long)available(&now));
+  return WORK_DONE;
+}
+
+/* Home first, then the VMs one per step. state[0]: next id. */
+static enum work_result show_ledger(struct session *s) {
+  struct ledger l;
+  if (s->state[0] == 0) {
+    ledger_read(&l);
+    print_ledger("machine", &l, ledger_total());
+  }
+  if (s->state[0]++ == VMS_MAX)
+    return WORK_DONE;
+  const struct vm *vm = vm_by_id((unsigned)s->state[0]);
+  if (vm) {
+    ledger_read_owner(vm->id, &l);
+    print_ledger(vm->config.name, &l, 0);
+  }
+  return WORK_MORE;
+}
+
+static enum work_result cmd_ledger(struct session *s) {
+  if (s->argc == 1)
+    return show_ledger(s);
+  if (strcmp(s->argv[1], "compare") == 0)
+    return compare_ledger(s);
+  if (strcmp(s->argv[1], "save") != 0)
+    return session_fail_done(s, "save or compare?");
+  ledger_read(&saved);
+  is_saved = true;
+  hyp_printf("sluice: ledger: saved, %llu frames available\n", (unsigned long long)available(&saved));
+  return WORK_DONE;
+}
+
+static enum work_result cmd_buddyinfo(struct session *s) {
+  struct buddyinfo info;
+  char text[160];
+  size_t at = 0;
+  if (!page_buddyinfo((unsigned)s->state[0]++, &info))
+    return WORK_DONE;
+  text[0] = '\0';
+  for (unsigned i = 0; i <= MAX_ORDER && at < sizeof text; i++)
+    at += (size_t)format(text + at, sizeof text - at, " %6llu", (unsigned long long)info.free_blocks[i]);
+  hyp_printf("zone %-8s%s  unopened %llu cached %llu\n", info.zone_name, text, (unsigned long long)info.unopened_frames,
+             (unsigned long long)info.cached_frames);
+  return WORK_MORE;
+}
+
+/* --- walk --- */
+
+static bool state_is_saved(const struct vm *vm) {
+  for (unsigned i = 0; i < cpu_count; i++)
+    if (&cpus[i] != this_cpu() && atomic_load_relaxed(&cpus[i].current) == vm->vcpus[0])
+      return false;
+  return true;
+}
+
+enum {
+  WALK_BEGIN = 0,
+  WALK_STOPPING,
+  WALK_STAGE1,
+  WALK_STAGE2
+};
+
+static enum work_result walk_begin(struct session *s, struct vm *vm) {
+  if (!parse_u64(s->argv[2], &s->state[0]))
+    return session_fail_done(s, "`%s` is not an address", s->argv[2]);
+  s->deadline = time_now() + time_from_ms(WALK_STOP_MS);
+  s->phase = WALK_STOPPING;
+  s->state[1] = vm->state == VM_RUNNING;
+  if (s->state[1] && vm_pause(vm) != ERR_OK)
+    return session_fail_done(s, "cannot pause %s", s->argv[1]);
+  return WORK_MORE;
+}
+
+static enum work_result walk_stopping(struct session *s, const struct vm *vm) {
+  if (!state_is_saved(vm) && time_now() < s->deadline)
+    return session_wait_ms(s, 1);
+  s->phase = WALK_STAGE1;
+  return WORK_MORE;
+}
+
+static enum work_result walk_end(struct session *s, struct vm *vm) {
+  if (s->state[1] && vm->state == VM_PAUSED && vm_start(vm) != ERR_OK)
+    return session_fail_done(s, "cannot resume %s", s->argv[1]);
+  return WORK_DONE;
+}
+
+static enum work_result cmd_walk(struct session *s) {
+  struct vm *vm = session_vm(s, 1);
+  if (!vm)
+    return WORK_DONE;
+  switch (s->phase) {
+  case WALK_BEGIN:
+    return walk_begin(s, vm);
+  case WALK_STOPPING:
+    return walk_stopping(s, vm);
+  case WALK_STAGE1:
+    if (!report_walk_stage1(vm, va(s->state[0]), &s->state[2]))
+      return walk_end(s, vm);
+    s->phase = WALK_STAGE2;
+    return WORK_MORE;
+  default:
+    report_walk_stage2(vm, ipa(s->state[2]));
+    return walk_end(s, vm);
+  }
+}
+
+const struct command monitor_memory_commands[] = {
+    {"ledger", "[save|compare]", "who has how many frames", cmd_ledger, 0, 1},
+    {"buddyinfo", "", "free blocks of each order", cmd_buddyinfo, 0, 0},
+    {"walk", "VM VA", "both stages, descriptor by descriptor", cmd_walk, 2, 2},
+    {0},
+};

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/*
+ * Commands about VMs: list them, and walk them through their life. A VM is made from what the scenario says of its name; one that
+ * was destroyed can be created again. Destruction and loading run as work of their own: `destroy` and `restart` wait for them, so that
+ * the next command finds the outcome. No lock is held between steps, hence VMs are looked up anew in each.
+ */
+
+#include "core/string.h"
+#include "hyp/core/cpu.h"
+#include "hyp/core/vm.h"
+#include "hyp/ctl/console.h"
+#include "hyp/ctl/monitor.h"
+
+#define POLL_MS 1u
+#define VMS_PER_STEP 4u
+#define CYCLE_VERDICT_MS 30000u
+
+static const char *vm_state_name(const struct vm *vm) {
+  static const char *const names[] = {"paused", "running", "off", "dying"};
+  return (unsigned)vm->state < ARRAY_SIZE(names) ? names[vm->state] : "?";
+}
+
+static const char *verdict_name(const struct vm *vm) {
+  return vm->verdict == VERDICT_PASSED ? "passed" : vm->verdict == VERDICT_FAILED ? "failed" : "-";
+}
+
+static const char *vcpu_state_name(const struct vcpu *v) {
+  static const char *const names[] = {"off", "ready", "running", "blocked", "paused"};
+  return (unsigned)v->state < ARRAY_SIZE(names) ? names[v->state] : "?";
+}
+
+static void print_vm(const struct vm *vm) {
+  hyp_printf("%2u %-12s %-8s %5llu %9llu %5u %5u  %s\n", vm->id, vm->config.name, vm_state_name(vm),
+             (unsigned long long)(vm->config.memory_bytes / SZ_1M), (unsigned long long)(vm->s2.populated_frames * PAGE_SIZE / SZ_1K),
+             vm->vcpu_count, vmid_value(&vm->s2.vmid), verdict_name(vm));
+}
+
+static enum work_result cmd_vms(struct session *s) {
+  if (s->state[0] == 0)
+    hyp_printf("id name         state      MiB  touched/K vcpus  vmid  verdict\n");
+  for (unsigned i = 0; i < VMS_PER_STEP; i++) {
+    if (s->state[0]++ == VMS_MAX)
+      return WORK_DONE;
+    const struct vm *vm = vm_by_id((unsigned)s->state[0]);
+    if (vm)
+      print_vm(vm);
+  }
+  return WORK_MORE;
+}
+
+static uint64_t vcpu_run_us(const struct vcpu *v) {
+  return time_to_us(v->run_ticks + (v->state == VCPU_RUNNING ? time_now() - v->run_since : 0));
+}
+
+static void print_vcpu(const struct vcpu *v) {
+  hyp_printf("%-12s %4u %-8s %3u %12llu %9llu %8llu %8llu\n", v->vm->config.name, v->id, vcpu_state_name(v), v->cpu ? v->cpu->id : 0,
+             (unsigned long long)vcpu_run_us(v), (unsigned long long)v->exits, (unsigned long long)v->s2_faults,
+             (unsigned long long)v->s1_faults);
+}
+
+static enum work_result cmd_vcpus(struct session *s) {
+  if (s->state[0] == 0)
+    hyp_printf("vm           vcpu state    cpu       run/us     exits s2faults s1faults\n");
+  if (s->state[0]++ == VMS_MAX)
+    return WORK_DONE;
+  const struct vm *vm = vm_by_id((unsigned)s->state[0]);
+  for (unsigned i = 0; vm && i < vm->vcpu_count; i++)
+    print_vcpu(vm->vcpus[i]);
+  return WORK_MORE;
+}
+
+static void print_faults(const struct vm *vm) {
+  uint64_t s1 = 0, exits = 0;
+  for (unsigned i = 0; i < vm->vcpu_count; i++) {
+    s1 += vm->vcpus[i]->s1_faults;
+    exits += vm->vcpus[i]->exits;
+  }
+  hyp_printf("%s: %llu stage-2 faults served, %llu of them by 2 MiB; %llu stage-1 faults seen; %llu exits\n", vm->config.name,
+             (unsigned long long)vm->s2.faults, (unsigned long long)vm->s2.faults_2m, (unsigned long long)s1, (unsigned long long)exits);
+}
+
+static enum work_result cmd_faults(struct session *s) {
+  const struct vm *vm;
+  if (s->argc == 2) {
+    if ((vm = session_vm(s, 1)) != NULL)
+      print_faults(vm);
+    return WORK_DONE;
+  }
+  for (unsigned i = 0; i < VMS_PER_STEP; i++) {
+    if (s->state[0]++ == VMS_MAX)
+      return WORK_DONE;
+    if ((vm = vm_by_id((unsigned)s->state[0])) != NULL)
+      print_faults(vm);
+  }
+  return WORK_MORE;
+}
+
+/* --- life --- */
+
+/* False after session_fail(). */
+static bool create(struct session *s) {
+  struct vm *vm;
+  int index = scenario_find_vm(s->scenario, s->argv[1], strlen(s->argv[1]));
+  if (index < 0) {
+    session_fail(s, "the scenario has no VM `%s`", s->argv[1]);
+    return false;
+  }
+  err_t e = vm_create(scenario_vm(s->scenario, (unsigned)index), &vm);
+  if (e != ERR_OK)
+    session_fail(s, "%s: %s", s->argv[1], err_name(e));
+  return e == ERR_OK;
+}
+
+static enum work_result cmd_create(struct session *s) {
+  (void)create(s);
+  return WORK_DONE;
+}
+
+static enum work_result result(struct session *s, err_t e) {
+  if (e != ERR_OK)
+    session_fail(s, "%s: %s", s->argv[1], err_name(e));
+  return WORK_DONE;
+}
+
+static enum work_result cmd_start(struct session *s) {
+  struct vm *vm = session_vm(s, 1);
+  return vm ? result(s, vm_start(vm)) : WORK_DONE;
+}
+
+static enum work_result cmd_pause(struct session *s) {
+  struct vm *vm = session_vm(s, 1);
+  return vm ? result(s, vm_pause(vm)) : WORK_DONE;
+}
+
+static enum work_result cmd_restart(struct session *s) {
+  struct vm *vm = session_vm(s, 1);
+  return vm ? result(s, vm_restart(vm)) : WORK_DONE;
+}
+
+/* phase 0: begin; then wait until the id is free. state[0]: the id. False after session_fail(). */
+static bool begin_destroy(struct session *s) {
+  struct vm *vm = session_vm(s, 1);
+  if (!vm)
+    return false;
+  s->state[0] = vm->id;
+  err_t e = vm_destroy(vm);
+  if (e != ERR_OK)
+    session_fail(s, "%s: %s", s->argv[1], err_name(e));
+  return e == ERR_OK;
+}
+
+static enum work_result cmd_destroy(struct session *s) {
+  if (s->phase++ == 0 && !begin_destroy(s))
+    return WORK_DONE;
+  return vm_by_id((unsigned)s->state[0]) ? session_wait_ms(s, POLL_MS) : WORK_DONE;
+}
+
+/* --- cycle: create, start, wait for the verdict, destroy, N times. state: id, rounds wanted, rounds done --- */
+
+enum {
+  CYCLE_BEGIN = 0,
+  CYCLE_CREATE,
+  CYCLE_VERDICT,
+  CYCLE_GONE
+};
+
+static enum work_result cycle_begin(struct session *s) {
+  if (!session_number(s, 2, &s->state[1]))
+    return WORK_DONE;
+  s->phase = CYCLE_CREATE;
+  if (vm_by_name(s->argv[1])) {
+    s->phase = CYCLE_GONE;
+    s->state[2]--; /* the one that is there does not count */
+    return begin_destroy(s) ? WORK_MORE : WORK_DONE;
+  }
+  return WORK_MORE;
+}
+
+static enum work_result cycle_create(struct session *s) {
+  if (s->state[2] == s->state[1]) {
+    hyp_printf("sluice: cycle: %s: %llu times, VMID generation %llu\n", s->argv[1], (unsigned long long)s->state[1],
+               (unsigned long long)vmid_generation());
+    return WORK_DONE;
+  }
+  if (!create(s))
+    return WORK_DONE;
+  s->phase = CYCLE_VERDICT;
+  s->deadline = time_now() + time_from_ms(CYCLE_VERDICT_MS);
+  err_t e = vm_start(vm_by_name(s->argv[1]));
+  return e == ERR_OK ? WORK_MORE : result(s, e);
+}
+
+static enum work_result cycle_verdict(struct session *s) {
+  const struct vm *vm = vm_by_name(s->argv[1]);
+  unsigned round = (unsigned)s->state[2] + 1;
+  if (!vm)
+    return session_fail_done(s, "round %u: %s is gone", round, s->argv[1]);
+  if (vm->verdict == VERDICT_FAILED || (vm->verdict == VERDICT_NONE && vm->state == VM_OFF))
+    return session_fail_done(s, "round %u: %s failed", round, s->argv[1]);
+  if (vm->verdict == VERDICT_PASSED) {
+    s->phase = CYCLE_GONE;
+    return begin_destroy(s) ? WORK_MORE : WORK_DONE;
+  }
+  if (time_now() >= s->deadline)
+    return session_fail_done(s, "round %u: %s gave no verdict", round, s->argv[1]);
+  return session_wait_ms(s, POLL_MS);
+}
+
+static enum work_result cycle_gone(struct session *s) {
+  if (vm_by_id((unsigned)s->state[0]))
+    return session_wait_ms(s, POLL_MS);
+  s->state[2]++;
+  s->phase = CYCLE_CREATE;
+  return WORK_MORE;
+}
+
+static enum work_result cmd_cycle(struct session *s) {
+  switch (s->phase) {
+  case CYCLE_BEGIN:
+    return cycle_begin(s);
+  case CYCLE_CREATE:
+    return cycle_create(s);
+  case CYCLE_VERDICT:
+    return cycle_verdict(s);
+  default:
+    return cycle_gone(s);
+  }
+}
+
+const struct command monitor_vm_commands[] = {
+    {"vms", "", "the virtual machines", cmd_vms, 0, 0},
+    {"vcpus", "", "their vCPUs: state, place, time", cmd_vcpus, 0, 0},
+    {"faults", "[VM]", "counts of faults and exits", cmd_faults, 0, 1},
+    {"create", "VM", "make it as the scenario says, paused", cmd_create, 1, 1},
+    {"start", "VM", "let it run", cmd_start, 1, 1},
+    {"pause", "VM", "stop its vCPUs", cmd_pause, 1, 1},
+    {"resume", "VM", "let a paused one run on", cmd_start, 1, 1},
+    {"restart", "VM", "memory and images anew", cmd_restart, 1, 1},
+    {"destroy", "VM", "give every frame back", cmd_destroy, 1, 1},
+    {"cycle", "VM N", "create, run to its verdict, destroy", cmd_cycle, 2, 2},
+    {0},
+};
