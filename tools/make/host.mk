@@ -20,12 +20,14 @@ HOST_WARN := $(filter-out -Wmissing-prototypes -Wcast-qual,$(WARN))
 host-tests: $(HOST_TESTS:%=$(BUILD)/host/%) ## Build the host tests
 fuzzers: $(FUZZERS:%=$(BUILD)/host/%) ## Build the fuzzers (clang)
 
+# A name that ends in / stands for every .c in that folder.
+in_folders = $(foreach s,$(1),$(if $(filter %/,$(s)),$(sort $(wildcard $(s)*.c)),$(s)))
 directives = $(shell sed -n '1,40s,^[/* ]*$(2): *,,p' $(1) | sed 's,\*/.*,,')
 
 # $(call host_rules,name,source,compiler,sanitizers)
 define host_rules
 $(1)_DIR := $(BUILD)/host/obj/$(1)
-$(1)_SRCS := $(2) $$(call directives,$(2),sources)
+$(1)_SRCS := $(2) $$(call in_folders,$$(call directives,$(2),sources))
 $(1)_OBJS := $$(patsubst %.c,$$($(1)_DIR)/%.o,$$($(1)_SRCS))
 $(1)_CC := $(3) $(HOST_CFLAGS) $(HOST_WARN) -fsanitize=$(4) $$(call directives,$(2),cflags)
 $(1)_LIBS := $(if $(filter fuzz_%,$(1)),,-lcmocka) $$(call directives,$(2),libs)
