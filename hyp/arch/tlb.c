@@ -13,7 +13,8 @@
 #include "hyp/arch/vttbr.h"
 #include "hyp/ctl/ctl.h"
 #include "hyp/ctl/trace.h"
-#include "hyp/mem/stage2.h"
+#include "hyp/mem/vmid.h"
+#include "mm/pgtable.h"
 
 #define RANGE_PAGES_MAX (((uint64_t)1 << 21) - 1) /* NUM = 31, SCALE = 3 */
 #define FLUSH_BY_LEAF_MAX 64u                     /* beyond this many operations the whole VMID is cheaper */
@@ -79,13 +80,13 @@ static void flush_stage2(uint16_t vmid, uint64_t a, uint64_t bytes, unsigned lev
   }
 }
 
-void tlb_flush_ipa(struct stage2 *s2, ipa_t a, uint64_t bytes, unsigned level, bool tables) {
+void tlb_flush_ipa(const struct pt *pt, const struct vmid *id, ipa_t a, uint64_t bytes, unsigned level, bool tables) {
   struct vttbr_guard guard;
-  uint16_t vmid = vmid_value(&s2->vmid);
+  uint16_t vmid = vmid_value(id);
   sync_stores();
   if (vmid == 0)
     return; /* never ran: no TLB can hold anything of it */
-  vttbr_enter(&guard, s2);
+  vttbr_enter(&guard, pt, id);
   flush_stage2(vmid, a.v, bytes, level, tables);
   sync_tlbi();
   __asm__ volatile("tlbi vmalle1is" ::: "memory");
@@ -95,14 +96,14 @@ void tlb_flush_ipa(struct stage2 *s2, ipa_t a, uint64_t bytes, unsigned level, b
   vttbr_leave(&guard);
 }
 
-void tlb_flush_vmid(struct stage2 *s2) {
+void tlb_flush_vmid(const struct pt *pt, const struct vmid *id) {
   struct vttbr_guard guard;
   sync_stores();
-  if (vmid_value(&s2->vmid) == 0)
+  if (vmid_value(id) == 0)
     return;
-  vttbr_enter(&guard, s2);
+  vttbr_enter(&guard, pt, id);
   __asm__ volatile("tlbi vmalls12e1is" ::: "memory");
-  note(TRACE_TLBI_VMALLS12E1IS, vmid_value(&s2->vmid), 0, 0, 0);
+  note(TRACE_TLBI_VMALLS12E1IS, vmid_value(id), 0, 0, 0);
   sync_tlbi();
   sync_context();
   vttbr_leave(&guard);

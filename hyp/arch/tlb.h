@@ -8,16 +8,17 @@
 
 #include "core/types.h"
 
-struct stage2;
+struct pt;
+struct vmid;
 
 /*
- * Stage-2 entries of `s2` for [a, a + bytes) were made invalid or less permissive: DSB ISHST, TLBI IPAS2E1IS (or by range) for each leaf of
+ * Stage-2 entries of `pt`, tagged with `vmid`, for [a, a + bytes) were made invalid or less permissive: DSB ISHST, TLBI IPAS2E1IS (or by range) for each leaf of
  * `level`, DSB ISH, TLBI VMALLE1IS (combined stage-1+2 entries are not tagged by IPA), DSB ISH, ISB. Arm ARM D8.13.
  */
-void tlb_flush_ipa(struct stage2 *s2, ipa_t a, uint64_t bytes, unsigned level, bool tables);
+void tlb_flush_ipa(const struct pt *pt, const struct vmid *vmid, ipa_t a, uint64_t bytes, unsigned level, bool tables);
 
-/* Everything of this VM's VMID, both stages. */
-void tlb_flush_vmid(struct stage2 *s2);
+/* Everything of this VMID, both stages. */
+void tlb_flush_vmid(const struct pt *pt, const struct vmid *vmid);
 
 /* Everything of all VMIDs at EL1&0: a VMID rollover. */
 void tlb_flush_all_vmids(void);

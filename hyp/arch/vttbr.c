@@ -8,8 +8,10 @@
 #include "arch/sysreg.h"
 #include "hyp/arch/tlb.h"
 #include "hyp/core/cpu.h"
+#include "hyp/core/vm.h"
 #include "hyp/ctl/trace.h"
 #include "hyp/mem/stage2.h"
+#include "hyp/mem/view.h"
 
 static uint64_t empty_root[512] ALIGNED(4096); /* in .bss: all entries invalid */
 
@@ -18,22 +20,30 @@ static void write_vttbr(uint64_t value) {
   trace(TRACE_GROUP_PT, TRACE_VTTBR, (uint16_t)(value >> 48), value, 0, 0, 0, 0);
 }
 
-uint64_t vttbr_value(const struct stage2 *s2) {
-  return (uint64_t)vmid_value(&s2->vmid) << 48 | pfn_pa(s2->pt.root_pfn).v;
+static uint64_t value_of(const struct pt *pt, const struct vmid *vmid) {
+  return (uint64_t)vmid_value(vmid) << 48 | pfn_pa(pt->root_pfn).v;
 }
 
-void vttbr_load(struct stage2 *s2, unsigned vcpu_id) {
-  unsigned cpu = this_cpu()->id;
-  uint8_t mark = (uint8_t)(vcpu_id + 1);
-  if (vmid_activate(&s2->vmid, cpu))
+static void use(const struct stage2 *s2, const struct pt *pt, struct vmid *vmid) {
+  if (vmid_activate(vmid, this_cpu()->id))
     tlb_flush_all_vmids();
   sysreg_write(vtcr_el2, s2->vtcr);
-  write_vttbr(vttbr_value(s2));
+  write_vttbr(value_of(pt, vmid));
   isb();
-  if (s2->ran_here[cpu] != mark) {
-    if (s2->ran_here[cpu] != 0)
+}
+
+void vttbr_load(struct vcpu *v) {
+  struct stage2 *s2 = &v->vm->s2;
+  if (unlikely(v->views != NULL)) { /* views are this vCPU's alone */
+    use(s2, &view_active(v)->pt, &view_active(v)->vmid);
+    return;
+  }
+  use(s2, &s2->pt, &s2->vmid);
+  uint8_t *ran = &s2->ran_here[v->cpu->id];
+  if (*ran != v->id + 1) {
+    if (*ran != 0)
       tlb_flush_local();
-    s2->ran_here[cpu] = mark;
+    *ran = (uint8_t)(v->id + 1);
   }
 }
 
@@ -43,9 +53,9 @@ void vttbr_park(void) {
   vmid_deactivate(this_cpu()->id);
 }
 
-void vttbr_enter(struct vttbr_guard *guard, const struct stage2 *s2) {
+void vttbr_enter(struct vttbr_guard *guard, const struct pt *pt, const struct vmid *vmid) {
   guard->vttbr = sysreg_read(vttbr_el2);
-  guard->switched = guard->vttbr >> 48 != vmid_value(&s2->vmid);
+  guard->switched = guard->vttbr >> 48 != vmid_value(vmid);
   if (!guard->switched)
     return;
   guard->tcr_el1 = sysreg_read(tcr_el1);
@@ -54,7 +64,7 @@ void vttbr_enter(struct vttbr_guard *guard, const struct stage2 *s2) {
   isb();
   sysreg_write(sctlr_el1, guard->sctlr_el1 | SCTLR_M); /* off, stage 1 would be flat and stage 2 walked all the same */
   isb();
-  write_vttbr(vttbr_value(s2));
+  write_vttbr(value_of(pt, vmid));
   isb();
 }
 

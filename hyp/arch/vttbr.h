@@ -6,25 +6,25 @@
 
 #include "core/types.h"
 
-struct stage2;
+struct pt;
+struct vcpu;
+struct vmid;
 
 /*
- * Make `s2` this CPU's stage 2 with a current VMID, and VTCR_EL2 with it. Part of a vCPU switch; the EL1 state of neither vCPU is in use
- * between. If another vCPU of this VM ran on this CPU last, the entries it left (same VMID, perhaps the same ASID for something else) are dropped.
+ * Make the stage 2 of `v` (its active view, if it has views) this CPU's, with a current VMID, and VTCR_EL2 with it. Part of a vCPU switch; the EL1
+ * state of neither vCPU is in use between. If another vCPU of this VM ran on this CPU last, the entries it left (same VMID, perhaps the
+ * same ASID for something else) are dropped.
  */
-void vttbr_load(struct stage2 *s2, unsigned vcpu_id);
+void vttbr_load(struct vcpu *v);
 /* Use no VM's tables any more: an empty stage 2 with VMID 0. */
 void vttbr_park(void);
 
-/* For the length of a TLB operation: act under the VMID of `s2`, then put back what was there. Not nested. */
+/* For the length of a TLB operation: act under `vmid`, then put back what was there. Not nested. */
 struct vttbr_guard {
   uint64_t vttbr, tcr_el1, sctlr_el1;
   bool switched;
 };
-void vttbr_enter(struct vttbr_guard *guard, const struct stage2 *s2);
+void vttbr_enter(struct vttbr_guard *guard, const struct pt *pt, const struct vmid *vmid);
 void vttbr_leave(const struct vttbr_guard *guard);
-
-/* VTTBR_EL2 of `s2` as it now stands. */
-uint64_t vttbr_value(const struct stage2 *s2);
 
 #endif

@@ -20,6 +20,7 @@
 #include "hyp/ctl/trace.h"
 #include "hyp/dev/dev.h"
 #include "hyp/mem/fault.h"
+#include "hyp/mem/view.h"
 
 bool masked_measured;
 static unsigned console_intid = GIC_INTID_SPURIOUS;
@@ -33,6 +34,8 @@ static void skip_instruction(void) {
 }
 
 static struct vcpu *leave(struct vcpu *v) {
+  if (unlikely(v->views != NULL))
+    view_refresh(v);
   if (unlikely(atomic_load_relaxed(&v->requests) != 0))
     v = sched_exit(v);
   masked_end(v->cpu);

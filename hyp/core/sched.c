@@ -143,7 +143,7 @@ static void unload(struct cpu *c) {
 
 static void load(struct cpu *c, struct vcpu *v) {
   v->el2_stack = (uint64_t)c->stack_top;
-  vttbr_load(&v->vm->s2, v->id);
+  vttbr_load(v);
   el2_load_identity(v);
   el1_load(&v->el1);
   vgic_load(v);
@@ -340,7 +340,7 @@ struct vcpu *sched_exit(struct vcpu *v) {
     }
     uint32_t req = atomic_exchange(&v->requests, 0);
     if (req & VCPU_REQ_VTTBR)
-      vttbr_load(&v->vm->s2, v->id);
+      vttbr_load(v);
     if (req & VCPU_REQ_VGIC)
       vgic_flush(v);
     if ((req & VCPU_REQ_BLOCK) && try_block(c, v))

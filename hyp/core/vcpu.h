@@ -16,6 +16,7 @@
 
 struct vm;
 struct cpu;
+struct view_pair;
 
 #define VCPUS_MAX 8u /* per VM */
 
@@ -73,7 +74,9 @@ struct vcpu {
   struct vgic_cpu vgic;
   struct vtimer vtimer;
 
-  uint64_t exits, s2_faults, s1_faults; /* statistics; written while current */
+  struct view_pair *views; /* trap-stage1-faults; else NULL */
+
+  uint64_t exits, s2_faults, s1_faults, s1_others; /* statistics; written while current */
 };
 
 /* Register `n` of an instruction's Rt field: 31 is XZR. */

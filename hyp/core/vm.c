@@ -21,6 +21,7 @@
 #include "hyp/ctl/console.h"
 #include "hyp/ctl/ctl.h"
 #include "hyp/ctl/trace.h"
+#include "hyp/mem/view.h"
 #include "mm/page_alloc.h"
 #include "mm/port.h"
 
@@ -109,6 +110,13 @@ static err_t make_vcpus(struct vm *vm) {
   return ERR_OK;
 }
 
+static err_t make_views(struct vm *vm) {
+  err_t err = ERR_OK;
+  for (unsigned i = 0; vm->config.trap_stage1_faults && i < vm->vcpu_count && err == ERR_OK; i++)
+    err = view_init(vm->vcpus[i]);
+  return err;
+}
+
 static err_t make(struct vm *vm) {
   err_t err = make_vcpus(vm);
   if (err == ERR_OK)
@@ -117,6 +125,8 @@ static err_t make(struct vm *vm) {
     err = stage2_init(&vm->s2, vm, vm->config.memory_bytes);
   if (err == ERR_OK)
     vuart_init(vm);
+  if (err == ERR_OK)
+    err = make_views(vm);
   return err;
 }
 
@@ -140,6 +150,20 @@ static bool config_is_sane(const struct vm_config *c) {
   return c->name[0] && c->vcpus >= 1 && c->vcpus <= VCPUS_MAX && c->memory_bytes >= 2 * SZ_2M && is_aligned(c->memory_bytes, SZ_2M) && c->image;
 }
 
+/* True when stage 2 is empty and its tables are gone. First no TLB may hold anything of it. */
+static bool take_memory_down(struct vm *vm) {
+  if (!vm->flushed) {
+    tlb_flush_vmid(&vm->s2.pt, &vm->s2.vmid);
+    for (unsigned i = 0; i < vm->vcpu_count; i++)
+      view_flush(vm->vcpus[i]);
+    vm->flushed = true;
+  }
+  for (unsigned i = 0; i < vm->vcpu_count; i++)
+    if (view_destroy_step(vm->vcpus[i]) != ERR_OK)
+      return false;
+  return stage2_destroy_step(&vm->s2) == ERR_OK;
+}
+
 static enum work_result life_step(struct work *w);
 
 err_t vm_create(const struct vm_config *config, struct vm **out) {
@@ -155,12 +179,11 @@ err_t vm_create(const struct vm_config *config, struct vm **out) {
   vm->config = *config;
   vm->life.step = life_step;
   err_t err = make(vm);
-  if (err == ERR_OK) {
+  if (err == ERR_OK)
     err = claim_id(vm, id);
-    while (err != ERR_OK && stage2_destroy_step(&vm->s2) == ERR_AGAIN)
-      ; /* it is empty */
-  }
   if (err != ERR_OK) {
+    while (!take_memory_down(vm)) /* empty: few steps */
+      ;
     free_parts(vm);
     return err;
   }
@@ -262,15 +285,6 @@ static enum work_result wait_a_moment(struct vm *vm) {
   return WORK_WAIT;
 }
 
-/* True when stage 2 is empty and its tables are gone. First no TLB may hold anything of it. */
-static bool take_memory_down(struct vm *vm) {
-  if (!vm->flushed) {
-    tlb_flush_vmid(&vm->s2);
-    vm->flushed = true;
-  }
-  return stage2_destroy_step(&vm->s2) == ERR_OK;
-}
-
 static void discard(struct vm *vm) {
   trace(TRACE_GROUP_VM, TRACE_VM_DESTROY, 0, vm->id, 0, 0, 0, 0);
   for (unsigned i = 0; i < vm->vcpu_count; i++)
@@ -301,6 +315,8 @@ static enum work_result step_restart(struct vm *vm) {
   err_t err = vgic_init(vm);
   if (err == ERR_OK)
     err = stage2_init(&vm->s2, vm, vm->config.memory_bytes);
+  if (err == ERR_OK)
+    err = make_views(vm);
   if (err != ERR_OK)
     return failed(vm, err, "restart");
   vuart_init(vm);

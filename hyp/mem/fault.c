@@ -12,12 +12,14 @@
 #include "arch/esr.h"
 #include "arch/sysreg.h"
 #include "core/compiler.h"
+#include "hyp/arch/translate.h"
 #include "hyp/core/vm.h"
 #include "hyp/ctl/ctl.h"
 #include "hyp/ctl/trace.h"
 #include "hyp/dev/dev.h"
 #include "hyp/dev/insn.h"
 #include "hyp/mem/stage2.h"
+#include "hyp/mem/view.h"
 
 static uint64_t hpfar_ipa(void) {
   return (sysreg_read(hpfar_el2) & GENMASK(43, 4)) << 8;
@@ -27,20 +29,10 @@ static void note(struct vcpu *v, uint64_t ipa_value, uint64_t esr, enum trace_fa
   trace(TRACE_GROUP_FAULT, TRACE_S2_FAULT, vmid_value(&v->vm->s2.vmid), ipa_value, esr, sysreg_read(far_el2), vcpu_pc(), result);
 }
 
-/* Stage 1 of the guest's present regime for `address`. False if it does not translate. PAR_EL1 is the guest's: kept. */
+/* Stage 1 of the guest's present regime for `address`. False if it does not translate. */
 static bool translate_stage1(uint64_t address, uint64_t *out) {
-  uint64_t kept = sysreg_read(par_el1);
-  if ((vcpu_pstate() & PSR_M_MASK) == PSR_EL0t)
-    __asm__ volatile("at s1e0r, %0" ::"r"(address) : "memory");
-  else
-    __asm__ volatile("at s1e1r, %0" ::"r"(address) : "memory");
-  isb();
-  uint64_t par = sysreg_read(par_el1);
-  sysreg_write(par_el1, kept);
-  if (par & PAR_F)
-    return false;
-  *out = (par & GENMASK(47, 12)) | (address & ~PAGE_MASK);
-  return true;
+  bool from_el0 = (vcpu_pstate() & PSR_M_MASK) == PSR_EL0t;
+  return from_el0 ? translate_el0_read(address, out) : translate_el1_read(address, out);
 }
 
 static void external_abort(struct vcpu *v, uint64_t esr, bool instruction, uint64_t at) {
@@ -60,6 +52,10 @@ static void out_of_memory(struct vcpu *v, uint64_t esr, uint64_t at) {
 /* A fault on RAM: after this the access can be tried again. */
 static void serve_ram(struct vcpu *v, uint64_t esr, uint64_t at) {
   struct stage2 *s2 = &v->vm->s2;
+  if (unlikely(v->views != NULL)) {
+    view_fault(v, esr, ipa(at));
+    return;
+  }
   if (likely(esr_fsc_type(esr) == ESR_FSC_TRANSLATION)) {
     uint64_t blocks = s2->faults_2m;
     err_t err = stage2_populate(s2, ipa(at));

@@ -17,6 +17,7 @@
 #include "hyp/arch/zero.h"
 #include "hyp/core/vm.h"
 #include "hyp/ctl/ctl.h"
+#include "hyp/mem/view.h"
 #include "mm/page_alloc.h"
 #include "mm/port.h"
 
@@ -41,7 +42,7 @@ static struct stage2 *of_pt(struct pt *pt) {
 }
 
 static void tlb_flush(struct pt *pt, uint64_t ia, uint64_t size, unsigned level, bool tables) {
-  tlb_flush_ipa(of_pt(pt), ipa(ia), size, level, tables);
+  tlb_flush_ipa(pt, &of_pt(pt)->vmid, ipa(ia), size, level, tables);
 }
 
 /* Invalid entries are never cached in a TLB (Arm ARM D8.13.1), so making one valid needs no TLBI, only that walks see it. */
@@ -236,6 +237,9 @@ static void free_leaf(void *ctx, uint64_t ia, pa_t out, unsigned level, uint64_t
 err_t stage2_release(struct stage2 *s2, ipa_t start, uint64_t bytes) {
   if (!is_ram_range(s2, start, bytes) || !is_aligned(start.v | bytes, PAGE_SIZE))
     return ERR_RANGE;
+  for (unsigned i = 0; i < s2->vm->vcpu_count; i++)
+    if (view_unmap(s2->vm->vcpus[i], start, bytes) != ERR_OK)
+      return ERR_NOMEM;
   spin_lock(&s2->lock);
   err_t err = pt_unmap(&s2->pt, start.v, bytes, free_leaf, s2);
   spin_unlock(&s2->lock);
@@ -243,12 +247,15 @@ err_t stage2_release(struct stage2 *s2, ipa_t start, uint64_t bytes) {
 }
 
 err_t stage2_destroy_step(struct stage2 *s2) {
+  if (!s2->pt.root)
+    return ERR_OK; /* never made, or gone already */
   spin_lock(&s2->lock);
   err_t err = pt_destroy(&s2->pt, DESTROY_TABLES_PER_STEP, free_leaf, s2);
   spin_unlock(&s2->lock);
   if (err == ERR_OK) {
     CHECK(s2->populated_frames == 0);
     page_free(s2->pt.root_pfn, s2->pt.root_order);
+    s2->pt.root = NULL;
   }
   return err;
 }

@@ -47,7 +47,10 @@ MUST_CHECK err_t stage2_lookup(struct stage2 *s2, ipa_t a, pa_t *out);
 MUST_CHECK err_t stage2_write(struct stage2 *s2, ipa_t to, const void *from, uint64_t bytes);
 MUST_CHECK err_t stage2_read(struct stage2 *s2, void *to, ipa_t from, uint64_t bytes);
 
-/* Give back [start, start + bytes), 4 KiB aligned: unmapped, TLBs cleared, frames freed. For balloon and tests. */
+/*
+ * Give back [start, start + bytes), 4 KiB aligned: unmapped, TLBs cleared, frames freed. ERR_RANGE; ERR_NOMEM if a block could not be
+ * split. If the VM has views (trap-stage1-faults) it must be paused.
+ */
 MUST_CHECK err_t stage2_release(struct stage2 *s2, ipa_t start, uint64_t bytes);
 
 /* Take the whole down in steps; ERR_AGAIN while there is more. No vCPU of the VM may run any more. */

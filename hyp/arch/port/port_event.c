@@ -1,14 +1,23 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The memory core's events as trace records. A table set with id 0 is EL2's own stage 1; any other id is a VM's stage 2, whose records
- * carry the VMID that VM has at that moment.
+ * The memory core's events as trace records. A table set with id 0 is EL2's own stage 1; any other id is a VM's stage 2 or one of its vCPUs'
+ * views (hyp/mem/view.h), whose records carry the VMID that it has at that moment.
  */
+#include "core/bits.h"
 #include "hyp/core/vm.h"
+#include "hyp/mem/view.h"
 #include "mm/port.h"
 
 static uint16_t vmid_of_table_set(uint64_t id_and_seq) {
-  struct vm *vm = vm_by_id((unsigned)(id_and_seq >> 32));
-  return vm ? vmid_value(&vm->s2.vmid) : 0;
+  unsigned id = (unsigned)(id_and_seq >> 32);
+  unsigned view = id >> VIEW_ID_SHIFT;
+  struct vm *vm = vm_by_id(id & (unsigned)(BIT(VIEW_ID_SHIFT) - 1));
+  if (!vm)
+    return 0;
+  if (view == 0)
+    return vmid_value(&vm->s2.vmid);
+  struct view_pair *views = vm->vcpus[(view - 1) / VIEW_KINDS]->views;
+  return views ? vmid_value(&views->view[(view - 1) % VIEW_KINDS].vmid) : 0;
 }
 
 void port_event_write(enum mm_event event, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e) {

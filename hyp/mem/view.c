@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Seeing stage-1 faults at EL2 without changing the guest.
+ *
+ * Hardware delivers a stage-1 fault straight to EL1. But the first thing EL1 then does is to fetch from its vector table, and stage 2 decides about
+ * fetches. Each vCPU has two views of the VM's memory, each with a VMID of its own, so that changing between them costs no TLBI:
+ *
+ *            armed                          open
+ *        +-------------+                +-------------+
+ *        | RW X        |  exception     | RW -        |
+ *        | RW X        |  ----------->  | RW -        |
+ *        | RW -  vector|  fetch traps   | RW X  vector|
+ *        | RW X        |  <-----------  | RW -        |
+ *        +-------------+  first fetch   +-------------+
+ *                         outside traps
+ *
+ * In the armed view the fetch at VBAR_EL1 + offset traps with ESR_EL1, FAR_EL1, ELR_EL1 and SPSR_EL1 as hardware left them: EL2 records, opens, and
+ * the guest's handler runs as if nothing had been. The guest's memory itself is the VM's stage2; views only mirror its leaves.
+ *
+ * VBAR_EL1 is read at each exit: a guest that moves its vectors without an exit in between, or takes an exception while it executes inside the vector
+ * page, escapes notice until the next exit.
+ *
+ * Lock: a view belongs to its vCPU; it is changed on the CPU where that runs, or when it runs nowhere. The VM's stage2.lock is taken inside.
+ */
+#include "hyp/mem/view.h"
+#include "arch/barrier.h"
+#include "arch/esr.h"
+#include "arch/sysreg.h"
+#include "core/bits.h"
+#include "core/string.h"
+#include "hyp/arch/features.h"
+#include "hyp/arch/tlb.h"
+#include "hyp/arch/translate.h"
+#include "hyp/arch/vttbr.h"
+#include "hyp/core/vm.h"
+#include "hyp/ctl/ctl.h"
+#include "hyp/ctl/trace.h"
+#include "mm/page_alloc.h"
+#include "mm/port.h"
+
+#define NO_PAGE (~(uint64_t)0)
+#define VECTOR_BYTES 0x800u
+#define VECTOR_ENTRY_BYTES 0x80u
+#define DESTROY_TABLES_PER_STEP 2u
+
+static err_t table_alloc(struct pt *pt, pfn_t *out) {
+  err_t err = page_alloc(0, ALLOC_UNMOVABLE | ALLOC_ZERO, out);
+  if (err == ERR_OK)
+    frame_set_state(*out, 0, FRAME_TABLE, (owner_t)(pt->id & (BIT(VIEW_ID_SHIFT) - 1)), 0);
+  return err;
+}
+
+static void table_free(struct pt *pt, pfn_t table) {
+  (void)pt;
+  page_free(table, 0);
+}
+
+static void tlb_flush(struct pt *pt, uint64_t ia, uint64_t size, unsigned level, bool tables) {
+  const struct view *view = container_of(pt, struct view, pt);
+  tlb_flush_ipa(pt, &view->vmid, ipa(ia), size, level, tables);
+}
+
+static void publish(struct pt *pt) {
+  (void)pt;
+  port_dsb_ishst();
+}
+
+static const struct pt_ops ops = {
+    .name = "stage2 view",
+    .leaf = pt_leaf_s2,
+    .prot = pt_prot_s2,
+    .table_alloc = table_alloc,
+    .table_free = table_free,
+    .tlb_flush = tlb_flush,
+    .publish = publish,
+};
+
+static err_t init_one(struct vcpu *v, enum view_kind kind) {
+  const struct pt *main = &v->vm->s2.pt;
+  uint16_t id = (uint16_t)(v->vm->id | (1 + 2 * v->id + kind) << VIEW_ID_SHIFT);
+  pfn_t root;
+  err_t err = page_alloc(main->root_order, ALLOC_UNMOVABLE | ALLOC_ZERO, &root);
+  if (err != ERR_OK)
+    return err;
+  frame_set_state(root, main->root_order, FRAME_TABLE, v->vm->id, 0);
+  return pt_init(&v->views->view[kind].pt, &ops, root, main->start_level, main->root_order, main->ia_bits, main->features, id);
+}
+
+static void free_pair(struct vcpu *v) {
+  for (unsigned k = 0; k < VIEW_KINDS; k++)
+    if (v->views->view[k].pt.root)
+      page_free(v->views->view[k].pt.root_pfn, v->views->view[k].pt.root_order);
+  page_free(port_ptr_frame(v->views), 0);
+  v->views = NULL;
+}
+
+_Static_assert(sizeof(struct view_pair) <= 4096, "one frame");
+
+err_t view_init(struct vcpu *v) {
+  pfn_t f;
+  err_t err = page_alloc(0, ALLOC_UNMOVABLE | ALLOC_ZERO, &f);
+  if (err != ERR_OK)
+    return err;
+  frame_set_state(f, 0, FRAME_CORE, v->vm->id, 0);
+  v->views = port_frame_ptr(f);
+  v->views->vbar = NO_PAGE;
+  v->views->vector_page = NO_PAGE;
+  err = init_one(v, VIEW_ARMED);
+  if (err == ERR_OK)
+    err = init_one(v, VIEW_OPEN);
+  if (err != ERR_OK)
+    free_pair(v);
+  return err;
+}
+
+err_t view_destroy_step(struct vcpu *v) {
+  if (!v->views)
+    return ERR_OK;
+  for (unsigned k = 0; k < VIEW_KINDS; k++)
+    if (pt_destroy(&v->views->view[k].pt, DESTROY_TABLES_PER_STEP, NULL, NULL) != ERR_OK)
+      return ERR_AGAIN;
+  free_pair(v);
+  return ERR_OK;
+}
+
+void view_flush(struct vcpu *v) {
+  for (unsigned k = 0; v->views && k < VIEW_KINDS; k++)
+    tlb_flush_vmid(&v->views->view[k].pt, &v->views->view[k].vmid);
+}
+
+struct view *view_active(struct vcpu *v) {
+  return &v->views->view[v->views->active];
+}
+
+static void activate(struct vcpu *v, enum view_kind kind) {
+  v->views->active = kind;
+  vttbr_load(v);
+}
+
+/* ---- mirroring ---- */
+
+static pt_prot_t prot_for(const struct view_pair *p, enum view_kind kind, uint64_t page) {
+  bool is_vector = page == p->vector_page;
+  return PT_R | PT_W | (is_vector == (kind == VIEW_OPEN) ? PT_X : 0);
+}
+
+static bool block_holds_vector(const struct view_pair *p, uint64_t at) {
+  return p->vector_page != NO_PAGE && p->vector_page / SZ_2M == at / SZ_2M;
+}
+
+/* Copy the leaf of the VM's stage 2 that covers `at` into one view: as a block if it is one and the vectors are elsewhere. */
+static err_t mirror(struct vcpu *v, enum view_kind kind, uint64_t at) {
+  struct view_pair *p = v->views;
+  struct pt_leaf leaf;
+  spin_lock(&v->vm->s2.lock);
+  err_t err = pt_lookup(&v->vm->s2.pt, at, &leaf);
+  spin_unlock(&v->vm->s2.lock);
+  if (err != ERR_OK)
+    return err;
+  uint64_t page = align_down(at, PAGE_SIZE);
+  uint64_t out = align_down(leaf.out.v, PAGE_SIZE);
+  if (leaf.level == 2 && !block_holds_vector(p, at)) {
+    uint64_t block = align_down(at, SZ_2M);
+    err = pt_map_leaf(&p->view[kind].pt, block, pa(out - (page - block)), 2, prot_for(p, kind, block));
+    if (err != ERR_EXIST)
+      return err;
+  }
+  err = pt_map_leaf(&p->view[kind].pt, page, pa(out), 3, prot_for(p, kind, page));
+  return err == ERR_EXIST ? ERR_OK : err;
+}
+
+err_t view_unmap(struct vcpu *v, ipa_t start, uint64_t bytes) {
+  err_t err = ERR_OK;
+  for (unsigned k = 0; v->views && k < VIEW_KINDS && err == ERR_OK; k++)
+    err = pt_unmap(&v->views->view[k].pt, start.v, bytes, NULL, NULL);
+  return err;
+}
+
+/* ---- where the vectors are ---- */
+
+/* The page is mapped anew in both views on its next touch, with what is then right for it. A block goes whole, so that the page can differ. */
+static err_t forget_page(struct vcpu *v, uint64_t page) {
+  return page == NO_PAGE ? ERR_OK : view_unmap(v, ipa(align_down(page, SZ_2M)), SZ_2M);
+}
+
+static void move_vectors(struct vcpu *v, uint64_t vbar, uint64_t page) {
+  struct view_pair *p = v->views;
+  uint64_t old = p->vector_page;
+  p->vbar = vbar;
+  if (page == old)
+    return;
+  if (forget_page(v, old) != ERR_OK || forget_page(v, page) != ERR_OK)
+    return; /* a split found no frame: nothing changed, and the next exit tries again */
+  p->vector_page = page;
+}
+
+void view_refresh(struct vcpu *v) {
+  uint64_t vbar = sysreg_read(vbar_el1), at;
+  if (!translate_el1_read(vbar, &at))
+    return; /* its tables are not in the view yet, or it has none for this address: nothing to learn */
+  uint64_t page = stage2_is_ram(&v->vm->s2, ipa(at)) ? align_down(at, PAGE_SIZE) : NO_PAGE;
+  if (vbar != v->views->vbar || page != v->views->vector_page)
+    move_vectors(v, vbar, page);
+}
+
+/* ---- the trap itself ---- */
+
+static bool is_abort(uint64_t esr_el1) {
+  unsigned ec = esr_ec(esr_el1);
+  return ec == ESR_EC_DABT_LOWER || ec == ESR_EC_DABT_SAME || ec == ESR_EC_IABT_LOWER || ec == ESR_EC_IABT_SAME;
+}
+
+/* Offsets 0x000, 0x200, 0x400, 0x600 are synchronous; the others interrupts and SErrors. */
+static void record(struct vcpu *v, uint64_t offset) {
+  uint64_t esr = sysreg_read(esr_el1);
+  uint16_t vmid = vmid_value(&view_active(v)->vmid);
+  if ((offset & 0x180) == 0 && is_abort(esr)) {
+    v->s1_faults++;
+    trace(TRACE_GROUP_FAULT, TRACE_S1_FAULT, vmid, sysreg_read(far_el1), esr, sysreg_read(elr_el1), sysreg_read(spsr_el1), vcpu_pc());
+  } else {
+    v->s1_others++;
+    trace(TRACE_GROUP_FAULT, TRACE_S1_OTHER, vmid, offset, esr, sysreg_read(elr_el1), 0, 0);
+  }
+}
+
+static void fetch_denied(struct vcpu *v) {
+  struct view_pair *p = v->views;
+  uint64_t offset = vcpu_pc() - p->vbar;
+  if (p->active == VIEW_OPEN) {
+    activate(v, VIEW_ARMED);
+    return;
+  }
+  if (offset < VECTOR_BYTES && offset % VECTOR_ENTRY_BYTES == 0)
+    record(v, offset);
+  activate(v, VIEW_OPEN);
+}
+
+void view_fault(struct vcpu *v, uint64_t esr, ipa_t at) {
+  if (esr_fsc_type(esr) == ESR_FSC_PERMISSION && esr_ec(esr) == ESR_EC_IABT_LOWER) {
+    fetch_denied(v);
+    return;
+  }
+  err_t err = mirror(v, v->views->active, at.v);
+  if (err == ERR_NOENT) {
+    v->s2_faults++;
+    err = stage2_populate(&v->vm->s2, at);
+    if (err == ERR_OK)
+      err = mirror(v, v->views->active, at.v);
+  }
+  trace(TRACE_GROUP_FAULT, TRACE_S2_FAULT, vmid_value(&view_active(v)->vmid), at.v, esr, sysreg_read(far_el2), vcpu_pc(),
+        err == ERR_OK ? TRACE_FAULT_MAPPED_4K : TRACE_FAULT_NOMEM);
+  if (err != ERR_OK) {
+    report_guest_trap(v, "no frame left for a view of stage 2: VM paused, `start` resumes it", esr, sysreg_read(far_el2), at.v);
+    vm_pause_nomem(v->vm);
+  }
+}
