@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef HYP_DEV_DEV_H
+#define HYP_DEV_DEV_H
+
+/* The doors through which exits reach the guest's machine: MMIO, system registers, SMCCC. All for the current vCPU. */
+
+#include "core/err.h"
+#include "core/types.h"
+
+struct vm;
+struct vcpu;
+
+/* The guest's machine, as QEMU's virt board lays it out. */
+#define GUEST_GICD_BASE 0x08000000ull
+#define GUEST_GICD_BYTES 0x10000ull
+#define GUEST_GICR_BASE 0x080a0000ull /* 128 KiB for each vCPU */
+#define GUEST_GICR_STRIDE 0x20000ull
+#define GUEST_UART_BASE 0x09000000ull
+#define GUEST_UART_BYTES 0x1000ull
+
+/* One decoded access to IPA space that is not RAM. */
+struct mmio_access {
+  ipa_t addr;
+  unsigned bytes; /* 1, 2, 4, 8 */
+  bool write;
+  uint64_t value; /* to write, or as read (zero-extended from `bytes`) */
+};
+
+/* True if a device claimed it (unaligned accesses included: those are RAZ/WI). False: nobody there, so reflect an external abort. */
+bool dev_mmio(struct vcpu *v, struct mmio_access *access);
+
+/*
+ * ESR_EC_SYSREG: emulate the access in `esr` and return true, or return false for UNDEFINED (reported already, at a limited rate). Does not
+ * move the PC.
+ */
+bool dev_sysreg(struct vcpu *v, uint64_t esr);
+
+/* HVC #0 or SMC #0: x0 holds the function id; results go to x0..x3. PSCI, SMCCC architecture calls, vendor calls. Does not move the PC (an SMC's must be). */
+void dev_smccc(struct vcpu *v);
+
+/* Boot CPU, once: read the hardware's ID registers and keep what guests may see of them. */
+void idreg_init(void);
+
+/*
+ * Build the VM's device tree into `to` (8-byte aligned); returns its size, or 0 if `cap` is too small. [initrd_start, initrd_end) is where the initrd lies
+ * in the VM's RAM; empty: none. libfdt was built with FP/SIMD registers: the caller has saved the guest's live FP state.
+ */
+uint64_t dev_build_fdt(const struct vm *vm, void *to, uint64_t cap, ipa_t initrd_start, ipa_t initrd_end);
+
+#endif

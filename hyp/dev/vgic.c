@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The virtual GIC's life: set-up, reset, interrupt lines, save and load at a vCPU switch.
+ *
+ * PPI 27, the virtual timer's, is the one physical interrupt that belongs to guests. While the vCPU it fired for is loaded, its physical
+ * active state is held until the guest deactivates the linked list register (or `hw_unlinked` says that it waits for one). A save clears it, for the
+ * next vCPU needs the PPI; a load sets it again if the guest had acknowledged and not ended it.
+ *
+ * Lock: vm->vgic.lock (see vgic.h); vcpu_request() only after it is dropped.
+ */
+#include "core/check.h"
+#include "core/string.h"
+#include "hyp/dev/vgic_priv.h"
+#include "hyp/dev/vtimer.h"
+
+unsigned vgic_lr_count;
+unsigned vgic_apr_count;
+
+void vgic_cpu_setup(void) {
+  static const uint64_t none[VGIC_APRS_MAX];
+  vgic_hw_setup();
+  uint64_t vtr = vgic_hw_read_vtr();
+  vgic_lr_count = (unsigned)bits_get(vtr, 4, 0) + 1;
+  CHECK(vgic_lr_count <= VGIC_LRS_MAX);
+  unsigned preemption_bits = (unsigned)bits_get(vtr, 28, 26) + 1;
+  vgic_apr_count = preemption_bits <= 5 ? 1 : 1u << (preemption_bits - 5);
+  for (unsigned n = 0; n < vgic_lr_count; n++)
+    vgic_hw_write_lr(n, 0);
+  vgic_hw_write_vmcr(0);
+  vgic_hw_write_apr(vgic_apr_count, none, none);
+  vgic_hw_write_hcr(0);
+}
+
+err_t vgic_init(struct vm *vm) {
+  struct vgic *g = &vm->vgic;
+  if (vm->vcpu_count > VGIC_VCPUS_MAX)
+    return ERR_INVAL;
+  memset(g, 0, sizeof(*g));
+  memset(g->holder, VGIC_NO_VCPU, sizeof(g->holder));
+  g->routed[0] = ~(uint64_t)0;
+  return ERR_OK;
+}
+
+/* SPIs in list registers of a vCPU that starts anew: what was pending is pending again, what was active is not. */
+static void drop_residents(struct vcpu *v) {
+  struct vgic_bank *spi = &v->vm->vgic.spi;
+  for (uint64_t bits = spi->resident; bits != 0; bits &= bits - 1) {
+    uint64_t bit = bits & -bits;
+    if (v->vm->vgic.holder[bits_ffs(bits)] != v->id)
+      continue;
+    if (v->vgic.lr[spi->lr[bits_ffs(bits)]] & ICH_LR_PENDING)
+      spi->latch |= spi->soft & bit;
+    spi->resident &= ~bit;
+    spi->soft &= ~bit;
+  }
+}
+
+/* Field by field: PSCI CPU_ON waits for this, and what `resident` and `lr_used` do not mark needs no clearing. */
+void vgic_vcpu_reset(struct vcpu *v) {
+  struct vgic_cpu *c = &v->vgic;
+  spin_lock(&v->vm->vgic.lock);
+  CHECK(c->loaded_on == NULL);
+  if (v->vm->vgic.spi.resident != 0)
+    drop_residents(v);
+  memset(&c->priv, 0, offsetof(struct vgic_bank, priority) + 32);
+  c->priv.edge = GENMASK(15, 0); /* SGIs; all PPIs are level-sensitive */
+  c->lr_used = 0;
+  c->hw_unlinked = false;
+  c->asleep = true;
+  c->hcr = ICH_HCR_EN;
+  c->vmcr = 0;
+  memset(c->ap0r, 0, sizeof(c->ap0r));
+  memset(c->ap1r, 0, sizeof(c->ap1r));
+  spin_unlock(&v->vm->vgic.lock);
+}
+
+void vgic_unlock(struct vm *vm, vgic_kick_t kick) {
+  spin_unlock(&vm->vgic.lock);
+  for (; kick != 0; kick &= kick - 1)
+    vcpu_request(vm->vcpus[bits_ffs(kick)], VCPU_REQ_VGIC);
+}
+
+void vgic_timer_release(struct vcpu *v) {
+  if (v->vgic.hw_unlinked && vgic_is_here(v))
+    vgic_hw_set_active(VGIC_TIMER, false);
+  v->vgic.hw_unlinked = false;
+}
+
+void vgic_timer_resample(struct vcpu *v) {
+  struct vgic_bank *b = &v->vgic.priv;
+  if (!(b->line & ~b->resident & BIT(VGIC_TIMER)) || !vgic_is_reachable(v) || vtimer_cntv_asserted(v))
+    return;
+  b->line &= ~BIT(VGIC_TIMER);
+  vgic_timer_release(v);
+}
+
+/* A level went up or down, or an edge came. What changes nothing costs no more than the look. */
+static void drive(struct vgic_bank *b, uint64_t bit, bool level) {
+  if (level)
+    b->latch |= b->edge & bit;
+  b->line = level ? b->line | bit : b->line & ~bit;
+}
+
+void vgic_set_spi(struct vm *vm, unsigned intid, bool level) {
+  CHECK(intid >= GIC_SPI_BASE && intid < VGIC_INTIDS);
+  uint64_t bit = BIT(intid - GIC_SPI_BASE);
+  spin_lock(&vm->vgic.lock);
+  drive(&vm->vgic.spi, bit, level);
+  vgic_unlock(vm, vgic_bank_changed(vm->vcpus[0], &vm->vgic.spi, bit));
+}
+
+void vgic_set_ppi(struct vcpu *v, unsigned intid, bool level) {
+  CHECK(intid >= GIC_PPI_BASE && intid < GIC_SPI_BASE);
+  spin_lock(&v->vm->vgic.lock);
+  drive(&v->vgic.priv, BIT(intid), level);
+  vgic_unlock(v->vm, vgic_bank_changed(v, &v->vgic.priv, BIT(intid)));
+}
+
+void vgic_inject_hw(struct vcpu *v, unsigned vintid, unsigned pintid) {
+  CHECK(vintid == VGIC_TIMER && pintid == VGIC_TIMER);
+  spin_lock(&v->vm->vgic.lock);
+  v->vgic.priv.line |= BIT(VGIC_TIMER);
+  v->vgic.hw_unlinked = true;
+  bool tell = vgic_lr_update(v, &v->vgic.priv, VGIC_TIMER);
+  vgic_unlock(v->vm, tell ? (vgic_kick_t)BIT(v->id) : 0);
+}
+
+/* The timer's list register, or -1. */
+static int timer_lr(const struct vcpu *v) {
+  const struct vgic_bank *b = &v->vgic.priv;
+  return (b->resident & BIT(VGIC_TIMER)) ? b->lr[VGIC_TIMER] : -1;
+}
+
+/*
+ * `v` has left this CPU, and its timer is stopped (el1_save). Pending: back to the bank, to be linked anew. Active: the list
+ * register keeps the link, and the load makes it true again.
+ */
+static void unlink_timer(struct vcpu *v) {
+  struct vgic_cpu *c = &v->vgic;
+  int n = timer_lr(v);
+  bool held = c->hw_unlinked;
+  c->hw_unlinked = false;
+  if (n >= 0 && (c->lr[n] & ICH_LR_HW)) {
+    uint64_t state = c->lr[n] & VGIC_LR_STATE;
+    held |= state != 0;
+    c->lr[n] &= ~ICH_LR_PENDING;
+    if (state != ICH_LR_ACTIVE)
+      vgic_lr_reconcile(v, (unsigned)n); /* vacates it, and takes the timer for ended */
+    if (state == ICH_LR_PENDING)
+      c->priv.line |= BIT(VGIC_TIMER);
+  }
+  if (held)
+    vgic_hw_set_active(VGIC_TIMER, false);
+  vgic_timer_resample(v);
+}
+
+void vgic_save(struct vcpu *v) {
+  struct vgic_cpu *c = &v->vgic;
+  spin_lock(&v->vm->vgic.lock);
+  for (uint32_t used = c->lr_used; used != 0; used &= used - 1) {
+    unsigned n = bits_ffs(used);
+    c->lr[n] = vgic_hw_read_lr(n);
+    vgic_hw_write_lr(n, 0);
+  }
+  c->vmcr = vgic_hw_read_vmcr();
+  vgic_hw_read_apr(vgic_apr_count, c->ap0r, c->ap1r);
+  if (c->hcr & ICH_HCR_LRENPIE)
+    c->hcr = vgic_hw_read_hcr(); /* with EOIcount */
+  c->loaded_on = NULL;
+  unlink_timer(v);
+  spin_unlock(&v->vm->vgic.lock);
+}
+
+/*
+ * The guest had acknowledged it and not ended it: make the link true again. Otherwise, a timer that fired meanwhile goes straight into a list register
+ * and saves the physical interrupt.
+ */
+static void relink_timer(struct vcpu *v) {
+  int n = timer_lr(v);
+  if (n < 0)
+    v->vgic.priv.line |= vtimer_cntv_asserted(v) ? BIT(VGIC_TIMER) : 0;
+  else if ((v->vgic.lr[n] & ICH_LR_HW) && (v->vgic.lr[n] & VGIC_LR_STATE))
+    vgic_hw_set_active(VGIC_TIMER, true);
+}
+
+void vgic_load(struct vcpu *v) {
+  struct vgic_cpu *c = &v->vgic;
+  spin_lock(&v->vm->vgic.lock);
+  for (uint32_t used = c->lr_used; used != 0; used &= used - 1)
+    vgic_hw_write_lr(bits_ffs(used), c->lr[bits_ffs(used)]);
+  vgic_hw_write_vmcr(c->vmcr);
+  vgic_hw_write_apr(vgic_apr_count, c->ap0r, c->ap1r);
+  vgic_hw_write_hcr(c->hcr);
+  c->loaded_on = vgic_hw_cpu();
+  relink_timer(v);
+  vgic_lr_fill(v);
+  spin_unlock(&v->vm->vgic.lock);
+}

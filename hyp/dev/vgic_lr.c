@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The list registers of a vCPU: what enters them, what comes back.
+ *
+ * Invariants: an interrupt is in at most one list register of one vCPU (`resident`); a list register that is not in `lr_used` is zero; when
+ * candidates stay behind for want of room, none of them is more urgent than a pending one that got in, and NPIE brings us back when
+ * the last of those was acknowledged. Registers that the guest has finished with are folded back only when somebody needs to know: at a
+ * switch, at a maintenance interrupt, or for room.
+ *
+ * Where the vCPU is loaded on another CPU its list registers are out of reach: the state asked for is left in the bank and that CPU
+ * is told (vcpu_request), which reconciles before it enters the guest again.
+ *
+ * Lock: vm->vgic.lock, held by every caller.
+ */
+#include "hyp/core/vm.h"
+#include "hyp/ctl/trace.h"
+#include "hyp/dev/vgic_priv.h"
+#include "hyp/dev/vtimer.h"
+
+static uint64_t lr_get(struct vcpu *v, unsigned n) {
+  if (vgic_is_here(v))
+    v->vgic.lr[n] = vgic_hw_read_lr(n);
+  return v->vgic.lr[n];
+}
+
+static void lr_set(struct vcpu *v, unsigned n, uint64_t lr) {
+  v->vgic.lr[n] = lr;
+  if (vgic_is_here(v))
+    vgic_hw_write_lr(n, lr);
+}
+
+static unsigned lr_intid(uint64_t lr) {
+  return (unsigned)(lr & ICH_LR_VINTID_MASK);
+}
+
+static unsigned lr_priority(uint64_t lr) {
+  return (unsigned)bits_get(lr, 55, 48);
+}
+
+uint64_t vgic_lr_peek(struct vcpu *v, unsigned n) {
+  return lr_get(v, n);
+}
+
+/* May this interrupt be signalled to `v` at all? */
+static bool is_wanted(const struct vcpu *v, const struct vgic_bank *b, uint64_t bit) {
+  return v->vm->vgic.enabled && (b->enabled & bit) && (!vgic_is_spi(v, b) || (v->vm->vgic.routed[v->id] & bit));
+}
+
+static uint64_t ready_for(const struct vcpu *v, const struct vgic_bank *b) {
+  if (!v->vm->vgic.enabled)
+    return 0;
+  return vgic_ready(b) & (vgic_is_spi(v, b) ? v->vm->vgic.routed[v->id] : ~(uint64_t)0);
+}
+
+/* The pending state goes back to the bank; a linked timer stays physically active until it gets in again. */
+static uint64_t retract(struct vcpu *v, struct vgic_bank *b, uint64_t bit, uint64_t lr) {
+  b->latch |= b->soft & bit;
+  if ((lr & ICH_LR_HW) && vgic_is_here(v))
+    v->vgic.hw_unlinked = true;
+  return lr & ~ICH_LR_PENDING;
+}
+
+/* The cause of the interrupt has gone before the guest acknowledged it. */
+static uint64_t withdraw(struct vcpu *v, uint64_t lr) {
+  if ((lr & ICH_LR_HW) && vgic_is_here(v))
+    vgic_hw_set_active(VGIC_TIMER, false);
+  return lr & ~ICH_LR_PENDING;
+}
+
+static uint64_t clear_active(struct vcpu *v, uint64_t lr) {
+  if ((lr & ICH_LR_HW) && (lr & ICH_LR_ACTIVE) && vgic_is_here(v))
+    vgic_hw_set_active(VGIC_TIMER, false);
+  return lr & ~ICH_LR_ACTIVE;
+}
+
+static uint64_t vacate(struct vcpu *v, struct vgic_bank *b, uint64_t bit, unsigned n) {
+  b->resident &= ~bit;
+  b->soft &= ~bit;
+  v->vgic.lr_used &= ~(uint32_t)BIT(n);
+  return 0;
+}
+
+static uint64_t with_priority(uint64_t lr, unsigned priority) {
+  return bits_set(lr, 55, 48, priority);
+}
+
+/* A list register cannot be linked and pending and active at once (IHI 0069, ICH_LR.State): a new edge waits for the deactivation then. */
+static uint64_t merge_latch(struct vgic_bank *b, unsigned index, uint64_t lr) {
+  b->latch &= ~BIT(index);
+  b->soft |= BIT(index);
+  return with_priority(lr, b->priority[index]) | ICH_LR_PENDING;
+}
+
+/* While the line of a level-sensitive interrupt is up, its EOI must bring us back, for it is pending again. */
+static uint64_t ask_for_eoi(const struct vgic_bank *b, uint64_t bit, uint64_t lr) {
+  return (b->line & ~b->edge & bit) ? lr | ICH_LR_EOI : lr & ~ICH_LR_EOI;
+}
+
+void vgic_lr_reconcile(struct vcpu *v, unsigned n) {
+  const uint64_t was = lr_get(v, n);
+  unsigned index;
+  struct vgic_bank *b = vgic_bank_of(v, lr_intid(was), &index);
+  uint64_t bit = BIT(index), lr = was;
+  bool wanted = is_wanted(v, b, bit);
+
+  if ((was & ICH_LR_HW) && !(was & VGIC_LR_STATE))
+    b->line &= ~bit; /* the guest deactivated it, and the timer with it: it will fire again if it still asks */
+  if (b->deactivate & bit)
+    lr = clear_active(v, lr);
+  b->deactivate &= ~bit;
+  if ((lr & ICH_LR_PENDING) && !((b->soft | vgic_pending(b)) & bit))
+    lr = withdraw(v, lr);
+  if ((lr & ICH_LR_PENDING) && (!wanted || lr_priority(lr) != b->priority[index]))
+    lr = retract(v, b, bit, lr);
+  if ((b->latch & bit) && wanted && (lr & VGIC_LR_STATE) && !(lr & ICH_LR_HW))
+    lr = merge_latch(b, index, lr);
+  if (!(lr & VGIC_LR_STATE))
+    lr = vacate(v, b, bit, n);
+  else if (!(lr & ICH_LR_HW))
+    lr = ask_for_eoi(b, bit, lr);
+  if (lr != was)
+    lr_set(v, n, lr);
+}
+
+void vgic_lr_sync(struct vcpu *v) {
+  for (uint32_t used = v->vgic.lr_used; used != 0; used &= used - 1)
+    vgic_lr_reconcile(v, bits_ffs(used));
+}
+
+/* Link the timer's interrupt to the physical one, which is made active unless it is already. */
+static uint64_t link_timer(struct vcpu *v) {
+  if (!v->vgic.hw_unlinked)
+    vgic_hw_set_active(VGIC_TIMER, true);
+  v->vgic.hw_unlinked = false;
+  return ICH_LR_HW | (uint64_t)VGIC_TIMER << ICH_LR_PINTID_SHIFT;
+}
+
+static void place(struct vcpu *v, struct vgic_bank *b, unsigned index, unsigned n) {
+  uint64_t bit = BIT(index);
+  bool spi = vgic_is_spi(v, b);
+  unsigned intid = index + (spi ? GIC_SPI_BASE : 0);
+  uint64_t lr = ICH_LR_PENDING | ICH_LR_GROUP1 | (uint64_t)b->priority[index] << ICH_LR_PRIORITY_SHIFT | intid;
+
+  if (b->line & ~b->edge & bit)
+    lr |= intid == VGIC_TIMER ? link_timer(v) : ICH_LR_EOI;
+  b->soft = (b->soft & ~bit) | (b->latch & bit);
+  b->latch &= ~bit;
+  b->resident |= bit;
+  b->lr[index] = (uint8_t)n;
+  if (spi)
+    v->vm->vgic.holder[index] = (uint8_t)v->id;
+  v->vgic.lr_used |= (uint32_t)BIT(n);
+  lr_set(v, n, lr);
+  trace(TRACE_GROUP_IRQ, TRACE_INJECT, vmid_value(&v->vm->s2.vmid), intid, v->id, 0, 0, 0);
+}
+
+/* A list register nobody uses, or -1. */
+static int find_free(struct vcpu *v) {
+  uint32_t all = (uint32_t)(BIT(vgic_lr_count) - 1), unused = ~v->vgic.lr_used & all;
+  if (unused == 0) {
+    vgic_lr_sync(v);
+    unused = ~v->vgic.lr_used & all;
+  }
+  return unused == 0 ? -1 : (int)bits_ffs(unused);
+}
+
+/* An active interrupt leaves for the bank: its end shows by EOIcount, or by a trapped ICC_DIR_EL1. */
+static void evict_active(struct vcpu *v, unsigned n) {
+  unsigned index;
+  uint64_t lr = lr_get(v, n);
+  struct vgic_bank *b = vgic_bank_of(v, lr_intid(lr), &index);
+  if (lr & ICH_LR_PENDING)
+    (void)retract(v, b, BIT(index), lr);
+  b->active |= BIT(index);
+  lr_set(v, n, vacate(v, b, BIT(index), n));
+}
+
+static void evict_pending(struct vcpu *v, unsigned n) {
+  unsigned index;
+  uint64_t lr = lr_get(v, n);
+  struct vgic_bank *b = vgic_bank_of(v, lr_intid(lr), &index);
+  (void)retract(v, b, BIT(index), lr);
+  lr_set(v, n, vacate(v, b, BIT(index), n));
+}
+
+/*
+ * All list registers are taken: make room for a pending interrupt of `priority`. The least urgent pending one goes if it is less urgent.
+ * If none is pending, the least urgent active one goes, or nothing could ever preempt (or, with EOImode = 1, follow) them. -1: none goes.
+ */
+static int make_room(struct vcpu *v, unsigned priority) {
+  int pending = -1, active = -1;
+  unsigned pending_priority = 0, active_priority = 0;
+  for (unsigned n = 0; n < vgic_lr_count; n++) {
+    uint64_t lr = lr_get(v, n);
+    unsigned p = lr_priority(lr);
+    if (!(lr & ICH_LR_ACTIVE)) {
+      if (pending < 0 || p >= pending_priority) {
+        pending = (int)n;
+        pending_priority = p;
+      }
+    } else if (!(lr & ICH_LR_HW) && (active < 0 || p >= active_priority)) {
+      active = (int)n;
+      active_priority = p;
+    }
+  }
+  if (pending >= 0 && pending_priority <= priority)
+    return -1;
+  if (pending >= 0)
+    evict_pending(v, (unsigned)pending);
+  else if (active >= 0)
+    evict_active(v, (unsigned)active);
+  return pending >= 0 ? pending : active;
+}
+
+/* The most urgent of `bits`: least priority value, then least number. */
+static unsigned most_urgent(const struct vgic_bank *b, uint64_t bits) {
+  unsigned best = bits_ffs(bits);
+  for (bits &= bits - 1; bits != 0; bits &= bits - 1)
+    if (b->priority[bits_ffs(bits)] < b->priority[best])
+      best = bits_ffs(bits);
+  return best;
+}
+
+/* The bank and index of the most urgent candidate for `v`; NULL if there is none. */
+static struct vgic_bank *pick(struct vcpu *v, unsigned *index) {
+  struct vgic_bank *priv = &v->vgic.priv, *spi = &v->vm->vgic.spi;
+  uint64_t from_priv = ready_for(v, priv), from_spi = ready_for(v, spi);
+  if (from_spi == 0) {
+    if (from_priv == 0)
+      return NULL;
+    *index = most_urgent(priv, from_priv);
+    return priv;
+  }
+  unsigned s = most_urgent(spi, from_spi);
+  if (from_priv != 0) {
+    unsigned p = most_urgent(priv, from_priv);
+    if (priv->priority[p] <= spi->priority[s]) {
+      *index = p;
+      return priv;
+    }
+  }
+  *index = s;
+  return spi;
+}
+
+/* Active interrupts of `v` that are in no list register. */
+static uint64_t evicted(const struct vcpu *v, const struct vgic_bank *b) {
+  if (!vgic_is_spi(v, b))
+    return b->active;
+  uint64_t mine = 0;
+  for (uint64_t bits = b->active; bits != 0; bits &= bits - 1)
+    if (v->vm->vgic.holder[bits_ffs(bits)] == v->id)
+      mine |= bits & -bits;
+  return mine;
+}
+
+static void set_hcr(struct vcpu *v, bool left_behind) {
+  uint64_t hcr = ICH_HCR_EN;
+  if (left_behind)
+    hcr |= ICH_HCR_NPIE;
+  if (evicted(v, &v->vgic.priv) || evicted(v, &v->vm->vgic.spi))
+    hcr |= ICH_HCR_LRENPIE | ICH_HCR_TDIR;
+  if (hcr != v->vgic.hcr || (hcr & ICH_HCR_LRENPIE))
+    vgic_hw_write_hcr(hcr); /* clears EOIcount, which the caller has taken */
+  v->vgic.hcr = hcr;
+}
+
+static void end_evicted(struct vcpu *v) {
+  struct vgic_bank *priv = &v->vgic.priv, *spi = &v->vm->vgic.spi;
+  uint64_t from_priv = evicted(v, priv), from_spi = evicted(v, spi);
+  unsigned p = from_priv ? most_urgent(priv, from_priv) : 0, s = from_spi ? most_urgent(spi, from_spi) : 0;
+  if (from_priv && (!from_spi || priv->priority[p] <= spi->priority[s]))
+    priv->active &= ~BIT(p);
+  else if (from_spi)
+    spi->active &= ~BIT(s);
+}
+
+/* EOIs that met no list register (EOImode = 0), counted by hardware: interrupts nest, so they were for the most urgent of those that left. */
+static void take_ends(struct vcpu *v) {
+  if (!(v->vgic.hcr & ICH_HCR_LRENPIE))
+    return;
+  for (uint64_t ends = vgic_hw_read_hcr() >> ICH_HCR_EOICOUNT_SHIFT & 0x1f; ends != 0; ends--)
+    end_evicted(v);
+}
+
+void vgic_lr_fill(struct vcpu *v) {
+  struct vgic_bank *b;
+  unsigned index;
+  bool left_behind = false;
+  take_ends(v);
+  while (!left_behind && (b = pick(v, &index)) != NULL) {
+    int n = find_free(v);
+    if (n < 0)
+      n = make_room(v, b->priority[index]);
+    if (n >= 0)
+      place(v, b, index, (unsigned)n);
+    left_behind = n < 0;
+  }
+  set_hcr(v, left_behind);
+}
+
+bool vgic_lr_update(struct vcpu *v, struct vgic_bank *b, unsigned index) {
+  uint64_t bit = BIT(index);
+  if (!vgic_is_reachable(v))
+    return true;
+  if (b->resident & bit)
+    vgic_lr_reconcile(v, b->lr[index]);
+  if (!(ready_for(v, b) & bit))
+    return false;
+  if (!vgic_is_here(v))
+    return true;
+  int n = (v->vgic.hcr & ICH_HCR_NPIE) ? -1 : find_free(v);
+  if (n >= 0)
+    place(v, b, index, (unsigned)n);
+  else
+    vgic_lr_fill(v);
+  return false;
+}
+
+void vgic_flush(struct vcpu *v) {
+  spin_lock(&v->vm->vgic.lock);
+  vgic_lr_sync(v);
+  vgic_timer_resample(v);
+  vgic_lr_fill(v);
+  spin_unlock(&v->vm->vgic.lock);
+}
+
+void vgic_maintenance(struct vcpu *v) {
+  vgic_flush(v);
+}
+
+/* The most urgent interrupt that only waits to be signalled: in a list register or about to enter one. 0x100: none. */
+static unsigned best_pending(struct vcpu *v) {
+  unsigned index, best = 0x100;
+  struct vgic_bank *b = pick(v, &index);
+  if (b != NULL)
+    best = b->priority[index];
+  for (uint32_t used = v->vgic.lr_used; used != 0; used &= used - 1) {
+    uint64_t lr = lr_get(v, bits_ffs(used));
+    if ((lr & VGIC_LR_STATE) == ICH_LR_PENDING && lr_priority(lr) < best)
+      best = lr_priority(lr);
+  }
+  return best;
+}
+
+/* Running priority of the virtual CPU interface; 0x100 when idle. Active-priority bit i stands for priority i << (3, 2 or 1). */
+static unsigned running_priority(struct vcpu *v) {
+  unsigned shift = vgic_apr_count == 1 ? 3 : vgic_apr_count == 2 ? 2 : 1;
+  if (vgic_is_here(v))
+    vgic_hw_read_apr(vgic_apr_count, v->vgic.ap0r, v->vgic.ap1r);
+  for (unsigned i = 0; i < vgic_apr_count; i++) {
+    uint64_t active = (v->vgic.ap0r[i] | v->vgic.ap1r[i]) & 0xffffffff;
+    if (active != 0)
+      return (32 * i + bits_ffs(active)) << shift;
+  }
+  return 0x100;
+}
+
+/* Group priority mask (ICC_BPR1_EL1; ICC_BPR0_EL1 where ICC_CTLR_EL1.CBPR says so). */
+static unsigned group_mask(uint64_t vmcr) {
+  unsigned point = (vmcr & ICH_VMCR_VCBPR) ? (unsigned)bits_get(vmcr, 23, 21) + 1 : (unsigned)bits_get(vmcr, 20, 18);
+  return ~0u << point;
+}
+
+bool vgic_has_pending(struct vcpu *v) {
+  spin_lock(&v->vm->vgic.lock);
+  unsigned best = best_pending(v);
+  bool signalled = false;
+  if (best < 0x100) {
+    uint64_t vmcr = vgic_is_here(v) ? vgic_hw_read_vmcr() : v->vgic.vmcr;
+    signalled = (vmcr & ICH_VMCR_VENG1) && best < bits_get(vmcr, 31, 24) && (best & group_mask(vmcr)) < running_priority(v);
+  }
+  spin_unlock(&v->vm->vgic.lock);
+  return signalled;
+}

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef HYP_DEV_VGIC_PRIV_H
+#define HYP_DEV_VGIC_PRIV_H
+
+/* What the files of the virtual GIC share. Everything here is called with vm->vgic.lock held, unless said otherwise. */
+
+#include "core/bits.h"
+#include "core/compiler.h"
+#include "hyp/core/vcpu.h"
+#include "hyp/core/vm.h"
+#include "hyp/dev/vgic.h"
+#include "hyp/dev/vgic_hw.h"
+
+#define VGIC_PRIORITY_MASK 0xf8u /* five bits, as ICH_VTR_EL2.PRIbits is at least */
+#define VGIC_TIMER PPI_CNTV
+#define VGIC_LR_STATE (ICH_LR_PENDING | ICH_LR_ACTIVE)
+
+extern unsigned vgic_lr_count;  /* list registers of every CPU */
+extern unsigned vgic_apr_count; /* active-priority registers of each group */
+
+/* A set of vCPUs (bit per id) to be told, once the lock is dropped. */
+typedef uint32_t vgic_kick_t;
+
+static inline struct vgic_bank *vgic_bank_of(struct vcpu *v, unsigned intid, unsigned *index) {
+  if (intid < GIC_SPI_BASE) {
+    *index = intid;
+    return &v->vgic.priv;
+  }
+  *index = intid - GIC_SPI_BASE;
+  return &v->vm->vgic.spi;
+}
+
+static inline bool vgic_is_spi(const struct vcpu *v, const struct vgic_bank *b) {
+  return b == &v->vm->vgic.spi;
+}
+
+/* Pending outside list registers. */
+static inline uint64_t vgic_pending(const struct vgic_bank *b) {
+  return b->latch | (b->line & ~b->edge);
+}
+
+/* Waiting for a list register, if the group is enabled. */
+static inline uint64_t vgic_ready(const struct vgic_bank *b) {
+  return vgic_pending(b) & b->enabled & ~b->active & ~b->resident;
+}
+
+/* Are the list registers of `v` in this CPU's hardware? */
+static inline bool vgic_is_here(const struct vcpu *v) {
+  return v->vgic.loaded_on == vgic_hw_cpu();
+}
+
+/* Can this CPU read and change the list registers of `v`, in hardware or in memory? */
+static inline bool vgic_is_reachable(const struct vcpu *v) {
+  return v->vgic.loaded_on == NULL || vgic_is_here(v);
+}
+
+/* vgic_lr.c */
+
+/* Take over what the guest did with list register `n` of `v` (reachable), and what software wants of it. */
+void vgic_lr_reconcile(struct vcpu *v, unsigned n);
+/* All of them. */
+void vgic_lr_sync(struct vcpu *v);
+/* Move candidates into list registers, the most urgent first; `v` is here. Sets maintenance interrupts as what stays behind needs. */
+void vgic_lr_fill(struct vcpu *v);
+/*
+ * Interrupt `index` of bank `b` changed for `v`. Makes it right at once where the list registers are in reach. True if `v` must be told by
+ * vcpu_request().
+ */
+bool vgic_lr_update(struct vcpu *v, struct vgic_bank *b, unsigned index);
+/* List register `n` of `v`, by the best knowledge this CPU has. */
+uint64_t vgic_lr_peek(struct vcpu *v, unsigned n);
+
+/* vgic_bank.c */
+
+/* Something changed about `bits` of a bank (private: of `v`; SPIs: of v->vm): bring list registers in line. */
+vgic_kick_t vgic_bank_changed(struct vcpu *v, struct vgic_bank *b, uint64_t bits);
+/* Read and write of the 32-bit registers that are laid out one bit, two bits or a byte per interrupt. `offset` is that of GICD_*. */
+uint32_t vgic_bank_read(struct vcpu *v, struct vgic_bank *b, unsigned first, uint64_t offset, vgic_kick_t *kick);
+vgic_kick_t vgic_bank_write(struct vcpu *v, struct vgic_bank *b, unsigned first, uint64_t offset, uint32_t value, uint32_t mask);
+
+/* vgic.c */
+
+/* Drop the lock, then tell the vCPUs in `kick`. */
+void vgic_unlock(struct vm *vm, vgic_kick_t kick);
+/* PPI 27 in software: has the virtual timer stopped asking meanwhile? */
+void vgic_timer_resample(struct vcpu *v);
+/* The physical active state of PPI 27, held for `v` on this CPU, is not needed any more. */
+void vgic_timer_release(struct vcpu *v);
+
+#define VGIC_IIDR 0x5300043bu /* ProductID 'S', implementer Arm, as architected models use it */
+
+/*
+ * First INTID of a register that is laid out by interrupt, by its offset from GICD_* (or SGI_base): one bit each below IPRIORITYR, then
+ * a byte each, then two bits each. Past all INTIDs for other registers.
+ */
+static inline unsigned vgic_register_intid(uint64_t offset) {
+  if (offset - GICD_IGROUPR < GICD_IPRIORITYR - GICD_IGROUPR)
+    return (unsigned)(offset & 0x7c) * 8;
+  if (offset - GICD_IPRIORITYR < GICD_ITARGETSR - GICD_IPRIORITYR)
+    return (unsigned)(offset - GICD_IPRIORITYR);
+  if (offset - GICD_ICFGR < GICD_IGRPMODR - GICD_ICFGR)
+    return (unsigned)(offset - GICD_ICFGR) * 4;
+  return ~0u;
+}
+
+/* The bits of a 32-bit word that an access of `bytes` covers, before it is shifted to its place. */
+static inline uint32_t vgic_access_mask(unsigned bytes) {
+  return bytes >= 4 ? ~0u : (1u << 8 * bytes) - 1;
+}
+
+#endif

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Software-generated interrupts: ICC_SGI1R_EL1 traps while HCR_EL2.IMO routes interrupts to EL2 (IHI 0069, 12.2.19), and so does
+ * ICC_DIR_EL1 under ICH_HCR_EL2.TDIR. A target that is this very vCPU gets its list register at once; others are told.
+ *
+ *    63    56 55  48 47  44  40 39  32 31  28 27   24 23  16 15          0
+ *   +--------+------+------+---+------+------+-------+------+-------------+
+ *   |        | Aff3 |  RS  |IRM| Aff2 |      | INTID | Aff1 | target list |
+ *   +--------+------+------+---+------+------+-------+------+-------------+
+ *
+ * Our affinities are 0.0.0.id with id < 16, so only Aff3..1 = 0 and RS = 0 name anybody. Lock: vm->vgic.lock.
+ */
+#include "hyp/dev/vgic_priv.h"
+
+#define SGI1R_ELSEWHERE (GENMASK(55, 48) | GENMASK(47, 44) | GENMASK(39, 32) | GENMASK(23, 16))
+
+static uint32_t targets(const struct vcpu *v, uint64_t sgi1r) {
+  uint32_t all = (1u << v->vm->vcpu_count) - 1;
+  if (sgi1r & ICC_SGI1R_IRM)
+    return all & ~(1u << v->id);
+  return (sgi1r & SGI1R_ELSEWHERE) ? 0 : (uint32_t)sgi1r & 0xffff & all;
+}
+
+void vgic_send_sgi(struct vcpu *v, uint64_t sgi1r) {
+  unsigned intid = (unsigned)bits_get(sgi1r, 27, 24);
+  vgic_kick_t kick = 0;
+  spin_lock(&v->vm->vgic.lock);
+  for (uint32_t to = targets(v, sgi1r); to != 0; to &= to - 1) {
+    struct vcpu *t = v->vm->vcpus[bits_ffs(to)];
+    t->vgic.priv.latch |= BIT(intid);
+    if ((t->vgic.priv.enabled & BIT(intid)) && vgic_lr_update(t, &t->vgic.priv, intid))
+      kick |= to & -to;
+  }
+  vgic_unlock(v->vm, kick);
+}
+
+void vgic_deactivate(struct vcpu *v, unsigned intid) {
+  unsigned index;
+  if (intid >= VGIC_INTIDS)
+    return;
+  struct vgic_bank *b = vgic_bank_of(v, intid, &index);
+  spin_lock(&v->vm->vgic.lock);
+  b->deactivate |= b->resident & BIT(index);
+  b->active &= ~BIT(index);
+  vgic_unlock(v->vm, vgic_bank_changed(v, b, BIT(index)));
+}
