@@ -38,9 +38,6 @@ bool dev_sysreg(struct vcpu *v, uint64_t esr);
 /* HVC #0 or SMC #0: x0 holds the function id; results go to x0..x3. PSCI, SMCCC architecture calls, vendor calls. Does not move the PC (an SMC's must be). */
 void dev_smccc(struct vcpu *v);
 
-/* Boot CPU, once: read the hardware's ID registers and keep what guests may see of them. */
-void idreg_init(void);
-
 /*
  * Build the VM's device tree into `to` (8-byte aligned); returns its size, or 0 if `cap` is too small. [initrd_start, initrd_end) is where the initrd lies
  * in the VM's RAM; empty: none. libfdt was built with FP/SIMD registers: the caller has saved the guest's live FP state.

@@ -6,7 +6,7 @@
  * Hidden on purpose: AArch32, PAuth, SVE, SME, MTE, RAS, AMU, MPAM, RME, trace and PMU, SPE, LORegions, nested virtualization, CnP (VMIDs and ASIDs of
  * different guests' tables would be mixed), LPA2, WFxT, MOPS, LS64, ECV, FGT, HCX: each needs a control or state that EL2 does not give.
  *
- * Pure but for idreg_init(), which reads the hardware.
+ * Pure; sysreg.c reads the hardware and keeps the result.
  */
 #include "hyp/dev/idreg.h"
 #include "core/bits.h"

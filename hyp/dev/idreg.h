@@ -9,8 +9,6 @@
 #define IDREG_COUNT 64u
 #define IDREG_INDEX(crm_, op2_) ((crm_) << 3 | (op2_))
 
-extern uint64_t idreg_values[IDREG_COUNT]; /* by IDREG_INDEX; constant after idreg_init() */
-
 /* The allow-list, pure: what a guest sees of a register whose hardware value is `hardware`. 0 for registers that are not on it. */
 uint64_t idreg_filter(unsigned index, uint64_t hardware);
 

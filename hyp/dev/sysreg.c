@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * System registers that trap. The two that guests use often come first, each recognised by one masked compare of the syndrome:
- * ID registers (HCR_EL2.TID3), answered from a table filled at boot, and ICC_SGI1R_EL1. Then the physical timer; then what a guest that has
+ * ID registers (HCR_EL2.TID3), answered from a table, and ICC_SGI1R_EL1. Then the physical timer; then what a guest that has
  * read the ID registers may still touch and that is RAZ/WI here: debug registers (MDCR_EL2), ACTLR_EL1. All else is not offered: UNDEFINED, and reported.
  *
  * ISS of a trapped MRS or MSR (Arm ARM D17.2.37):   op0 [21:20]  op2 [19:17]  op1 [16:14]  CRn [13:10]  Rt [9:5]  CRm [4:1]  read [0]
@@ -28,10 +28,10 @@
 #define ID_ICC_SGI0R SYSREG_ID(3, 0, 12, 11, 7)
 #define ID_OSLSR SYSREG_ID(2, 0, 1, 1, 4)
 
-uint64_t idreg_values[IDREG_COUNT];
+static uint64_t idreg_values[IDREG_COUNT];
 
 /* The registers of the allow-list; assemblers know the newest ones only by encoding. */
-void idreg_init(void) {
+static void idreg_init(void) {
 #define KEEP(crm_, op2_)                                                                                                                   \
   idreg_values[IDREG_INDEX(crm_, op2_)] = idreg_filter(IDREG_INDEX(crm_, op2_), sysreg_read(S3_0_C0_C##crm_##_##op2_))
   KEEP(4, 0);
@@ -87,9 +87,22 @@ static NOINLINE bool other(struct vcpu *v, uint64_t esr) {
   return false;
 }
 
+/* A register that reads as zero, or the first that any guest reads. Filling the table twice, on two CPUs, does no harm. */
+static NOINLINE uint64_t zero_or_first(unsigned index) {
+  if (idreg_values[IDREG_INDEX(4, 0)] == 0)
+    idreg_init();
+  return idreg_values[index];
+}
+
+static inline uint64_t read_id(uint64_t esr) {
+  unsigned index = IDREG_INDEX((unsigned)bits_get(esr, 3, 1), (unsigned)bits_get(esr, 19, 17));
+  uint64_t value = idreg_values[index];
+  return likely(value != 0) ? value : zero_or_first(index);
+}
+
 bool dev_sysreg(struct vcpu *v, uint64_t esr) {
   if ((esr & ISS_ID_SPACE) == ISS(3, 0, 0, 0, 0, 1)) {
-    vcpu_set_reg(v, esr_sysreg_rt(esr), idreg_values[IDREG_INDEX(bits_get(esr, 3, 1), bits_get(esr, 19, 17))]);
+    vcpu_set_reg(v, esr_sysreg_rt(esr), read_id(esr));
     return true;
   }
   if ((esr & ISS_REGISTER) == ISS(3, 0, 12, 11, 5, 0)) {
