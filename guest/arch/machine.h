@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef GUEST_ARCH_MACHINE_H
+#define GUEST_ARCH_MACHINE_H
+
+/* What the device tree says about the machine, in this kernel's terms. */
+
+#include "core/err.h"
+#include "core/types.h"
+#include "guest/arch/layout.h"
+#include "mm/page_alloc.h"
+
+#define MACHINE_RAM_MAX 8u
+#define MACHINE_RESERVED_MAX 16u
+#define MACHINE_BOOTARGS_MAX 512u
+
+struct machine {
+  struct mem_range ram[MACHINE_RAM_MAX]; /* sorted */
+  unsigned ram_count;
+  struct mem_range reserved[MACHINE_RESERVED_MAX]; /* what the tree reserves, the tree itself, the initrd; the kernel adds its image */
+  unsigned reserved_count;
+  pa_t initrd_start, initrd_end; /* equal: none */
+  char bootargs[MACHINE_BOOTARGS_MAX];
+  uint64_t cpu_mpidr[CPUS_MAX];
+  unsigned cpu_count;
+  bool psci_smc; /* conduit: SMC, else HVC */
+  bool psci_present;
+  pa_t gicd, gicr;
+  uint64_t gicr_bytes;
+  pa_t uart;
+  uint32_t uart_intid;
+  uint32_t vtimer_intid;
+};
+
+extern struct machine machine;
+
+/*
+ * Read the device tree at `fdt` (mapped, at most `cap` bytes). ERR_INVAL if it is none, ERR_NOENT if it has no memory, no GICv3, no
+ * timer or no UART. FP/SIMD must be usable at EL1: libfdt was built with it.
+ */
+MUST_CHECK err_t machine_read(struct machine *m, const void *fdt, pa_t fdt_pa, uint64_t cap);
+
+#endif

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The kernel's address space: built once at boot, W^X, and hardly ever changed afterwards (devices). Owns the kernel's struct pt and the
+ * pool its first tables come from. Everything in it is global, so that an ASID says nothing about it. The boot CPU writes it
+ * alone; there is no lock.
+ */
+#include "guest/arch/mmu.h"
+
+#include "arch/barrier.h"
+#include "arch/sysreg.h"
+#include "core/check.h"
+#include "core/string.h"
+#include "guest/arch/machine.h"
+#include "guest/vm/vm.h"
+#include "mm/page_alloc.h"
+#include "mm/pgtable.h"
+
+extern char __image_start[], __text_end[], __rodata_end[], __image_end[];
+extern uint64_t boot_idmap[512], boot_upper[512], boot_l2_linear[512], empty_table[512];
+void mmu_replace_ttbr1(uint64_t ttbr1);
+
+#define POOL_TABLES 24u
+static uint64_t pool[POOL_TABLES][512] ALIGNED(4096);
+static unsigned pool_used;
+static bool use_allocator;
+
+static struct pt kernel_pt;
+static pa_t image_base;
+uint64_t empty_table_pa; /* read by assembly */
+
+#define DESC_BLOCK_NORMAL 0x40000000000705ull /* as in start.S */
+#define DESC_AP_RO BIT(7)
+#define DESC_TABLE 3u
+
+void mmu_early_init(pa_t base) {
+  image_base = base;
+  empty_table_pa = image_pa(empty_table).v;
+}
+
+pa_t image_pa(const void *symbol) {
+  return pa((uint64_t)symbol - KERNEL_BASE + image_base.v);
+}
+
+/* ---- Tables ---- */
+
+
+static err_t kernel_table_alloc(struct pt *pt, pfn_t *out) {
+  (void)pt;
+  if (use_allocator)
+    return page_alloc(0, ALLOC_UNMOVABLE | ALLOC_ZERO | ALLOC_RETURN_CORE, out);
+  if (pool_used == POOL_TABLES)
+    return ERR_NOMEM;
+  *out = pa_pfn(image_pa(pool[pool_used++]));
+  return ERR_OK;
+}
+
+static void kernel_table_free(struct pt *pt, pfn_t table) {
+  (void)pt;
+  if (use_allocator && frame_state(table) == FRAME_CORE)
+    page_free(table, 0);
+}
+
+/* Global entries belong to every ASID: the all-ASID form, of all levels when tables went. */
+static void kernel_tlb_flush(struct pt *pt, uint64_t ia, uint64_t size, unsigned level, bool tables) {
+  (void)pt, (void)level;
+  dsb(ishst);
+  if (tables || size > 64 * PAGE_SIZE) {
+    __asm__ volatile("tlbi vmalle1is" ::: "memory");
+  } else {
+    for (uint64_t a = LINEAR_BASE | ia; size > 0; a += PAGE_SIZE, size -= PAGE_SIZE)
+      __asm__ volatile("tlbi vaale1is, %0" ::"r"(bits_get(a, 55, 12)) : "memory");
+  }
+  dsb(ish);
+  isb();
+}
+
+static void kernel_publish(struct pt *pt) {
+  (void)pt;
+  dsb(ishst);
+  isb();
+}
+
+static const struct pt_ops kernel_pt_ops = {
+    .name = "kernel",
+    .leaf = pt_leaf_el1,
+    .prot = pt_prot_el1,
+    .table_alloc = kernel_table_alloc,
+    .table_free = kernel_table_free,
+    .tlb_flush = kernel_tlb_flush,
+    .publish = kernel_publish,
+};
+
+#define PROT_TEXT (PT_R | PT_X | PT_GLOBAL)
+#define PROT_RODATA (PT_R | PT_GLOBAL)
+#define PROT_DATA (PT_R | PT_W | PT_GLOBAL)
+#define PROT_DEVICE (PT_R | PT_W | PT_GLOBAL | PT_DEVICE)
+
+/* A TTBR1 address without its sign bits. */
+static uint64_t upper_ia(uint64_t addr) {
+  return addr & (BIT(VA_BITS) - 1);
+}
+
+static err_t map_image(void) {
+  const struct {
+    const char *start, *end;
+    pt_prot_t prot;
+  } part[] = {{__image_start, __text_end, PROT_TEXT}, {__text_end, __rodata_end, PROT_RODATA}, {__rodata_end, __image_end, PROT_DATA}};
+  for (unsigned i = 0; i < ARRAY_SIZE(part); i++) {
+    err_t e = pt_map(&kernel_pt, upper_ia((uint64_t)part[i].start), image_pa(part[i].start), (uint64_t)(part[i].end - part[i].start),
+                     part[i].prot, SZ_4K);
+    if (e != ERR_OK)
+      return e;
+  }
+  return ERR_OK;
+}
+
+static err_t map_linear(uint64_t start, uint64_t end, pt_prot_t prot) {
+  if (start >= end)
+    return ERR_OK;
+  return pt_map(&kernel_pt, upper_ia(LINEAR_BASE + start), pa(start), end - start, prot, SZ_1G);
+}
+
+/* The linear map is a second door to the image: its text and rodata are read-only through it too. */
+static err_t map_ram(struct mem_range r) {
+  uint64_t start = pfn_pa(r.start).v, end = pfn_pa(r.end).v;
+  uint64_t ro_start = image_base.v, ro_end = image_pa(__rodata_end).v;
+  if (ro_start < start || ro_end > end)
+    return map_linear(start, end, PROT_DATA);
+  err_t e = map_linear(start, ro_start, PROT_DATA);
+  if (e == ERR_OK)
+    e = map_linear(ro_start, ro_end, PROT_RODATA);
+  return e == ERR_OK ? map_linear(ro_end, end, PROT_DATA) : e;
+}
+
+/* ---- Boot ---- */
+
+err_t mmu_boot_map(pa_t a) {
+  static uint64_t spare[512] ALIGNED(4096);
+  static bool spare_used;
+  uint64_t *slot = &boot_upper[bits_get(a.v, 38, 30)], *l2;
+  if (*slot == 0) {
+    if (spare_used)
+      return ERR_NOSPC;
+    spare_used = true;
+    port_pte_store(slot, image_pa(spare).v | DESC_TABLE);
+  }
+  l2 = (*slot & GENMASK(47, 12)) == image_pa(spare).v ? spare : boot_l2_linear;
+  port_pte_store(&l2[bits_get(a.v, 29, 21)], align_down(a.v, SZ_2M) | DESC_BLOCK_NORMAL);
+  dsb(ishst);
+  isb();
+  return ERR_OK;
+}
+
+/* All that stays in the idmap is the image's own block, for the moment a secondary CPU switches its MMU on: read-only from now. */
+static void seal_idmap(void) {
+  uint64_t own = bits_get(image_base.v, 29, 21);
+  for (unsigned i = 0; i < 512; i++)
+    if (boot_l2_linear[i] != 0)
+      port_pte_store(&boot_l2_linear[i], i == own ? image_base.v | DESC_BLOCK_NORMAL | DESC_AP_RO : 0);
+  dsb(ishst);
+  __asm__ volatile("tlbi vmalle1" ::: "memory");
+  dsb(nsh);
+  isb();
+}
+
+static void switch_tables(void) {
+  void (*replace)(uint64_t) = (void (*)(uint64_t))image_pa((const void *)mmu_replace_ttbr1).v;
+  replace(pfn_pa(kernel_pt.root_pfn).v);
+  sysreg_write(ttbr0_el1, empty_table_pa);
+  isb();
+  seal_idmap();
+}
+
+err_t mmu_init(const struct machine *m) {
+  pfn_t root;
+  err_t e = kernel_table_alloc(&kernel_pt, &root);
+  if (e == ERR_OK)
+    e = pt_init(&kernel_pt, &kernel_pt_ops, root, 1, 0, VA_BITS, PT_FEAT_S1, 0);
+  if (e == ERR_OK)
+    e = map_image();
+  for (unsigned i = 0; e == ERR_OK && i < m->ram_count; i++)
+    e = map_ram(m->ram[i]);
+  if (e == ERR_OK)
+    switch_tables();
+  return e;
+}
+
+void mmu_use_allocator(void) {
+  use_allocator = true;
+}
+
+err_t mmu_map_device(pa_t a, uint64_t bytes) {
+  uint64_t start = align_down(a.v, PAGE_SIZE), end = align_up(a.v + bytes, PAGE_SIZE);
+  return pt_map(&kernel_pt, upper_ia(LINEAR_BASE + start), pa(start), end - start, PROT_DEVICE, SZ_2M);
+}
+
+uint64_t mmu_kernel_ttbr(void) {
+  return pfn_pa(kernel_pt.root_pfn).v;
+}
+
+void mmu_switch_mm(struct mm_struct *mm) {
+  uint64_t ttbr0 = empty_table_pa;
+  if (mm != NULL) {
+    struct mm_active active = mm_activate(mm);
+    ttbr0 = active.root.v | (uint64_t)active.asid << 48;
+  }
+  sysreg_write(ttbr0_el1, ttbr0);
+  isb();
+}

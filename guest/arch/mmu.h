@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef GUEST_ARCH_MMU_H
+#define GUEST_ARCH_MMU_H
+
+/* The kernel's own tables, TTBR0, and the two ways from a physical to a virtual address. */
+
+#include "core/err.h"
+#include "core/types.h"
+#include "guest/arch/layout.h"
+
+struct machine;
+struct mm_struct;
+
+static inline void *linear_va(pa_t a) {
+  return (void *)(LINEAR_BASE + a.v);
+}
+
+/* Of an address in the linear map. */
+static inline pa_t linear_pa(const void *p) {
+  return pa((uint64_t)p - LINEAR_BASE);
+}
+
+/* Of an address within the kernel's image. */
+pa_t image_pa(const void *symbol);
+
+/* While the boot tables are in use: make the 2 MiB block of `a` readable through the linear map. ERR_NOSPC. */
+MUST_CHECK err_t mmu_boot_map(pa_t a);
+
+/* Remember where the image was loaded. First of all. */
+void mmu_early_init(pa_t image_base);
+
+/*
+ * Replace the boot tables by the real ones: image with its permissions, all RAM of `m` in the linear map (image's text and rodata
+ * read-only there too), devices. Works before there is an allocator: tables come from a pool in the image. ERR_NOMEM if it is too small.
+ */
+MUST_CHECK err_t mmu_init(const struct machine *m);
+/* Page tables of the kernel may be allocated from the buddy from now on. */
+void mmu_use_allocator(void);
+
+/* Map `bytes` of device registers at `a` into the linear map. ERR_EXIST if they are. */
+MUST_CHECK err_t mmu_map_device(pa_t a, uint64_t bytes);
+
+/* TTBR0: run in `mm`, or in nothing (NULL). */
+void mmu_switch_mm(struct mm_struct *mm);
+
+uint64_t mmu_kernel_ttbr(void);
+
+#endif

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef GUEST_PORT_IMPL_H
+#define GUEST_PORT_IMPL_H
+
+/*
+ * mm/port.h at EL1. The kernel runs with interrupts masked throughout (guest/arch/vectors.S), so masking is free here. Every frame of
+ * RAM is in the linear map. Events of the core go to the trace of a hypervisor, when one listens (guest/kernel/trace.c).
+ */
+
+#include "arch/barrier.h"
+#include "arch/lock.h"
+#include "core/compiler.h"
+#include "guest/arch/current.h"
+#include "guest/arch/layout.h"
+
+#define PORT_CPUS_MAX CPUS_MAX
+
+static inline unsigned port_cpu(void) {
+  return current_cpu_id();
+}
+
+typedef uint64_t port_flags_t;
+
+static inline port_flags_t port_irq_save(void) {
+  compiler_barrier();
+  return 0;
+}
+
+static inline void port_irq_restore(port_flags_t flags) {
+  (void)flags;
+  compiler_barrier();
+}
+
+static inline void port_relax(void) {
+  cpu_relax();
+}
+
+struct port_lock {
+  struct spinlock lock;
+};
+
+static inline void port_lock_acquire(struct port_lock *l) {
+  spin_lock(&l->lock);
+}
+
+static inline void port_lock_release(struct port_lock *l) {
+  spin_unlock(&l->lock);
+}
+
+static inline void *port_frame_ptr(pfn_t f) {
+  return (void *)(LINEAR_BASE + (f.v << PAGE_SHIFT));
+}
+
+static inline pfn_t port_ptr_frame(const void *p) {
+  return pfn(((uint64_t)p - LINEAR_BASE) >> PAGE_SHIFT);
+}
+
+/* DCZID_EL0's block in bytes; 0 if DC ZVA is prohibited or its block so large that eight do not fit a page. Set by the boot CPU. */
+extern uint64_t cpu_zva_bytes;
+
+void port_zero_slow(void *to, uint64_t bytes);
+void port_copy_frame(pfn_t to, pfn_t from);
+
+/* Two instructions a block, and two for the loop every eight. */
+static inline void port_zero_frames(pfn_t f, uint64_t frames) {
+  char *to = port_frame_ptr(f);
+  char *end = to + (frames << PAGE_SHIFT);
+  uint64_t step = cpu_zva_bytes;
+  if (unlikely(step == 0)) {
+    port_zero_slow(to, frames << PAGE_SHIFT);
+    return;
+  }
+  do {
+    __asm__ volatile("dc zva, %0\n\tadd %0, %0, %1\n\tdc zva, %0\n\tadd %0, %0, %1\n\t"
+                     "dc zva, %0\n\tadd %0, %0, %1\n\tdc zva, %0\n\tadd %0, %0, %1\n\t"
+                     "dc zva, %0\n\tadd %0, %0, %1\n\tdc zva, %0\n\tadd %0, %0, %1\n\t"
+                     "dc zva, %0\n\tadd %0, %0, %1\n\tdc zva, %0\n\tadd %0, %0, %1"
+                     : "+&r"(to)
+                     : "r"(step)
+                     : "memory");
+  } while (to < end);
+}
+
+static inline uint64_t port_pte_load(const uint64_t *p) {
+  return __atomic_load_n(p, __ATOMIC_RELAXED);
+}
+
+static inline void port_pte_store(uint64_t *p, uint64_t v) {
+  __atomic_store_n(p, v, __ATOMIC_RELEASE);
+}
+
+static inline bool port_pte_cas(uint64_t *p, uint64_t old, uint64_t desired) {
+  return __atomic_compare_exchange_n(p, &old, desired, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+}
+
+static inline void port_dsb_ishst(void) {
+  dsb(ishst);
+}
+
+static inline void port_dsb_ish(void) {
+  dsb(ish);
+}
+
+static inline void port_isb(void) {
+  isb();
+}
+
+/* Bit per enum mm_event; 0 unless the `trace` bootarg is given under a hypervisor that takes trace calls. */
+extern uint32_t guest_trace_mask;
+void guest_trace_event(enum mm_event event, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e);
+
+static inline bool port_event_on(enum mm_event event) {
+  return unlikely(guest_trace_mask >> event & 1);
+}
+
+static inline void port_event(enum mm_event event, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e) {
+  if (port_event_on(event))
+    guest_trace_event(event, a, b, c, d, e);
+}
+
+#endif

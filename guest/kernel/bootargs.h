@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef GUEST_KERNEL_BOOTARGS_H
+#define GUEST_KERNEL_BOOTARGS_H
+
+/*
+ * The kernel command line, as Linux reads it: what the kernel knows it takes; "name=value" that it does not know goes to
+ * init's environment, other words to init's arguments, and everything after "--" too. Double quotes keep blanks.
+ *
+ *   init=PATH       the first program; default /init, then /bin/init
+ *   trace           tell Sluice the steps of every fault of a process (SLUICE_HVC_TRACE)
+ *   poweroff=off    stay up when init has ended
+ *   quiet           no banner, no line per process
+ */
+
+#include "core/types.h"
+
+#define INIT_ARGS_MAX 16u
+
+struct bootargs {
+  const char *init; /* NULL: the default */
+  bool trace, poweroff, quiet;
+  const char *argv[INIT_ARGS_MAX]; /* without argv[0] */
+  const char *envp[INIT_ARGS_MAX];
+  unsigned argc, envc;
+};
+
+extern struct bootargs bootargs;
+
+/* Cut `line` into words in place. Words beyond INIT_ARGS_MAX are dropped. */
+void bootargs_parse(char *line);
+
+#endif

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Exceptions from EL0 and EL1: aborts go to the VM layer, and what it refuses ends the process with a report, or, for the kernel's own
+ * accesses to user memory, becomes a short copy by the exception table. Nothing a process does may get to panic_exception().
+ */
+#include "guest/kernel/fault.h"
+
+#include "abi/linux.h"
+#include "arch/esr.h"
+#include "arch/sysreg.h"
+#include "core/compiler.h"
+#include "guest/arch/exception.h"
+#include "guest/arch/fp.h"
+#include "guest/arch/trap_frame.h"
+#include "guest/kernel/bootargs.h"
+#include "guest/kernel/console.h"
+#include "guest/kernel/panic.h"
+#include "guest/kernel/process.h"
+#include "guest/kernel/task.h"
+#include "guest/kernel/trace.h"
+#include "guest/vm/vm.h"
+
+struct extable_entry {
+  uint64_t fault_pc, fixup;
+};
+extern const struct extable_entry __extable_start[], __extable_end[];
+
+static uint64_t total_handled; /* atomic */
+
+/* ---- Reports ---- */
+
+static void print_regions(struct mm_struct *mm) {
+  struct vm_region region = {0};
+  char line[128];
+  while (mm_next_region(mm, &region)) {
+    vm_region_format(&region, line, sizeof line);
+    kprintf_more("  %s\n", line);
+  }
+}
+
+static void report_signal(const struct trap_frame *f, const char *what, uint64_t esr, uint64_t far, const char *why) {
+  const struct task *t = current_task();
+  char text[96];
+  kprintf("pid %u (%s): %s at pc %lx, address %lx: %s (%s)\n", t->pid, t->name, what, f->elr, far,
+          esr_describe(esr, text, sizeof text), why);
+  print_registers(f);
+  print_regions(t->mm);
+}
+
+static void report_oom(const struct trap_frame *f, uint64_t far) {
+  const struct task *t = current_task();
+  struct mm_stats s;
+  mm_read_stats(t->mm, &s);
+  kprintf("out of memory: pid %u (%s) killed at pc %lx, address %lx: %lu pages resident (anon %lu, file %lu, shared %lu), %lu of tables\n",
+          t->pid, t->name, f->elr, far, s.rss[MM_ANONPAGES] + s.rss[MM_FILEPAGES] + s.rss[MM_SHMEMPAGES], s.rss[MM_ANONPAGES],
+          s.rss[MM_FILEPAGES], s.rss[MM_SHMEMPAGES], s.table_frames);
+}
+
+static NORETURN void kill_current(const struct trap_frame *f, uint64_t esr, uint64_t far, enum vm_fault why) {
+  switch (why) {
+  case VM_FAULT_OOM:
+    report_oom(f, far);
+    process_exit(LINUX_SIGKILL);
+  case VM_FAULT_BUS:
+    report_signal(f, "SIGBUS", esr, far, vm_fault_name(why));
+    process_exit(LINUX_SIGBUS);
+  default:
+    report_signal(f, "SIGSEGV", esr, far, vm_fault_name(why));
+    process_exit(LINUX_SIGSEGV);
+  }
+}
+
+uint64_t faults_handled(void) {
+  return atomic_load_relaxed(&total_handled);
+}
+
+void faults_report_exit(struct task *t) {
+  const uint64_t *n = t->faults;
+  uint64_t handled = 0;
+  task_keep_faults(t);
+  for (unsigned k = FAULT_ZERO_PAGE; k <= FAULT_SPURIOUS; k++)
+    handled += n[k];
+  atomic_fetch_add_relaxed(&total_handled, handled);
+  if (!bootargs.quiet)
+    kprintf("pid %u (%s) faults: zero %lu anon %lu cow %lu file %lu segv %lu\n", t->pid, t->name, n[FAULT_ZERO_PAGE], n[FAULT_ANON],
+            n[FAULT_COW_ZERO] + n[FAULT_COW_COPY] + n[FAULT_COW_REUSE], n[FAULT_FILE] + n[FAULT_SHARED], n[FAULT_SEGV]);
+}
+
+/* ---- Aborts ---- */
+
+/* Translation, permission and access-flag faults are the VM layer's; the rest (external, alignment, ...) is nobody's to mend. */
+static bool is_paging_fault(uint64_t esr) {
+  unsigned type = esr_fsc_type(esr);
+  return type == ESR_FSC_TRANSLATION || type == ESR_FSC_PERMISSION || type == ESR_FSC_ACCESS_FLAG;
+}
+
+/* A cache maintenance instruction reports as a write, but asks for a reader's rights only. */
+static unsigned fault_flags(uint64_t esr) {
+  unsigned flags = esr_fsc_type(esr) == ESR_FSC_PERMISSION ? FAULT_FLAG_PRESENT : 0;
+  if ((esr & (ESR_WnR | ESR_CM)) == ESR_WnR)
+    flags |= FAULT_FLAG_WRITE;
+  return flags;
+}
+
+void exception_el0_abort(struct trap_frame *f, uint64_t esr, uint64_t far) {
+  unsigned flags = esr_ec(esr) == ESR_EC_IABT_LOWER ? FAULT_FLAG_EXEC | (fault_flags(esr) & FAULT_FLAG_PRESENT) : fault_flags(esr);
+  enum vm_fault result = VM_FAULT_BUS;
+  if (unlikely(guest_trace_on))
+    trace_fault_entry(far, esr, f->elr);
+  if (likely(is_paging_fault(esr)))
+    result = handle_mm_fault(current_task()->mm, far, flags);
+  if (unlikely(guest_trace_on))
+    trace_fault_return(far, result);
+  if (unlikely(result != VM_FAULT_OK))
+    kill_current(f, esr, far, result);
+}
+
+static const struct extable_entry *find_fixup(uint64_t pc) {
+  for (const struct extable_entry *e = __extable_start; e < __extable_end; e++)
+    if (e->fault_pc == pc)
+      return e;
+  return NULL;
+}
+
+void exception_el1_sync(struct trap_frame *f, uint64_t esr, uint64_t far) {
+  const struct extable_entry *fixup = esr_ec(esr) == ESR_EC_DABT_SAME ? find_fixup(f->elr) : NULL;
+  struct mm_struct *mm = current_task()->mm;
+  if (fixup == NULL)
+    panic_exception("exception in the kernel", f, esr, far);
+  if (mm == NULL || !access_ok(far, 1) || !is_paging_fault(esr) || handle_mm_fault(mm, far, fault_flags(esr)) != VM_FAULT_OK)
+    f->elr = fixup->fixup;
+}
+
+/* ---- Everything else from EL0 ---- */
+
+void exception_el0_sync(struct trap_frame *f, uint64_t esr, uint64_t far) {
+  switch (esr_ec(esr)) {
+  case ESR_EC_FP:
+    fp_trapped();
+    return;
+  case ESR_EC_PC_ALIGN:
+  case ESR_EC_SP_ALIGN:
+    report_signal(f, "SIGBUS", esr, far, "alignment");
+    process_exit(LINUX_SIGBUS);
+  case ESR_EC_BRK64:
+    report_signal(f, "SIGTRAP", esr, f->elr, "breakpoint instruction");
+    process_exit(LINUX_SIGTRAP);
+  default:
+    report_signal(f, "SIGILL", esr, f->elr, "not offered to EL0");
+    process_exit(LINUX_SIGILL);
+  }
+}
+
+/* An SError that reached EL1 from EL0 is taken to be the process's doing. */
+void exception_el0_serror(struct trap_frame *f, uint64_t esr) {
+  report_signal(f, "SIGBUS", esr, f->elr, "SError");
+  process_exit(LINUX_SIGBUS);
+}
+
+void exception_bad(struct trap_frame *f, unsigned vector) {
+  kprintf("exception through vector %u\n", vector);
+  panic_exception("exception that has no handler", f, sysreg_read(esr_el1), sysreg_read(far_el1));
+}

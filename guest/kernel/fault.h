@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef GUEST_KERNEL_FAULT_H
+#define GUEST_KERNEL_FAULT_H
+
+#include <stdint.h>
+
+struct task;
+
+/* Faults of processes served so far, of all that have ended. */
+uint64_t faults_handled(void);
+/* `t`, the current task, ends: print its line of counts and add them up. */
+void faults_report_exit(struct task *t);
+
+#endif

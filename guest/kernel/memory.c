@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The hand-over of RAM from the boot loader's view to the memory core. Runs once, on the boot CPU, with the linear map up. */
+#include "guest/kernel/memory.h"
+
+#include "core/bits.h"
+#include "guest/arch/cpu.h"
+#include "guest/arch/machine.h"
+#include "guest/arch/mmu.h"
+#include "guest/vm/vm.h"
+#include "mm/page_alloc.h"
+
+extern char __image_start[], __image_end[];
+
+static err_t reserve_pa(struct machine *m, uint64_t start, uint64_t end) {
+  if (m->reserved_count == MACHINE_RESERVED_MAX)
+    return ERR_NOSPC;
+  m->reserved[m->reserved_count++] =
+      (struct mem_range){pfn(start >> PAGE_SHIFT), pfn(align_up(end, PAGE_SIZE) >> PAGE_SHIFT)};
+  return ERR_OK;
+}
+
+/* The first reserved range that meets [start, end), or NULL. */
+static const struct mem_range *overlap(const struct machine *m, uint64_t start, uint64_t end) {
+  for (unsigned i = 0; i < m->reserved_count; i++)
+    if (m->reserved[i].start.v < end && start < m->reserved[i].end.v)
+      return &m->reserved[i];
+  return NULL;
+}
+
+/* Lowest free run of `frames` in `r`; PFN_NONE. Steps over one reserved range at a time, upwards, so it ends. */
+static pfn_t find_in(const struct machine *m, struct mem_range r, uint64_t frames) {
+  uint64_t at = r.start.v;
+  while (at + frames <= r.end.v) {
+    const struct mem_range *hit = overlap(m, at, at + frames);
+    if (hit == NULL)
+      return pfn(at);
+    at = hit->end.v;
+  }
+  return PFN_NONE;
+}
+
+static pfn_t find_room(const struct machine *m, uint64_t frames) {
+  for (unsigned i = 0; i < m->ram_count; i++) {
+    pfn_t f = find_in(m, m->ram[i], frames);
+    if (!pfn_is_none(f))
+      return f;
+  }
+  return PFN_NONE;
+}
+
+err_t memory_init(struct machine *m) {
+  err_t e = reserve_pa(m, image_pa(__image_start).v, image_pa(__image_end).v);
+  if (e != ERR_OK)
+    return e;
+  uint64_t table_bytes = align_up(frame_table_bytes(m->ram, m->ram_count), PAGE_SIZE);
+  pfn_t table = find_room(m, table_bytes >> PAGE_SHIFT);
+  if (pfn_is_none(table))
+    return ERR_NOMEM;
+  e = reserve_pa(m, pfn_pa(table).v, pfn_pa(table).v + table_bytes);
+  if (e == ERR_OK)
+    e = page_alloc_init(m->ram, m->ram_count, m->reserved, m->reserved_count, linear_va(pfn_pa(table)));
+  if (e != ERR_OK)
+    return e;
+  mmu_use_allocator();
+  return vm_init(cpu_features.asid_bits);
+}

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef GUEST_KERNEL_RANDOM_H
+#define GUEST_KERNEL_RANDOM_H
+
+#include <stdint.h>
+
+/*
+ * Numbers for AT_RANDOM and getrandom(2): a splitmix64 sequence from a fixed seed, the same in every run, because runs must repeat
+ * exactly. Not for secrets; there are none here.
+ */
+uint64_t random_u64(void);
+
+#endif
