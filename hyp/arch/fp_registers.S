@@ -27,13 +27,15 @@ fp_save_registers:
   all stp
   mrs x1, fpsr
   mrs x2, fpcr
-  stp x1, x2, [x0, #512]
+  str x1, [x0, #512]
+  str x2, [x0, #520]
   ret
 
   .global fp_load_registers
 fp_load_registers:
   all ldp
-  ldp x1, x2, [x0, #512]
+  ldr x1, [x0, #512]
+  ldr x2, [x0, #520]
   msr fpsr, x1
   msr fpcr, x2
   ret

@@ -57,6 +57,7 @@ SECTIONS {
     . = ALIGN(4096);
   } :data
   image_end = .;
+  image_bytes = ABSOLUTE(image_end - image_start);
   /DISCARD/ : { *(.comment) *(.note.*) *(.eh_frame*) *(.ARM.attributes) }
 }
 ASSERT(image_end - image_start <= 0x200000, "the image must fit its 2 MiB window")

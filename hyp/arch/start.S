@@ -16,7 +16,7 @@ image_head:
   b start
   .long 0
   .quad 0                        /* text_offset: the base itself */
-  .quad image_end - image_start  /* image_size */
+  .quad image_bytes              /* image_size */
   .quad 0xa                      /* flags: little-endian, 4 KiB pages, anywhere in memory */
   .quad 0
   .quad 0

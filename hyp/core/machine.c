@@ -214,7 +214,7 @@ static err_t fail(char *error, const char *what) {
 }
 
 err_t machine_read(const void *dtb, struct machine *m, char error[MACHINE_ERROR_MAX]) {
-  struct walk w = {.dtb = dtb, .m = m, .depth = 0};
+  struct walk w = {.dtb = dtb, .m = m, .depth = -1};
   pa_t fallback_uart = m->uart;
   memset(m, 0, sizeof(*m));
   m->uart = fallback_uart;

@@ -5,6 +5,7 @@
 /* Attributes and small compile-time helpers; nothing here generates code. */
 
 #include <stddef.h>
+#include <stdint.h>
 
 #define MUST_CHECK __attribute__((warn_unused_result))
 #define NORETURN _Noreturn
@@ -21,6 +22,6 @@
 #define ARRAY_SIZE(a_) (sizeof(a_) / sizeof((a_)[0]))
 
 /* The object of type `type_` whose member `member_` is at `ptr_`. */
-#define container_of(ptr_, type_, member_) ((type_ *)(void *)((char *)(ptr_)-offsetof(type_, member_)))
+#define container_of(ptr_, type_, member_) ((type_ *)((uintptr_t)(ptr_)-offsetof(type_, member_)))
 
 #endif

@@ -55,7 +55,7 @@ guest_FLAGS := $(KERNEL_CFLAGS)
 payload_FLAGS := $(KERNEL_CFLAGS)
 user_FLAGS :=
 # The hypervisor may be loaded anywhere: start.S applies its relative relocations.
-hyp_LDFLAGS := -pie -z text
+hyp_LDFLAGS := -pie -z notext
 compile_flags = $(TARGET_CFLAGS) $($(1)_FLAGS) $(OPT) $(WARN) $(TARGET_NOLIBC) $($(1)_INC)
 assemble_flags = $(TARGET_ASFLAGS) -g $(TARGET_NOLIBC) $($(1)_INC)
 
