@@ -119,6 +119,8 @@ void vgic_set_ppi(struct vcpu *v, unsigned intid, bool level) {
 void vgic_inject_hw(struct vcpu *v, unsigned vintid, unsigned pintid) {
   CHECK(vintid == VGIC_TIMER && pintid == VGIC_TIMER);
   spin_lock(&v->vm->vgic.lock);
+  if (v->vgic.priv.resident & BIT(VGIC_TIMER)) /* what the guest did with the one before is seen first: it lowers the line */
+    vgic_lr_reconcile(v, v->vgic.priv.lr[VGIC_TIMER]);
   v->vgic.priv.line |= BIT(VGIC_TIMER);
   v->vgic.hw_unlinked = true;
   bool tell = vgic_lr_update(v, &v->vgic.priv, VGIC_TIMER);
