@@ -20,6 +20,8 @@
 
 void ctl_start(const struct scenario *s, bool interactive) {
   console_set_quiet(s->options.console_quiet);
+  if (s->description)
+    hyp_note("sluice: scenario: %s\n", s->description);
   monitor_start(s, interactive);
   timeline_start(s, interactive);
 }

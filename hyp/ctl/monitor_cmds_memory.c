@@ -11,7 +11,6 @@
 #include "core/bits.h"
 #include "core/format.h"
 #include "core/string.h"
-#include "hyp/core/cpu.h"
 #include "hyp/core/vm.h"
 #include "hyp/ctl/console.h"
 #include "hyp/ctl/monitor.h"
@@ -116,13 +115,6 @@ static enum work_result cmd_buddyinfo(struct session *s) {
 
 /* --- walk --- */
 
-static bool state_is_saved(const struct vm *vm) {
-  for (unsigned i = 0; i < cpu_count; i++)
-    if (&cpus[i] != this_cpu() && atomic_load_relaxed(&cpus[i].current) == vm->vcpus[0])
-      return false;
-  return true;
-}
-
 enum {
   WALK_BEGIN = 0,
   WALK_STOPPING,
@@ -141,8 +133,9 @@ static enum work_result walk_begin(struct session *s, struct vm *vm) {
   return WORK_MORE;
 }
 
+/* PAUSED is reached when no CPU holds a vCPU's registers any more. */
 static enum work_result walk_stopping(struct session *s, const struct vm *vm) {
-  if (!state_is_saved(vm) && time_now() < s->deadline)
+  if (s->state[1] && vm->state == VM_RUNNING && time_now() < s->deadline)
     return session_wait_ms(s, 1);
   s->phase = WALK_STAGE1;
   return WORK_MORE;

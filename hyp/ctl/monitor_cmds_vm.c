@@ -123,19 +123,30 @@ static enum work_result result(struct session *s, err_t e) {
   return WORK_DONE;
 }
 
+/* phase 0: ask; then wait until that is done. state[0]: the id. Out of memory or a bad image shows as an event of the VM. */
+static enum work_result change(struct session *s, err_t (*ask)(struct vm *vm)) {
+  struct vm *vm = s->phase == 0 ? session_vm(s, 1) : vm_by_id((unsigned)s->state[0]);
+  if (!vm)
+    return WORK_DONE;
+  if (s->phase++ == 0) {
+    s->state[0] = vm->id;
+    err_t e = ask(vm);
+    if (e != ERR_OK)
+      return result(s, e);
+  }
+  return vm->goal == GOAL_NONE ? WORK_DONE : session_wait_ms(s, POLL_MS);
+}
+
 static enum work_result cmd_start(struct session *s) {
-  struct vm *vm = session_vm(s, 1);
-  return vm ? result(s, vm_start(vm)) : WORK_DONE;
+  return change(s, vm_start);
 }
 
 static enum work_result cmd_pause(struct session *s) {
-  struct vm *vm = session_vm(s, 1);
-  return vm ? result(s, vm_pause(vm)) : WORK_DONE;
+  return change(s, vm_pause);
 }
 
 static enum work_result cmd_restart(struct session *s) {
-  struct vm *vm = session_vm(s, 1);
-  return vm ? result(s, vm_restart(vm)) : WORK_DONE;
+  return change(s, vm_restart);
 }
 
 /* phase 0: begin; then wait until the id is free. state[0]: the id. False after session_fail(). */

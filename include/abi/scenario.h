@@ -61,7 +61,8 @@
 #define SCN_EXPECT_VERDICT "expect-verdict"
 
 /* Words of `features-off`, in the order of the HYP_FEAT_* bits. */
-#define SCENARIO_FEATURES {"vmid16", "tlbi-range", "ttl", "fwb", "hafdbs", "bbm2", "dic", "idc"}
+#define SCENARIO_FEATURES                                                                                                                  \
+  { "vmid16", "tlbi-range", "ttl", "fwb", "hafdbs", "bbm2", "dic", "idc" }
 
 /* Limits */
 #define SCENARIO_IMAGES_MAX 16u
