@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The kernel's address space: built once at boot, W^X, and hardly ever changed afterwards (devices). Owns the kernel's struct pt and the
- * pool its first tables come from. Everything in it is global, so that an ASID says nothing about it. The boot CPU writes it
+ * The kernel's address space: built once at boot, W^X, and hardly ever changed afterwards (devices). Owns the kernel's struct pt, and the
+ * boot tables until they are replaced. Everything in it is global, so that an ASID says nothing about it. The boot CPU writes it
  * alone; there is no lock.
+ *
+ * The real tables come from the buddy, which needs the linear map: so the boot tables first map all RAM, coarsely and writable, and are
+ * given up a moment later.
  */
 #include "guest/arch/mmu.h"
 
@@ -19,11 +22,6 @@ extern char __image_start[], __text_end[], __rodata_end[], __image_end[];
 extern uint64_t boot_idmap[512], boot_upper[512], boot_l2_linear[512], empty_table[512];
 void mmu_replace_ttbr1(uint64_t ttbr1);
 
-#define POOL_TABLES 24u
-static uint64_t pool[POOL_TABLES][512] ALIGNED(4096);
-static unsigned pool_used;
-static bool use_allocator;
-
 static struct pt kernel_pt;
 static pa_t image_base;
 uint64_t empty_table_pa; /* read by assembly */
@@ -31,6 +29,7 @@ uint64_t empty_table_pa; /* read by assembly */
 #define DESC_BLOCK_NORMAL 0x40000000000705ull /* as in start.S */
 #define DESC_AP_RO BIT(7)
 #define DESC_TABLE 3u
+#define SPARE_TABLES 4u /* GiBs of RAM that are not whole, and the device tree's */
 
 void mmu_early_init(pa_t base) {
   image_base = base;
@@ -46,18 +45,12 @@ pa_t image_pa(const void *symbol) {
 
 static err_t kernel_table_alloc(struct pt *pt, pfn_t *out) {
   (void)pt;
-  if (use_allocator)
-    return page_alloc(0, ALLOC_UNMOVABLE | ALLOC_ZERO | ALLOC_RETURN_CORE, out);
-  if (pool_used == POOL_TABLES)
-    return ERR_NOMEM;
-  *out = pa_pfn(image_pa(pool[pool_used++]));
-  return ERR_OK;
+  return page_alloc(0, ALLOC_UNMOVABLE | ALLOC_ZERO | ALLOC_RETURN_CORE, out);
 }
 
 static void kernel_table_free(struct pt *pt, pfn_t table) {
   (void)pt;
-  if (use_allocator && frame_state(table) == FRAME_CORE)
-    page_free(table, 0);
+  page_free(table, 0);
 }
 
 /* Global entries belong to every ASID: the all-ASID form, of all levels when tables went. */
@@ -134,18 +127,38 @@ static err_t map_ram(struct mem_range r) {
 
 /* ---- Boot ---- */
 
-err_t mmu_boot_map(pa_t a) {
-  static uint64_t spare[512] ALIGNED(4096);
-  static bool spare_used;
-  uint64_t *slot = &boot_upper[bits_get(a.v, 38, 30)], *l2;
-  if (*slot == 0) {
-    if (spare_used)
+/* The table of 2 MiB blocks for the GiB of `addr`, made of a spare one if need be; NULL if there is none left. */
+static uint64_t *boot_l2(uint64_t addr) {
+  static uint64_t spare[SPARE_TABLES][512] ALIGNED(4096);
+  static uint64_t spare_gib[SPARE_TABLES];
+  static unsigned spares;
+  uint64_t gib = bits_get(addr, 38, 30);
+  if (gib == bits_get(image_base.v, 38, 30))
+    return boot_l2_linear;
+  for (unsigned i = 0; i < spares; i++)
+    if (spare_gib[i] == gib)
+      return spare[i];
+  if (spares == SPARE_TABLES || boot_upper[gib] != 0)
+    return NULL;
+  spare_gib[spares] = gib;
+  port_pte_store(&boot_upper[gib], image_pa(spare[spares]).v | DESC_TABLE);
+  return spare[spares++];
+}
+
+err_t mmu_boot_map(pa_t start, uint64_t bytes) {
+  uint64_t a = align_down(start.v, SZ_2M), end = start.v + bytes, step;
+  for (; a < end; a += step) {
+    uint64_t *slot = &boot_upper[bits_get(a, 38, 30)], *l2;
+    step = SZ_2M;
+    if (is_aligned(a, SZ_1G) && end - a >= SZ_1G && *slot == 0) {
+      step = SZ_1G;
+      port_pte_store(slot, a | DESC_BLOCK_NORMAL);
+    } else if ((l2 = boot_l2(a)) != NULL) {
+      port_pte_store(&l2[bits_get(a, 29, 21)], a | DESC_BLOCK_NORMAL);
+    } else if (*slot == 0) {
       return ERR_NOSPC;
-    spare_used = true;
-    port_pte_store(slot, image_pa(spare).v | DESC_TABLE);
+    }
   }
-  l2 = (*slot & GENMASK(47, 12)) == image_pa(spare).v ? spare : boot_l2_linear;
-  port_pte_store(&l2[bits_get(a.v, 29, 21)], align_down(a.v, SZ_2M) | DESC_BLOCK_NORMAL);
   dsb(ishst);
   isb();
   return ERR_OK;
@@ -183,10 +196,6 @@ err_t mmu_init(const struct machine *m) {
   if (e == ERR_OK)
     switch_tables();
   return e;
-}
-
-void mmu_use_allocator(void) {
-  use_allocator = true;
 }
 
 err_t mmu_map_device(pa_t a, uint64_t bytes) {

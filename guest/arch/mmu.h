@@ -23,19 +23,20 @@ static inline pa_t linear_pa(const void *p) {
 /* Of an address within the kernel's image. */
 pa_t image_pa(const void *symbol);
 
-/* While the boot tables are in use: make the 2 MiB block of `a` readable through the linear map. ERR_NOSPC. */
-MUST_CHECK err_t mmu_boot_map(pa_t a);
+/*
+ * While the boot tables are in use: make [start, start + bytes) reachable through the linear map, in blocks of 2 MiB or 1 GiB, which may
+ * reach over its ends. ERR_NOSPC if it lies too scattered.
+ */
+MUST_CHECK err_t mmu_boot_map(pa_t start, uint64_t bytes);
 
 /* Remember where the image was loaded. First of all. */
 void mmu_early_init(pa_t image_base);
 
 /*
  * Replace the boot tables by the real ones: image with its permissions, all RAM of `m` in the linear map (image's text and rodata
- * read-only there too), devices. Works before there is an allocator: tables come from a pool in the image. ERR_NOMEM if it is too small.
+ * read-only there too). Needs page_alloc(). ERR_NOMEM.
  */
 MUST_CHECK err_t mmu_init(const struct machine *m);
-/* Page tables of the kernel may be allocated from the buddy from now on. */
-void mmu_use_allocator(void);
 
 /* Map `bytes` of device registers at `a` into the linear map. ERR_EXIST if they are. */
 MUST_CHECK err_t mmu_map_device(pa_t a, uint64_t bytes);

@@ -39,9 +39,7 @@ static void must(err_t e, const char *what) {
 static err_t read_device_tree(pa_t fdt) {
   if (fdt.v == 0 || !is_aligned(fdt.v, 8))
     return ERR_INVAL;
-  err_t e = mmu_boot_map(fdt);
-  if (e == ERR_OK)
-    e = mmu_boot_map(pa(fdt.v + FDT_MAX_BYTES - 1));
+  err_t e = mmu_boot_map(fdt, FDT_MAX_BYTES);
   return e == ERR_OK ? machine_read(&machine, linear_va(fdt), fdt, FDT_MAX_BYTES) : e;
 }
 
@@ -58,7 +56,7 @@ static void banner(void) {
 static err_t bring_up_console(pa_t fdt) {
   err_t e = read_device_tree(fdt);
   if (e == ERR_OK)
-    e = mmu_init(&machine);
+    e = memory_init(&machine);
   return e == ERR_OK ? uart_init(machine.uart) : e;
 }
 
@@ -75,14 +73,12 @@ _Noreturn void kernel_main(pa_t fdt, pa_t image) {
   mmu_early_init(image);
   /* this CPU's task and features; libfdt may use FP from here on */
   start_boot_cpu();
-  /* device tree, own page tables, console */
+  /* device tree; frame table and buddy over all RAM less what is in use, own page tables, VM layer; console */
   err_t e = bring_up_console(fdt);
   if (e != ERR_OK)
     panic("boot: %s", err_name(e)); /* without a console this only switches off */
   bootargs_parse(machine.bootargs);
   psci_init(machine.psci_present, machine.psci_smc);
-  /* frame table and buddy over all RAM less what is in use, then the VM layer on top */
-  must(memory_init(&machine), "memory");
   /* interrupts and time */
   must(gic_init(&machine), "interrupt controller");
   must(gic_cpu_init(), "interrupt controller of the boot CPU");

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The hand-over of RAM from the boot loader's view to the memory core. Runs once, on the boot CPU, with the linear map up. */
+/* The hand-over of RAM from the boot loader's view to the memory core. Runs once, on the boot CPU. */
 #include "guest/kernel/memory.h"
 
 #include "core/bits.h"
@@ -48,8 +48,17 @@ static pfn_t find_room(const struct machine *m, uint64_t frames) {
   return PFN_NONE;
 }
 
+static err_t map_all(const struct machine *m) {
+  err_t e = ERR_OK;
+  for (unsigned i = 0; e == ERR_OK && i < m->ram_count; i++)
+    e = mmu_boot_map(pfn_pa(m->ram[i].start), (m->ram[i].end.v - m->ram[i].start.v) << PAGE_SHIFT);
+  return e;
+}
+
 err_t memory_init(struct machine *m) {
-  err_t e = reserve_pa(m, image_pa(__image_start).v, image_pa(__image_end).v);
+  err_t e = map_all(m);
+  if (e == ERR_OK)
+    e = reserve_pa(m, image_pa(__image_start).v, image_pa(__image_end).v);
   if (e != ERR_OK)
     return e;
   uint64_t table_bytes = align_up(frame_table_bytes(m->ram, m->ram_count), PAGE_SIZE);
@@ -59,8 +68,7 @@ err_t memory_init(struct machine *m) {
   e = reserve_pa(m, pfn_pa(table).v, pfn_pa(table).v + table_bytes);
   if (e == ERR_OK)
     e = page_alloc_init(m->ram, m->ram_count, m->reserved, m->reserved_count, linear_va(pfn_pa(table)));
-  if (e != ERR_OK)
-    return e;
-  mmu_use_allocator();
-  return vm_init(cpu_features.asid_bits);
+  if (e == ERR_OK)
+    e = mmu_init(m);
+  return e == ERR_OK ? vm_init(cpu_features.asid_bits) : e;
 }

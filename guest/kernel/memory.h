@@ -7,8 +7,8 @@
 struct machine;
 
 /*
- * Hand RAM to the memory core: find room for the frame table, reserve what is in use (device tree, initrd, image, the table itself),
- * start the buddy and the VM layer. ERR_NOMEM if the frame table fits nowhere.
+ * Hand RAM to the memory core: map it all, find room for the frame table, reserve what is in use (device tree, initrd, image, the table
+ * itself), start the buddy, replace the boot tables by the kernel's own, start the VM layer. ERR_NOMEM if the frame table fits nowhere.
  */
 MUST_CHECK err_t memory_init(struct machine *m);
 
