@@ -69,6 +69,10 @@ $(FDT_OBJS): $(LIBFDT)
 LIB_OBJS := $(foreach home,hyp guest payload user,$(BUILD)/$(home)/mm/lib/string.o) $(USER_LIB_OBJS)
 $(LIB_OBJS): LIB := $(LIB_CFLAGS)
 
+# What runs for people (scenario, monitor, reports) is built for size; the trace is on the paths that are counted.
+COLD_SRCS := $(filter-out hyp/ctl/trace.c,$(filter hyp/ctl/%.c,$(HYP_SRCS)))
+$(call to_objects,hyp,$(COLD_SRCS)): OWN := $(if $(filter 1,$(DEBUG)),,-Os)
+
 # `cflags:` in the first lines of a user program's source adds to its flags.
 directive = $(shell sed -n '1,40s,^[/* ]*$(2): *,,p' $(1) | sed 's,\*/.*,,')
 
@@ -175,4 +179,4 @@ $(LIBFDT):
 FORCE:
 
 -include $(wildcard $(HYP_OBJS:.o=.d) $(GUEST_OBJS:.o=.d) $(USER_OBJS:.o=.d) $(USER_LIB_OBJS:.o=.d) $(PAYLOAD_OBJS:.o=.d) $(PAYLOAD_COMMON_OBJS:.o=.d))
--include $(wildcard $(DTBS:=.d) $(foreach h,hyp guest user bench,$(BUILD)/$(h)/*/*/*.lds.d $(BUILD)/$(h)/*/*.lds.d))
+-include $(wildcard $(DTBS:=.d) $(foreach h,hyp guest user payload,$(BUILD)/$(h)/*/*/*.lds.d $(BUILD)/$(h)/*/*/*/*.lds.d))
