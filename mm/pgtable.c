@@ -41,6 +41,7 @@ err_t pt_init(struct pt *pt, const struct pt_ops *ops, pfn_t root_pfn, unsigned 
       .table_frames = BIT(root_order),
   };
   hint_drop(pt);
+  pt->page_bits = ops->leaf(pt, pa(0), 3, pt->page_prot);
   for (unsigned i = 0; i < BIT(root_order); i++)
     frame_of(pfn_add(root_pfn, i))->refs = 0;
   return ERR_OK;
@@ -52,10 +53,11 @@ err_t pt_check_range(const struct pt *pt, uint64_t ia, uint64_t size) {
   return ia < BIT(pt->ia_bits) && size <= BIT(pt->ia_bits) - ia ? ERR_OK : ERR_RANGE;
 }
 
-err_t pt_lookup(const struct pt *pt, uint64_t ia, struct pt_leaf *out) {
+/* A look-up that does not find its page by the hint. */
+static NOINLINE err_t lookup_walk(const struct pt *pt, uint64_t ia, struct pt_leaf *out) {
   if (unlikely(ia >> pt->ia_bits))
     return ERR_RANGE;
-  struct pt_at at = walk_hinted(pt, ia);
+  struct pt_at at = walk_to(pt, ia, SHIFT_L3);
   uint64_t inside = BIT(at.shift) - 1;
   out->ia = ia & ~inside;
   out->desc = at.desc;
@@ -64,6 +66,20 @@ err_t pt_lookup(const struct pt *pt, uint64_t ia, struct pt_leaf *out) {
     return ERR_NOENT;
   out->out = pa(desc_out(at.desc).v | (ia & inside));
   out->prot = pt->ops->prot(pt, at.desc);
+  return ERR_OK;
+}
+
+err_t pt_lookup(const struct pt *pt, uint64_t ia, struct pt_leaf *out) {
+  if (unlikely(ia >> SHIFT_L2 != pt->hint_index))
+    return lookup_walk(pt, ia, out);
+  uint64_t desc = port_pte_load(table_entry(pt->hint_table, ia, SHIFT_L3)), inside = ia & (PAGE_SIZE - 1);
+  out->ia = ia - inside;
+  out->desc = desc;
+  out->level = 3;
+  if (unlikely(!desc_is_valid(desc)))
+    return ERR_NOENT;
+  out->out = pa(desc_out(desc).v | inside);
+  out->prot = likely((desc & ~DESC_ADDR) == pt->page_bits) ? pt->page_prot : pt->ops->prot(pt, desc);
   return ERR_OK;
 }
 

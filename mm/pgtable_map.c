@@ -13,19 +13,6 @@
 
 #define OUT_BITS 48u
 
-static err_t why_not(const struct pt *pt, uint64_t ia, pa_t out, unsigned level) {
-  if (level < 1 || level > 3 || level < pt->start_level || !is_aligned(ia | out.v, BIT(level_shift(level))))
-    return ERR_INVAL;
-  (void)pt;
-  return ERR_RANGE;
-}
-
-static ALWAYS_INLINE bool leaf_fits(const struct pt *pt, uint64_t ia, pa_t out, unsigned level) {
-  if (unlikely(level - 1 > 2 || level < pt->start_level))
-    return false;
-  return ((ia | out.v) & (BIT(level_shift(level)) - 1)) == 0 && (ia >> pt->ia_bits | out.v >> OUT_BITS) == 0;
-}
-
 /* ---- One leaf ---- */
 
 /*
@@ -54,11 +41,14 @@ static NOINLINE err_t map_branch(struct pt *pt, uint64_t ia, pa_t out, unsigned 
   return ERR_OK;
 }
 
-err_t pt_map_leaf(struct pt *pt, uint64_t ia, pa_t out, unsigned level, pt_prot_t prot) {
-  if (unlikely(!leaf_fits(pt, ia, out, level)))
-    return why_not(pt, ia, out, level);
+/* By the full walk. */
+static NOINLINE err_t map_walk(struct pt *pt, uint64_t ia, pa_t out, unsigned level, pt_prot_t prot) {
+  if (level < 1 || level > 3 || level < pt->start_level || !is_aligned(ia | out.v, BIT(level_shift(level))))
+    return ERR_INVAL;
+  if (ia >> pt->ia_bits | out.v >> OUT_BITS)
+    return ERR_RANGE;
   unsigned shift = level_shift(level);
-  struct pt_at at = level == 3 ? walk_hinted(pt, ia) : walk_to(pt, ia, shift);
+  struct pt_at at = walk_to(pt, ia, shift);
   if (unlikely(desc_is_valid(at.desc)))
     return ERR_EXIST;
   if (unlikely(at.shift != shift))
@@ -67,6 +57,28 @@ err_t pt_map_leaf(struct pt *pt, uint64_t ia, pa_t out, unsigned level, pt_prot_
     hint_set(pt, ia, at.entry);
   pt_fill(pt, at.entry, pt->ops->leaf(pt, out, level, prot), ia, shift);
   (*entry_refs(at.entry))++;
+  pt->ops->publish(pt);
+  return ERR_OK;
+}
+
+/* What a page of `prot` looks like, less its address: asked of the encoder only when it differs from the last one's. */
+static ALWAYS_INLINE uint64_t page_bits(struct pt *pt, pt_prot_t prot) {
+  if (unlikely(prot != pt->page_prot)) {
+    pt->page_prot = prot;
+    pt->page_bits = pt->ops->leaf(pt, pa(0), 3, prot);
+  }
+  return pt->page_bits;
+}
+
+/* A page in the table used last, which proves that `ia` is in range; else by the walk. */
+err_t pt_map_leaf(struct pt *pt, uint64_t ia, pa_t out, unsigned level, pt_prot_t prot) {
+  if (unlikely(level != 3 || ia >> SHIFT_L2 != pt->hint_index || (out.v & ~DESC_ADDR) | (ia & (PAGE_SIZE - 1))))
+    return map_walk(pt, ia, out, level, prot);
+  uint64_t *entry = table_entry(pt->hint_table, ia, SHIFT_L3);
+  if (unlikely(desc_is_valid(port_pte_load(entry))))
+    return ERR_EXIST;
+  pt_fill(pt, entry, page_bits(pt, prot) | out.v, ia, SHIFT_L3);
+  (*pt->hint_refs)++;
   pt->ops->publish(pt);
   return ERR_OK;
 }

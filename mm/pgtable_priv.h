@@ -124,18 +124,19 @@ static ALWAYS_INLINE struct pt_at walk_hinted(const struct pt *pt, uint64_t ia) 
   return walk_to(pt, ia, SHIFT_L3);
 }
 
-static inline void hint_set(struct pt *pt, uint64_t ia, const uint64_t *entry) {
+/* The refs of the table that `entry` lies in. */
+static inline uint32_t *entry_refs(const uint64_t *entry) {
+  return &frame_of(port_ptr_frame(entry))->refs;
+}
+
+static inline void hint_set(struct pt *pt, uint64_t ia, uint64_t *entry) {
   pt->hint_index = ia >> SHIFT_L2;
-  pt->hint_table = (uint64_t *)((uintptr_t)entry & ~(uintptr_t)(PAGE_SIZE - 1));
+  pt->hint_table = entry - (ia >> SHIFT_L3 & (TABLE_ENTRIES - 1));
+  pt->hint_refs = entry_refs(entry);
 }
 
 static inline void hint_drop(struct pt *pt) {
   pt->hint_index = ~(uint64_t)0;
-}
-
-/* The refs of the table that `entry` lies in. */
-static inline uint32_t *entry_refs(const uint64_t *entry) {
-  return &frame_of(port_ptr_frame(entry))->refs;
 }
 
 /* ERR_INVAL unless 4 KiB aligned and not empty, ERR_RANGE unless within ia_bits. */

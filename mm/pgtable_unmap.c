@@ -137,7 +137,22 @@ static bool edges_are_clean(struct pt *pt, uint64_t ia, uint64_t end) {
   return likely(!((at.desc | last) & DESC_CONTIG));
 }
 
-err_t pt_unmap(struct pt *pt, uint64_t ia, uint64_t size, pt_leaf_fn *leaf, void *ctx) {
+/* One page out of a table that keeps others: no batch. False if it takes more than that. */
+static ALWAYS_INLINE bool unmap_one(struct pt *pt, uint64_t ia, pt_leaf_fn *leaf, void *ctx) {
+  if (ia >> SHIFT_L2 != pt->hint_index || *pt->hint_refs == 1 || ia & (PAGE_SIZE - 1))
+    return false;
+  uint64_t *entry = table_entry(pt->hint_table, ia, SHIFT_L3), desc = port_pte_load(entry);
+  if (!desc_is_valid(desc) || desc & DESC_CONTIG)
+    return !desc_is_valid(desc);
+  desc = pt_clear(pt, entry, ia, SHIFT_L3);
+  (*pt->hint_refs)--;
+  pt->ops->tlb_flush(pt, ia, PAGE_SIZE, 3, false);
+  if (leaf)
+    leaf(ctx, ia, desc_out(desc), 3, desc);
+  return true;
+}
+
+static NOINLINE err_t unmap_range(struct pt *pt, uint64_t ia, uint64_t size, pt_leaf_fn *leaf, void *ctx) {
   uint64_t end = ia + size;
   err_t err = pt_check_range(pt, ia, size);
   if (likely(err == ERR_OK) && !edges_are_clean(pt, ia, end))
@@ -154,6 +169,12 @@ err_t pt_unmap(struct pt *pt, uint64_t ia, uint64_t size, pt_leaf_fn *leaf, void
     ia = unmap_in_table(&u, ia, end);
   batch_finish(&u);
   return ERR_OK;
+}
+
+err_t pt_unmap(struct pt *pt, uint64_t ia, uint64_t size, pt_leaf_fn *leaf, void *ctx) {
+  if (size == PAGE_SIZE && unmap_one(pt, ia, leaf, ctx))
+    return ERR_OK;
+  return unmap_range(pt, ia, size, leaf, ctx);
 }
 
 /* ---- Taking everything down ---- */

@@ -37,7 +37,7 @@ struct pt;
 /* What differs between the regimes, and what the engine must ask its owner. All pointers set; const. */
 struct pt_ops {
   const char *name;
-  /* Encode a leaf at `level` (1..3). */
+  /* Encode a leaf at `level` (1..3): `out` and bits that depend on level, prot and constants of `pt` only. */
   uint64_t (*leaf)(const struct pt *pt, pa_t out, unsigned level, pt_prot_t prot);
   /* The prot a valid leaf was written with. */
   pt_prot_t (*prot)(const struct pt *pt, uint64_t desc);
@@ -70,6 +70,9 @@ struct pt {
   uint64_t table_frames; /* tables linked, roots included; table lock */
   uint64_t hint_index;   /* ia >> 21 of the level-3 table used last, ~0: none; table lock */
   uint64_t *hint_table;
+  uint32_t *hint_refs;   /* its frame's count of valid entries; table lock */
+  uint64_t page_bits;    /* what a level-3 leaf of `page_prot` looks like at output address 0; table lock */
+  pt_prot_t page_prot;   /* and what pt_lookup says of it; the encoders give each prot its own bits, or treat two alike */
 };
 
 #define PT_FEAT_DBM 0x01u  /* hardware dirty state is on for this regime */
