@@ -22,6 +22,8 @@
 #include "hyp/mem/fault.h"
 #include "hyp/mem/view.h"
 
+#define POLL_MAX 4u
+
 bool masked_measured;
 static unsigned console_intid = GIC_INTID_SPURIOUS;
 
@@ -153,8 +155,13 @@ struct vcpu *exit_irq(struct vcpu *v) {
 void irq_poll(struct cpu *c) {
   masked_end(c);
   masked_begin(c);
-  for (unsigned intid = gic_acknowledge(); intid < GIC_INTID_SPECIAL; intid = gic_acknowledge())
+  /* The alarm for work that is due fires again until the caller has run it: so not until nothing is pending, only a few. */
+  for (unsigned i = 0; i < POLL_MAX; i++) {
+    unsigned intid = gic_acknowledge();
+    if (intid >= GIC_INTID_SPECIAL)
+      return;
     dispatch(c, intid);
+  }
 }
 
 /* An SError is asynchronous: whoever caused it, the guest on this CPU is told (HCR_EL2.VSE needs AMO, which is set). */

@@ -17,7 +17,7 @@ struct vcpu *exit_aarch32(struct vcpu *v);
 /* vectors.S: load x0..x30 and ERET. */
 NORETURN void guest_enter(struct vcpu *v);
 
-/* Handle every physical interrupt that is pending; EL2 takes none by exception. */
+/* Handle physical interrupts that are pending, a few at most; EL2 takes none by exception. */
 void irq_poll(struct cpu *c);
 /* The INTID of the console's UART. */
 void irq_set_console(unsigned intid);
