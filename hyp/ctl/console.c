@@ -20,6 +20,7 @@
 #include "core/format.h"
 #include "core/string.h"
 #include "hyp/core/vm.h"
+#include "hyp/ctl/catch.h"
 #include "hyp/ctl/line_editor.h"
 #include "hyp/ctl/monitor.h"
 #include "hyp/ctl/timeline.h"
@@ -194,8 +195,8 @@ static void echo_byte(const struct guest_line *g, bool first, uint8_t byte) {
   con.foot_shown = true;
 }
 
-/* True if a line was completed. */
-static bool guest_byte(struct vm *vm, uint8_t byte) {
+/* True if a line was completed; then its text, without the name, is in `line`. */
+static bool guest_byte(struct vm *vm, uint8_t byte, char line[LOG_LINE_MAX + 1]) {
   struct guest_line *g = &con.guest[vm->id];
   bool first = g->length == 0, full;
   if (first)
@@ -207,16 +208,21 @@ static bool guest_byte(struct vm *vm, uint8_t byte) {
   full = g->length == sizeof g->text;
   if (byte != '\n' && !full)
     return false;
+  memcpy(line, g->text + g->prefix, g->length - g->prefix);
+  line[g->length - g->prefix] = '\0';
   end_guest_line(g, vm->id, !con.quiet && !vm->config.console_quiet);
   return true;
 }
 
 void console_guest_byte(struct vm *vm, uint8_t byte) {
+  char line[LOG_LINE_MAX + 1];
   lock();
-  bool complete = guest_byte(vm, byte);
+  bool complete = guest_byte(vm, byte, line);
   unlock();
-  if (complete)
+  if (complete) {
+    (void)catch_line(vm, line);
     timeline_line_ready();
+  }
 }
 
 void console_guest_gone(unsigned id) {

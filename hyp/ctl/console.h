@@ -31,7 +31,7 @@ void hyp_vprintf(const char *fmt, va_list args) PRINTF_LIKE(1, 0);
 /* As hyp_printf, but where the scenario says `console-quiet` it goes to the log only: life-cycle events and the like. */
 void hyp_note(const char *fmt, ...) PRINTF_LIKE(1, 2);
 
-/* One byte a guest wrote to its UART. From any CPU; the VM's UART lock may be held. */
+/* One byte a guest wrote to its UART. On the CPU that runs it; no lock held. */
 void console_guest_byte(struct vm *vm, uint8_t byte);
 /* The UART's receive interrupt: reads what came and hands it on. No lock held. */
 void console_irq(void);

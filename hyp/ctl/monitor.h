@@ -39,6 +39,7 @@ struct session {
   const struct command *command; /* NULL: idle */
   char line[160];
   unsigned argc;
+  char value[20];               /* of the $name in it */
   char *argv[SESSION_ARGS_MAX]; /* argv[0] is the command */
   bool failed;
   char reason[SESSION_REASON_MAX];

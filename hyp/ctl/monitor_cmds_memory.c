@@ -127,7 +127,7 @@ static enum work_result walk_begin(struct session *s, struct vm *vm) {
     return session_fail_done(s, "`%s` is not an address", s->argv[2]);
   s->deadline = time_now() + time_from_ms(WALK_STOP_MS);
   s->phase = WALK_STOPPING;
-  s->state[1] = vm->state == VM_RUNNING;
+  s->state[1] = vm->state == VM_RUNNING && vm->goal == GOAL_NONE; /* else somebody else pauses it, and wants it paused */
   if (s->state[1] && vm_pause(vm) != ERR_OK)
     return session_fail_done(s, "cannot pause %s", s->argv[1]);
   return WORK_MORE;
@@ -135,7 +135,7 @@ static enum work_result walk_begin(struct session *s, struct vm *vm) {
 
 /* PAUSED is reached when no CPU holds a vCPU's registers any more. */
 static enum work_result walk_stopping(struct session *s, const struct vm *vm) {
-  if (s->state[1] && vm->state == VM_RUNNING && time_now() < s->deadline)
+  if (vm->state == VM_RUNNING && time_now() < s->deadline)
     return session_wait_ms(s, 1);
   s->phase = WALK_STAGE1;
   return WORK_MORE;

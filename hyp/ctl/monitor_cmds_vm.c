@@ -9,8 +9,10 @@
 #include "core/string.h"
 #include "hyp/core/cpu.h"
 #include "hyp/core/vm.h"
+#include "hyp/ctl/catch.h"
 #include "hyp/ctl/console.h"
 #include "hyp/ctl/monitor.h"
+#include "mm/page_alloc.h"
 
 #define POLL_MS 1u
 #define VMS_PER_STEP 4u
@@ -80,9 +82,27 @@ static void print_faults(const struct vm *vm) {
              (unsigned long long)vm->s2.faults, (unsigned long long)vm->s2.faults_2m, (unsigned long long)s1, (unsigned long long)exits);
 }
 
+/* Every frame of a VM came by a fault or by loading (which populates as a fault does), and the ledger must know all of them. */
+static bool faults_add_up(struct session *s, const struct vm *vm) {
+  struct ledger l;
+  uint64_t frames = vm->s2.faults - vm->s2.faults_2m + vm->s2.faults_2m * PAGEBLOCK_FRAMES;
+  ledger_read_owner(vm->id, &l);
+  uint64_t owned = l.frames[FRAME_OWNED] + l.frames[FRAME_SHARED] + l.frames[FRAME_LENT];
+  if (frames != vm->s2.populated_frames || owned != frames) {
+    session_fail(s, "%s: faults gave %llu frames, stage 2 has %llu, the ledger %llu", vm->config.name, (unsigned long long)frames,
+                 (unsigned long long)vm->s2.populated_frames, (unsigned long long)owned);
+    return false;
+  }
+  hyp_printf("sluice: faults: %s: %llu stage-2 faults, %llu of them 2 MiB blocks, account for all %llu frames\n", vm->config.name,
+             (unsigned long long)vm->s2.faults, (unsigned long long)vm->s2.faults_2m, (unsigned long long)owned);
+  return true;
+}
+
+/* state[0]: next id. Of one VM, of all, or checked. */
 static enum work_result cmd_faults(struct session *s) {
   const struct vm *vm;
-  if (s->argc == 2) {
+  bool check = s->argc == 2 && strcmp(s->argv[1], "check") == 0;
+  if (s->argc == 2 && !check) {
     if ((vm = session_vm(s, 1)) != NULL)
       print_faults(vm);
     return WORK_DONE;
@@ -90,8 +110,12 @@ static enum work_result cmd_faults(struct session *s) {
   for (unsigned i = 0; i < VMS_PER_STEP; i++) {
     if (s->state[0]++ == VMS_MAX)
       return WORK_DONE;
-    if ((vm = vm_by_id((unsigned)s->state[0])) != NULL)
+    if ((vm = vm_by_id((unsigned)s->state[0])) == NULL)
+      continue;
+    if (!check)
       print_faults(vm);
+    else if (!faults_add_up(s, vm))
+      return WORK_DONE;
   }
   return WORK_MORE;
 }
@@ -137,8 +161,21 @@ static enum work_result change(struct session *s, err_t (*ask)(struct vm *vm)) {
   return vm->goal == GOAL_NONE ? WORK_DONE : session_wait_ms(s, POLL_MS);
 }
 
+/* A VM of the scenario that does not exist yet is created first. */
 static enum work_result cmd_start(struct session *s) {
+  if (s->phase == 0 && !vm_by_name(s->argv[1]) && !create(s))
+    return WORK_DONE;
   return change(s, vm_start);
+}
+
+static enum work_result cmd_resume(struct session *s) {
+  return change(s, vm_start);
+}
+
+static enum work_result cmd_catch(struct session *s) {
+  if (scenario_find_vm(s->scenario, s->argv[1], strlen(s->argv[1])) < 0)
+    return session_fail_done(s, "the scenario has no VM `%s`", s->argv[1]);
+  return result(s, catch_set(s->argv[1], s->argv[2], s->argc == 4 ? s->argv[3] : NULL));
 }
 
 static enum work_result cmd_pause(struct session *s) {
@@ -242,11 +279,12 @@ static enum work_result cmd_cycle(struct session *s) {
 const struct command monitor_vm_commands[] = {
     {"vms", "", "the virtual machines", cmd_vms, 0, 0},
     {"vcpus", "", "their vCPUs: state, place, time", cmd_vcpus, 0, 0},
-    {"faults", "[VM]", "counts of faults and exits", cmd_faults, 0, 1},
+    {"faults", "[VM|check]", "counts of faults and exits; do they add up?", cmd_faults, 0, 1},
     {"create", "VM", "make it as the scenario says, paused", cmd_create, 1, 1},
-    {"start", "VM", "let it run", cmd_start, 1, 1},
+    {"start", "VM", "let it run, created if need be", cmd_start, 1, 1},
     {"pause", "VM", "stop its vCPUs", cmd_pause, 1, 1},
-    {"resume", "VM", "let a paused one run on", cmd_start, 1, 1},
+    {"resume", "VM", "let a paused one run on", cmd_resume, 1, 1},
+    {"catch", "VM TEXT [NAME]", "pause it when it says so; $NAME is the number", cmd_catch, 2, 3},
     {"restart", "VM", "memory and images anew", cmd_restart, 1, 1},
     {"destroy", "VM", "give every frame back", cmd_destroy, 1, 1},
     {"cycle", "VM N", "create, run to its verdict, destroy", cmd_cycle, 2, 2},

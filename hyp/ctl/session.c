@@ -3,7 +3,7 @@
 /*
  * A session takes a command line apart, finds the command and runs it step by step.
  *
- * Words are separated by blanks; "..." keeps blanks in a word. Everything a command remembers between its steps is in the session, so
+ * Words are separated by blanks; "..." keeps blanks in a word; $name is what a catch kept under that name (one in a line). Everything a command remembers between its steps is in the session, so
  * the monitor and the timeline can each have one in flight. Both run as work on CPU 0, hence no lock. A failed command
  * says why in one line; it never stops the machine by itself.
  */
@@ -12,6 +12,7 @@
 #include "core/format.h"
 #include "core/string.h"
 #include "hyp/core/vm.h"
+#include "hyp/ctl/catch.h"
 #include "hyp/ctl/monitor.h"
 
 const struct command *monitor_command(unsigned i) {
@@ -56,6 +57,17 @@ static char *next_word(char **rest) {
   return word;
 }
 
+/* What stands for $name; the command gets a copy in the session, since the variable may change while it runs. */
+static char *variable(struct session *s, const char *name) {
+  const char *value = catch_variable(name);
+  if (!value) {
+    session_fail(s, "there is no $%s", name);
+    return NULL;
+  }
+  strlcpy(s->value, value, sizeof s->value);
+  return s->value;
+}
+
 static void split(struct session *s) {
   char *rest = s->line, *word;
   s->argc = 0;
@@ -64,6 +76,8 @@ static void split(struct session *s) {
       session_fail(s, "more than %u words", SESSION_ARGS_MAX);
       return;
     }
+    if (word[0] == '$' && !(word = variable(s, word + 1)))
+      return;
     s->argv[s->argc++] = word;
   }
 }
