@@ -29,7 +29,7 @@ static void probe_caches(void) {
   cpu_features.iline = 4u << bits_get(ctr, 3, 0);
   cpu_features.dline = 4u << bits_get(ctr, 19, 16);
   uint64_t zva = (uint64_t)4 << bits_get(dczid, 3, 0);
-  if (!(dczid & DCZID_DZP) && zva * 8 <= PAGE_SIZE)
+  if (!(dczid & DCZID_DZP) && zva * 16 <= PAGE_SIZE)
     cpu_zva_bytes = zva;
 }
 

@@ -117,16 +117,28 @@ vectors:
     bad_vector 12
     .endr
 
+/* x9 = exception class, x10 = ESR */
 el0_not_svc:
+    cmp x9, #0x24           /* ESR_EC_DABT_LOWER */
+    b.ne 1f
+    mov x0, x10
+    mrs x1, far_el1
+    bl exception_el0_data_abort
+    cbz w0, return_to_user
+2:  mov w1, w0
     mov x0, sp
+    bl exception_el0_refused
+1:  cmp x9, #0x20           /* ESR_EC_IABT_LOWER */
+    b.ne 3f
+    mov x0, x10
+    mrs x1, far_el1
+    bl exception_el0_fetch_abort
+    cbnz w0, 2b
+    b return_to_user
+3:  mov x0, sp
     mov x1, x10
     mrs x2, far_el1
-    and x9, x9, #~4         /* 0x20 instruction abort, 0x24 data abort */
-    cmp x9, #0x20
-    b.ne 1f
-    bl exception_el0_abort
-    b return_to_user
-1:  bl exception_el0_sync
+    bl exception_el0_sync
     b return_to_user
 
 el0_far_syscall:

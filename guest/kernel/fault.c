@@ -56,7 +56,9 @@ static void report_oom(const struct trap_frame *f, uint64_t far) {
           s.rss[MM_FILEPAGES], s.rss[MM_SHMEMPAGES], s.table_frames);
 }
 
-static NORETURN void kill_current(const struct trap_frame *f, uint64_t esr, uint64_t far, enum vm_fault why) {
+/* ESR and FAR still say what the abort said: nothing can be taken to EL1 in between. */
+void exception_el0_refused(struct trap_frame *f, enum vm_fault why) {
+  uint64_t esr = sysreg_read(esr_el1), far = sysreg_read(far_el1);
   switch (why) {
   case VM_FAULT_OOM:
     report_oom(f, far);
@@ -88,31 +90,44 @@ void faults_report_exit(struct task *t) {
 
 /* ---- Aborts ---- */
 
-/* Translation, permission and access-flag faults are the VM layer's; the rest (external, alignment, ...) is nobody's to mend. */
+/*
+ * Translation (0x4), access-flag (0x8) and permission (0xc) faults are the VM layer's; the rest (external, alignment, ...) is nobody's to
+ * mend.
+ */
 static bool is_paging_fault(uint64_t esr) {
-  unsigned type = esr_fsc_type(esr);
-  return type == ESR_FSC_TRANSLATION || type == ESR_FSC_PERMISSION || type == ESR_FSC_ACCESS_FLAG;
+  return esr_fsc_type(esr) - ESR_FSC_TRANSLATION <= ESR_FSC_PERMISSION - ESR_FSC_TRANSLATION;
 }
 
 /* A cache maintenance instruction reports as a write, but asks for a reader's rights only. */
 static unsigned fault_flags(uint64_t esr) {
-  unsigned flags = esr_fsc_type(esr) == ESR_FSC_PERMISSION ? FAULT_FLAG_PRESENT : 0;
-  if ((esr & (ESR_WnR | ESR_CM)) == ESR_WnR)
-    flags |= FAULT_FLAG_WRITE;
-  return flags;
+  unsigned present = esr_fsc_type(esr) == ESR_FSC_PERMISSION ? FAULT_FLAG_PRESENT : 0;
+  unsigned write = (unsigned)(esr >> 6 & ~(esr >> 8) & FAULT_FLAG_WRITE);
+  return present | write;
 }
 
-void exception_el0_abort(struct trap_frame *f, uint64_t esr, uint64_t far) {
-  unsigned flags = esr_ec(esr) == ESR_EC_IABT_LOWER ? FAULT_FLAG_EXEC | (fault_flags(esr) & FAULT_FLAG_PRESENT) : fault_flags(esr);
-  enum vm_fault result = VM_FAULT_BUS;
+_Static_assert(ESR_WnR == BIT(6) && ESR_CM == BIT(8) && FAULT_FLAG_WRITE == 1, "fault_flags");
+
+static NOINLINE enum vm_fault traced_fault(uint64_t esr, uint64_t far, unsigned flags) {
+  trace_fault_entry(far, esr, task_frame(current_task())->elr);
+  enum vm_fault result = handle_mm_fault(current_task()->mm, far, flags);
+  trace_fault_return(far, result);
+  return result;
+}
+
+static ALWAYS_INLINE enum vm_fault serve(uint64_t esr, uint64_t far, unsigned flags) {
+  if (unlikely(!is_paging_fault(esr)))
+    return VM_FAULT_BUS;
   if (unlikely(guest_trace_on))
-    trace_fault_entry(far, esr, f->elr);
-  if (likely(is_paging_fault(esr)))
-    result = handle_mm_fault(current_task()->mm, far, flags);
-  if (unlikely(guest_trace_on))
-    trace_fault_return(far, result);
-  if (unlikely(result != VM_FAULT_OK))
-    kill_current(f, esr, far, result);
+    return traced_fault(esr, far, flags);
+  return handle_mm_fault(current_task()->mm, far, flags);
+}
+
+enum vm_fault exception_el0_data_abort(uint64_t esr, uint64_t far) {
+  return serve(esr, far, fault_flags(esr));
+}
+
+enum vm_fault exception_el0_fetch_abort(uint64_t esr, uint64_t far) {
+  return serve(esr, far, FAULT_FLAG_EXEC | (fault_flags(esr) & FAULT_FLAG_PRESENT));
 }
 
 static const struct extable_entry *find_fixup(uint64_t pc) {

@@ -151,7 +151,11 @@ unsigned long minor_faults(void);
 /* Count what does not hold, with a line that says where. */
 extern unsigned failures;
 void expect(bool holds, const char *what, unsigned long got, unsigned long want);
-#define EXPECT_EQ(got_, want_) expect((unsigned long)(got_) == (unsigned long)(want_), #got_, (unsigned long)(got_), (unsigned long)(want_))
+#define EXPECT_EQ(got_, want_)                                                                                                             \
+  do {                                                                                                                                     \
+    unsigned long got__ = (unsigned long)(got_), want__ = (unsigned long)(want_);                                                          \
+    expect(got__ == want__, #got_, got__, want__);                                                                                         \
+  } while (0)
 /* The last line of a checking program, and its exit code: "NAME: PASS" or "NAME: FAIL (n)". */
 int verdict(const char *name);
 
