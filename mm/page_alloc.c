@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The doors of the physical allocator: page_alloc, page_free and their kin (include/mm/page_alloc.h).
+ *
+ * They check what comes in, choose between the per-CPU lists (single frames) and the buddy, keep the ledger between FREE, CACHED and CORE, and
+ * tell the home (port_event). Single frames are the hot path: no lock, no loop, one look at the entry.
+ *
+ * Locks: interrupts masked on this CPU, then a zone's. Refuse, by CHECK, to free what is not a handed-out head of that order in a state
+ * that may be freed, or what is pinned.
+ */
+#include "mm/zone.h"
+
+#define ALLOC_FLAGS_ALL (ALLOC_TYPE_MASK | ALLOC_ZERO | ALLOC_ATOMIC | ALLOC_RETURN_CORE)
+
+static ALWAYS_INLINE enum migratetype type_of(alloc_flags_t flags) {
+  return (enum migratetype)(flags & ALLOC_TYPE_MASK);
+}
+
+static ALWAYS_INLINE enum frame_state handed_out_as(alloc_flags_t flags) {
+  return flags & ALLOC_RETURN_CORE ? FRAME_CORE : FRAME_CACHED;
+}
+
+static void tell(pfn_t f, unsigned order, alloc_flags_t flags) {
+  if (unlikely(port_event_on(MM_EVENT_FRAME_ALLOC)))
+    port_event(MM_EVENT_FRAME_ALLOC, f.v, order, type_of(flags), 0, 0);
+}
+
+/* --- single frames ------------------------------------------------------------------------------------------------------------- */
+
+static NOINLINE bool refill(struct percpu *pc, alloc_flags_t flags) {
+  bool atomic = (flags & ALLOC_ATOMIC) != 0;
+  if (type_of(flags) >= PERCPU_TYPES)
+    return false;
+  if (percpu_refill(pc, type_of(flags), atomic))
+    return true;
+  percpu_drain_all(pc); /* what this CPU keeps for the other types */
+  return percpu_refill(pc, type_of(flags), atomic);
+}
+
+/* What few callers want, out of the way of the others. */
+static NOINLINE err_t finish_single(pfn_t f, alloc_flags_t flags) {
+  if (flags & ALLOC_RETURN_CORE) {
+    port_flags_t irq = port_irq_save();
+    word_store(frame_of(f), word_make(FRAME_CORE, 0, type_of(flags), FRAME_F_HEAD));
+    ledger_move(percpu_this(), ledger_key(FRAME_CACHED, OWNER_CORE), ledger_key(FRAME_CORE, OWNER_CORE), 1);
+    port_irq_restore(irq);
+  }
+  if (flags & ALLOC_ZERO)
+    port_zero_frames(f, 1);
+  tell(f, 0, flags);
+  return ERR_OK;
+}
+
+/* Take from a list that is not empty. */
+static ALWAYS_INLINE pfn_t pop(struct percpu_list *list, uint64_t count, enum migratetype type) {
+  pfn_t f = list->frames[count - 1];
+  atomic_store_relaxed(&list->count, count - 1);
+  word_store(frame_of(f), word_make(FRAME_CACHED, 0, type, FRAME_F_HEAD));
+  return f;
+}
+
+/* The list is empty, or `flags` name no type. */
+static NOINLINE err_t alloc_slowly(alloc_flags_t flags, pfn_t *out) {
+  enum migratetype type = type_of(flags);
+  err_t err = type < PERCPU_TYPES ? ERR_NOMEM : ERR_INVAL;
+  port_flags_t irq = port_irq_save();
+  struct percpu_list *list = &percpu_this()->list[type];
+  if (refill(percpu_this(), flags)) {
+    *out = pop(list, list->count, type);
+    err = ERR_OK;
+  }
+  port_irq_restore(irq);
+  return err ? err : finish_single(*out, flags);
+}
+
+static ALWAYS_INLINE err_t alloc_single(alloc_flags_t flags, pfn_t *out) {
+  port_flags_t irq = port_irq_save();
+  struct percpu_list *list = &percpu_this()->list[type_of(flags)];
+  uint64_t count = list->count;
+  if (unlikely(count == 0)) {
+    port_irq_restore(irq);
+    return alloc_slowly(flags, out);
+  }
+  pfn_t f = pop(list, count, type_of(flags));
+  port_irq_restore(irq);
+  *out = f;
+  if (unlikely(port_event_on(MM_EVENT_FRAME_ALLOC)) || flags & (ALLOC_ZERO | ALLOC_RETURN_CORE))
+    return finish_single(f, flags);
+  return ERR_OK;
+}
+
+/* --- blocks -------------------------------------------------------------------------------------------------------------------- */
+
+static uint32_t take_block(unsigned order, alloc_flags_t flags) {
+  uint32_t index = INDEX_NONE;
+  for (struct zone *z = zones; z < zones + zone_count && index == INDEX_NONE; z++) {
+    port_lock_acquire(&z->lock);
+    if (zone_allows(z, 1u << order, flags & ALLOC_ATOMIC))
+      index = buddy_take(z, order, type_of(flags));
+    port_lock_release(&z->lock);
+  }
+  return index;
+}
+
+/* A block has left the buddy: its entry, the ledger. */
+static void hand_out(struct percpu *pc, uint32_t index, unsigned order, alloc_flags_t flags) {
+  frame_reset(frame_at(index), word_make(handed_out_as(flags), order, type_of(flags), FRAME_F_HEAD));
+  ledger_move(pc, ledger_key(FRAME_FREE, OWNER_CORE), ledger_key(handed_out_as(flags), OWNER_CORE), 1u << order);
+}
+
+static err_t finish_block(pfn_t f, unsigned order, alloc_flags_t flags) {
+  if (flags & ALLOC_ZERO)
+    port_zero_frames(f, (uint64_t)1 << order);
+  tell(f, order, flags);
+  return ERR_OK;
+}
+
+static bool arguments_are_bad(unsigned order, alloc_flags_t flags) {
+  return flags > ALLOC_FLAGS_ALL || type_of(flags) >= PERCPU_TYPES || order > MAX_ORDER;
+}
+
+static NOINLINE err_t alloc_block(unsigned order, alloc_flags_t flags, pfn_t *out) {
+  if (arguments_are_bad(order, flags))
+    return ERR_INVAL;
+  port_flags_t irq = port_irq_save();
+  struct percpu *pc = percpu_this();
+  uint32_t index = take_block(order, flags);
+  if (unlikely(index == INDEX_NONE)) {
+    percpu_drain_all(pc); /* its frames may be all that a block lacks */
+    index = take_block(order, flags);
+  }
+  if (index != INDEX_NONE)
+    hand_out(pc, index, order, flags);
+  port_irq_restore(irq);
+  if (index == INDEX_NONE)
+    return ERR_NOMEM;
+  *out = index_pfn(index);
+  return finish_block(*out, order, flags);
+}
+
+err_t page_alloc(unsigned order, alloc_flags_t flags, pfn_t *out) {
+  _Static_assert((ALLOC_FLAGS_ALL & (ALLOC_FLAGS_ALL + 1)) == 0, "one compare tells a flag that is none");
+  if (likely(order == 0 && flags <= ALLOC_FLAGS_ALL))
+    return alloc_single(flags, out);
+  return alloc_block(order, flags, out);
+}
+
+err_t page_alloc_bulk(unsigned count, alloc_flags_t flags, pfn_t *out) {
+  for (unsigned i = 0; i < count; i++) {
+    err_t err = page_alloc(0, flags, &out[i]);
+    if (err == ERR_OK)
+      continue;
+    while (i != 0)
+      page_free(out[--i], 0);
+    return err;
+  }
+  return ERR_OK;
+}
+
+static bool take_at(struct zone *z, uint32_t index, unsigned order) {
+  port_lock_acquire(&z->lock);
+  fallback_open_at(z, index);
+  bool taken = buddy_take_at(z, index, order);
+  port_lock_release(&z->lock);
+  return taken;
+}
+
+/* The zone that may spare `frames` at `index`. */
+static err_t check_at(pfn_t f, unsigned order, alloc_flags_t flags, struct zone **out) {
+  uint64_t last = f.v + ((uint64_t)1 << order) - 1;
+  if (arguments_are_bad(order, flags) || !is_aligned(f.v, (uint64_t)1 << order))
+    return ERR_INVAL;
+  if (f.v < frame_base_pfn || last - frame_base_pfn >= frame_count)
+    return ERR_RANGE;
+  if (pageblock_kind(pageblock_of(pfn_index(f))) == PAGEBLOCK_NONE)
+    return ERR_RANGE;
+  *out = zone_of(pfn_index(f));
+  return ERR_OK;
+}
+
+err_t page_alloc_at(pfn_t f, unsigned order, alloc_flags_t flags) {
+  struct zone *z;
+  err_t err = check_at(f, order, flags, &z);
+  if (err)
+    return err;
+  port_flags_t irq = port_irq_save();
+  struct percpu *pc = percpu_this();
+  bool taken = take_at(z, pfn_index(f), order);
+  if (!taken) {
+    percpu_drain_all(pc);
+    taken = take_at(z, pfn_index(f), order);
+  }
+  if (taken)
+    hand_out(pc, pfn_index(f), order, flags);
+  port_irq_restore(irq);
+  if (!taken)
+    return ERR_BUSY;
+  return finish_block(f, order, flags);
+}
+
+/* --- free ---------------------------------------------------------------------------------------------------------------------- */
+
+static ALWAYS_INLINE void check_freeable(uint64_t word, unsigned order) {
+  CHECK(word_is_unpinned(word, order) && (STATES_FREEABLE >> (word & 0xf) & 1));
+}
+
+static void tell_free(pfn_t f, unsigned order) {
+  if (unlikely(port_event_on(MM_EVENT_FRAME_FREE)))
+    port_event(MM_EVENT_FRAME_FREE, f.v, order, 0, 0, 0);
+}
+
+static NOINLINE void free_block(pfn_t f, unsigned order) {
+  uint32_t index = pfn_index(f);
+  uint64_t word = word_load(frame_of(f));
+  CHECK(index < frame_count && entry_is_written(index));
+  check_freeable(word, order);
+  struct zone *z = zone_of(index);
+  port_flags_t irq = port_irq_save();
+  port_lock_acquire(&z->lock);
+  ledger_move(percpu_this(), ledger_key_of(word), ledger_key(FRAME_FREE, OWNER_CORE), 1u << order);
+  buddy_give(z, index, order);
+  port_lock_release(&z->lock);
+  port_irq_restore(irq);
+  tell_free(f, order);
+}
+
+/* The frame, handed out with `word`, enters a list that is not full. */
+static ALWAYS_INLINE void push(struct percpu *pc, pfn_t f, uint64_t word, unsigned type) {
+  struct percpu_list *list = &pc->list[type];
+  uint64_t count = list->count;
+  ledger_move(pc, ledger_key_of(word), ledger_key(FRAME_CACHED, OWNER_CORE), 1);
+  frame_reset(frame_of(f), word_make(FRAME_CACHED, 0, type, FRAME_F_HEAD | FRAME_F_PERCPU));
+  atomic_store_relaxed(&list->frames[count].v, f.v);
+  atomic_store_relaxed(&list->count, count + 1);
+}
+
+static NOINLINE void free_to_full_list(pfn_t f, uint64_t word, unsigned type) {
+  port_flags_t irq = port_irq_save();
+  struct percpu *pc = percpu_this();
+  percpu_drain(pc, type, PERCPU_BATCH);
+  push(pc, f, word, type);
+  port_irq_restore(irq);
+  tell_free(f, 0);
+}
+
+void page_free(pfn_t f, unsigned order) {
+  /* one compare: the pageblock's entries are written, and its type has per-CPU lists */
+  unsigned type = (unsigned)atomic_load_relaxed(&pageblocks_bias[f.v >> PAGEBLOCK_ORDER]) - (PAGEBLOCK_SPLIT << 3);
+  if (unlikely(order != 0 || type >= PERCPU_TYPES)) {
+    free_block(f, order);
+    return;
+  }
+  uint64_t word = word_load(frame_of(f));
+  check_freeable(word, 0);
+  port_flags_t irq = port_irq_save();
+  struct percpu *pc = percpu_this();
+  if (unlikely(pc->list[type].count == PERCPU_HIGH)) {
+    port_irq_restore(irq);
+    free_to_full_list(f, word, type);
+    return;
+  }
+  push(pc, f, word, type);
+  port_irq_restore(irq);
+  tell_free(f, 0);
+}
+
+void page_drain_local(void) {
+  port_flags_t irq = port_irq_save();
+  percpu_drain_all(percpu_this());
+  port_irq_restore(irq);
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Pageblocks: 2 MiB of frames that share a migrate type, and the unit in which the frame table comes into being.
+ *
+ * Boot writes one byte per pageblock. The 16 KiB of entries of a pageblock stay unwritten (whatever the memory held) until it is first split below
+ * 2 MiB; up to then only the first entry counts. Once SPLIT, a pageblock stays so, and FRAME_F_HEAD is exact in every entry: merging clears it,
+ * splitting sets it. So the head of any frame is found by trying its aligned predecessors from order 0 up.
+ *
+ * Bytes are written under the zone's lock and read without (one byte, atomic).
+ */
+#include "mm/zone.h"
+
+#define ENTRY_FRAMES (PAGEBLOCK_FRAMES * sizeof(struct frame) >> PAGE_SHIFT)
+
+_Static_assert(ENTRY_FRAMES << PAGE_SHIFT == PAGEBLOCK_FRAMES * sizeof(struct frame), "a pageblock's entries fill whole frames");
+
+uint8_t *pageblocks, *pageblocks_bias;
+uint32_t frame_count;
+
+void pageblock_write_entries(uint32_t pb) {
+  struct frame *first = frame_at(pb << PAGEBLOCK_ORDER), kept = *first;
+  bool keep = pageblock_kind(pb) == PAGEBLOCK_WHOLE;
+  port_zero_frames(port_ptr_frame(first), ENTRY_FRAMES);
+  if (keep)
+    *first = kept;
+  pageblock_set(pb, PAGEBLOCK_SPLIT, pageblock_type(pb));
+}
+
+/* Is `index` the head of a block of at least `order`? */
+static bool heads(uint32_t index, unsigned order) {
+  uint64_t word;
+  if (!entry_is_written(index))
+    return false;
+  word = word_load(frame_at(index));
+  return word_is_head(word) && word_order(word) >= order;
+}
+
+uint32_t entry_find_head(uint32_t index) {
+  for (unsigned order = 0; order <= MAX_ORDER; order++) {
+    uint32_t candidate = index & ~((1u << order) - 1);
+    if (heads(candidate, order))
+      return candidate;
+  }
+  return INDEX_NONE;
+}

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Per-CPU lists of single frames: what most allocations and frees meet, without a lock.
+ *
+ * Each CPU has a stack of frame indexes per migrate type; its frames are in state CACHED with FRAME_F_PERCPU. An empty stack is refilled by a batch under
+ * one hold of the zone's lock, preferably from one block, so that it hands out ascending neighbours; a full one gives its oldest
+ * half back, neighbours as blocks again. Only the owning CPU, interrupts masked, writes its stacks; others may glimpse at the counts.
+ *
+ * A refill stops at the min watermark; an ALLOC_ATOMIC one goes below by a single frame, lest the rest of its batch feed others.
+ */
+#include "mm/zone.h"
+#include "core/string.h"
+
+struct percpu percpus[PORT_CPUS_MAX];
+struct percpu *percpu_of[PORT_CPUS_MAX];
+
+static uint32_t allowance(const struct zone *z, bool atomic) {
+  if (z->free > z->min)
+    return z->free - z->min < PERCPU_BATCH ? z->free - z->min : PERCPU_BATCH;
+  return atomic && z->free != 0;
+}
+
+static unsigned take(struct zone *z, enum migratetype type, bool atomic, uint32_t *to) {
+  unsigned got;
+  port_lock_acquire(&z->lock);
+  got = buddy_take_many(z, type, to, allowance(z, atomic));
+  port_lock_release(&z->lock);
+  return got;
+}
+
+bool percpu_refill(struct percpu *pc, enum migratetype type, bool atomic) {
+  uint64_t word = word_make(FRAME_CACHED, 0, type, FRAME_F_HEAD | FRAME_F_PERCPU);
+  uint32_t batch[PERCPU_BATCH];
+  unsigned got = 0;
+  for (struct zone *z = zones; z < zones + zone_count && got == 0; z++)
+    got = take(z, type, atomic, batch);
+  for (unsigned i = 0; i < got; i++) {
+    frame_reset(frame_at(batch[i]), word);
+    atomic_store_relaxed(&pc->list[type].frames[i].v, frame_base_pfn + batch[i]);
+  }
+  atomic_store_relaxed(&pc->list[type].count, got);
+  ledger_move(pc, ledger_key(FRAME_FREE, OWNER_CORE), ledger_key(FRAME_CACHED, OWNER_CORE), got);
+  return got != 0;
+}
+
+/* The first entries of `frames` that are neighbours, up or down: their number, and the lowest of them. */
+static unsigned take_run(const pfn_t *frames, unsigned count, pfn_t *lowest) {
+  uint64_t step = count > 1 ? frames[1].v - frames[0].v : 0;
+  unsigned length = 1;
+  if (step == 1 || step == ~(uint64_t)0) {
+    while (length < count && frames[length].v - frames[length - 1].v == step)
+      length++;
+  }
+  *lowest = step == 1 ? frames[0] : frames[length - 1];
+  return length;
+}
+
+/* Frames of one zone up to the first of another; returns how many went. */
+static unsigned give_zone(const pfn_t *frames, unsigned count) {
+  struct zone *z = zone_of(pfn_index(frames[0]));
+  unsigned done = 0;
+  port_lock_acquire(&z->lock);
+  while (done < count && pfn_index(frames[done]) >= z->start && pfn_index(frames[done]) < z->end) {
+    pfn_t lowest;
+    unsigned length = take_run(frames + done, count - done, &lowest);
+    buddy_give_run(z, pfn_index(lowest), length);
+    done += length;
+  }
+  port_lock_release(&z->lock);
+  return done;
+}
+
+void percpu_drain(struct percpu *pc, unsigned type, unsigned count) {
+  pfn_t *frames = pc->list[type].frames;
+  uint64_t left = pc->list[type].count - count;
+  for (unsigned done = 0; done < count;)
+    done += give_zone(frames + done, count - done);
+  for (uint64_t i = 0; i < left; i++)
+    atomic_store_relaxed(&frames[i].v, frames[count + i].v);
+  atomic_store_relaxed(&pc->list[type].count, left);
+  ledger_move(pc, ledger_key(FRAME_CACHED, OWNER_CORE), ledger_key(FRAME_FREE, OWNER_CORE), count);
+}
+
+void percpu_drain_all(struct percpu *pc) {
+  for (unsigned type = 0; type < PERCPU_TYPES; type++)
+    percpu_drain(pc, type, (unsigned)pc->list[type].count);
+}
+
+void percpu_reset(void) {
+  if (ledger_total() != 0) /* not the first time: the image's own memory came zeroed */
+    memset(percpus, 0, sizeof(percpus));
+  for (unsigned cpu = 0; cpu < PORT_CPUS_MAX; cpu++)
+    percpu_of[cpu] = &percpus[cpu];
+}
+
+static uint64_t count_in(const struct percpu_list *list, pfn_t start, pfn_t end) {
+  uint64_t sum = 0, count = atomic_load_relaxed(&list->count);
+  for (uint64_t i = 0; i < count; i++) {
+    uint64_t f = atomic_load_relaxed(&list->frames[i].v);
+    sum += f >= start.v && f < end.v;
+  }
+  return sum;
+}
+
+uint64_t percpu_cached(pfn_t start, pfn_t end) {
+  uint64_t sum = 0;
+  for (unsigned cpu = 0; cpu < PORT_CPUS_MAX; cpu++) {
+    for (unsigned type = 0; type < PERCPU_TYPES; type++)
+      sum += count_in(&percpus[cpu].list[type], start, end);
+  }
+  return sum;
+}

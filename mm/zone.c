@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Zones: built from the map of RAM less what is reserved, and what they look like (buddyinfo).
+ *
+ * A zone is a bank of RAM; banks that share a 4 MiB chunk are one zone, so a block never belongs to two. Set-up writes one byte per
+ * pageblock: those wholly free stay unopened (fallback.c opens them when they are first needed), and only those that are partly
+ * reserved, at most two per reserved range, get their entries and free blocks at once. So boot costs the same whatever the size of RAM.
+ *
+ * Memory of the frame table, from its start: struct frame per frame of [base, base + frame_count), then the bytes of the pageblocks.
+ */
+#include "mm/zone.h"
+#include "core/string.h"
+
+struct zone zones[ZONES_MAX];
+unsigned zone_count;
+
+/* --- the map ------------------------------------------------------------------------------------------------------------------- */
+
+struct span {
+  uint64_t base, end; /* frame numbers, chunk-aligned outwards */
+};
+
+static err_t measure(const struct mem_range *ram, unsigned count, struct span *out) {
+  if (count == 0)
+    return ERR_INVAL;
+  if (count > RAM_RANGES_MAX)
+    return ERR_NOSPC;
+  for (unsigned i = 0; i < count; i++) {
+    if (ram[i].start.v >= ram[i].end.v || (i != 0 && ram[i].start.v < ram[i - 1].end.v))
+      return ERR_INVAL;
+  }
+  out->base = align_down(ram[0].start.v, CHUNK_FRAMES);
+  out->end = align_up(ram[count - 1].end.v, CHUNK_FRAMES);
+  return out->end - out->base <= UINT32_MAX - CHUNK_FRAMES ? ERR_OK : ERR_NOSPC;
+}
+
+uint64_t frame_table_bytes(const struct mem_range *ram, unsigned ram_count) {
+  struct span span;
+  if (measure(ram, ram_count, &span) != ERR_OK)
+    return 0;
+  uint64_t frames = span.end - span.base;
+  return frames * sizeof(struct frame) + align_up(frames >> PAGEBLOCK_ORDER, PAGE_SIZE);
+}
+
+/* Insertion sort by start of what is not empty; returns how many. */
+static unsigned sort_ranges(const struct mem_range *from, unsigned count, struct mem_range *to) {
+  unsigned n = 0;
+  for (unsigned i = 0; i < count; i++) {
+    unsigned at = n;
+    if (from[i].start.v >= from[i].end.v)
+      continue;
+    for (; at > 0 && to[at - 1].start.v > from[i].start.v; at--)
+      to[at] = to[at - 1];
+    to[at] = from[i];
+    n++;
+  }
+  return n;
+}
+
+/* --- free ranges --------------------------------------------------------------------------------------------------------------- */
+
+/* A part of a pageblock. */
+static void add_frayed(struct zone *z, uint32_t start, uint32_t end) {
+  uint32_t pb = pageblock_of(start);
+  if (pageblock_kind(pb) == PAGEBLOCK_NONE) {
+    pageblock_set(pb, PAGEBLOCK_NONE, MIGRATE_MOVABLE);
+    pageblock_write_entries(pb);
+  }
+  buddy_give_run(z, start, end - start);
+}
+
+/* Whole pageblocks: stay unopened. */
+static void add_whole(struct zone *z, uint32_t start, uint32_t end) {
+  memset(&pageblocks[pageblock_of(start)], PAGEBLOCK_UNOPENED << 3 | MIGRATE_MOVABLE, (end - start) >> PAGEBLOCK_ORDER);
+  z->unopened += end - start;
+  z->free += end - start;
+}
+
+static void add_free(struct zone *z, uint32_t start, uint32_t end) {
+  uint32_t whole_start = (uint32_t)align_up(start, PAGEBLOCK_FRAMES), whole_end = (uint32_t)align_down(end, PAGEBLOCK_FRAMES);
+  z->managed += end - start;
+  if (whole_start > whole_end) { /* within one pageblock */
+    add_frayed(z, start, end);
+    return;
+  }
+  if (start < whole_start)
+    add_frayed(z, start, whole_start);
+  if (whole_start < whole_end)
+    add_whole(z, whole_start, whole_end);
+  if (whole_end < end)
+    add_frayed(z, whole_end, end);
+}
+
+/* RAM [start, end) less the reserved ranges, sorted. */
+static void add_ram(struct zone *z, uint64_t start, uint64_t end, const struct mem_range *reserved, unsigned reserved_count) {
+  for (unsigned i = 0; i < reserved_count && start < end; i++) {
+    uint64_t hole_start = min_u64(reserved[i].start.v, end), hole_end = min_u64(reserved[i].end.v, end);
+    if (start < hole_start)
+      add_free(z, pfn_index(pfn(start)), pfn_index(pfn(hole_start)));
+    start = max_u64(start, hole_end);
+  }
+  if (start < end)
+    add_free(z, pfn_index(pfn(start)), pfn_index(pfn(end)));
+}
+
+/* --- zones --------------------------------------------------------------------------------------------------------------------- */
+
+static uint32_t square_root(uint64_t n) {
+  uint64_t root = 0;
+  for (uint64_t bit = BIT(20); bit != 0; bit >>= 1) {
+    if ((root + bit) * (root + bit) <= n)
+      root += bit;
+  }
+  return (uint32_t)root;
+}
+
+/* Linux's min_free_kbytes, 4 * sqrt(KiB of RAM), but never more than 1/64 of a small zone; low and high as in __setup_per_zone_wmarks. */
+static void set_watermarks(struct zone *z) {
+  uint32_t min = square_root((uint64_t)z->managed * 4);
+  z->min = min < z->managed / 64 ? min : z->managed / 64;
+  z->low = z->min + z->min / 4;
+  z->high = z->min + z->min / 2;
+}
+
+static struct zone *new_zone(uint64_t start) {
+  struct zone *z = &zones[zone_count];
+  memset(z, 0, sizeof(*z));
+  z->start = (uint32_t)align_down(pfn_index(pfn(start)), CHUNK_FRAMES);
+  z->open_cursor = pageblock_of(z->start);
+  memcpy(z->name, "ram", 3);
+  z->name[3] = (char)('0' + zone_count / 10);
+  z->name[zone_count < 10 ? 3 : 4] = (char)('0' + zone_count % 10);
+  zone_count++;
+  return z;
+}
+
+/* Adjacent ranges count as one, or a pageblock across their border would be taken for frayed. */
+static void build_zones(const struct mem_range *ram, unsigned ram_count, const struct mem_range *reserved, unsigned reserved_count) {
+  struct zone *z = NULL;
+  for (unsigned i = 0; i < ram_count; i++) {
+    uint64_t start = ram[i].start.v;
+    while (i + 1 < ram_count && ram[i + 1].start.v == ram[i].end.v)
+      i++;
+    if (!z || pfn_index(pfn(start)) >= z->end)
+      z = new_zone(start);
+    z->end = (uint32_t)align_up(pfn_index(ram[i].end), CHUNK_FRAMES);
+    add_ram(z, start, ram[i].end.v, reserved, reserved_count);
+  }
+}
+
+static void lay_table(const struct span *span, void *table) {
+  frame_table = table;
+  frame_base_pfn = span->base;
+  frame_count = (uint32_t)(span->end - span->base);
+  pageblocks = (uint8_t *)(frame_table + frame_count);
+  frame_table_bias = (uintptr_t)table - span->base * sizeof(struct frame);
+  pageblocks_bias = pageblocks - (span->base >> PAGEBLOCK_ORDER);
+  memset(pageblocks, PAGEBLOCK_NONE, pageblock_of(frame_count));
+}
+
+static void count_frames(const struct mem_range *ram, unsigned ram_count) {
+  uint64_t total = 0;
+  uint32_t managed = 0;
+  for (unsigned i = 0; i < ram_count; i++)
+    total += ram[i].end.v - ram[i].start.v;
+  for (unsigned i = 0; i < zone_count; i++) {
+    set_watermarks(&zones[i]);
+    managed += zones[i].managed;
+  }
+  ledger_reset(managed, (uint32_t)(total - managed));
+}
+
+err_t page_alloc_init(const struct mem_range *ram, unsigned ram_count, const struct mem_range *reserved, unsigned reserved_count,
+                      void *table) {
+  struct mem_range sorted[RESERVED_RANGES_MAX];
+  struct span span;
+  err_t err = measure(ram, ram_count, &span);
+  if (err)
+    return err;
+  if (reserved_count > RESERVED_RANGES_MAX)
+    return ERR_NOSPC;
+  if (!table || !is_aligned((uintptr_t)table, PAGE_SIZE))
+    return ERR_INVAL;
+  reserved_count = sort_ranges(reserved, reserved_count, sorted);
+  zone_count = 0;
+  lay_table(&span, table);
+  percpu_reset();
+  slab_reset();
+  build_zones(ram, ram_count, sorted, reserved_count);
+  count_frames(ram, ram_count);
+  return ERR_OK;
+}
+
+/* --- looking at them ----------------------------------------------------------------------------------------------------------- */
+
+uint64_t page_free_frames(void) {
+  uint64_t sum = percpu_cached(pfn(0), PFN_NONE);
+  for (struct zone *z = zones; z < zones + zone_count; z++) {
+    port_flags_t flags = port_irq_save();
+    port_lock_acquire(&z->lock);
+    sum += z->free;
+    port_lock_release(&z->lock);
+    port_irq_restore(flags);
+  }
+  return sum;
+}
+
+static void read_lists(const struct zone *z, struct buddyinfo *out) {
+  for (unsigned type = 0; type < MIGRATE_TYPES; type++) {
+    for (unsigned order = 0; order <= MAX_ORDER; order++) {
+      out->free_blocks_of_type[type][order] = z->list[type][order].count;
+      out->free_blocks[order] += z->list[type][order].count;
+    }
+  }
+  out->free_frames = z->free;
+  out->unopened_frames = z->unopened;
+}
+
+bool page_buddyinfo(unsigned zone, struct buddyinfo *out) {
+  struct zone *z = &zones[zone];
+  if (zone >= zone_count)
+    return false;
+  *out = (struct buddyinfo){
+      .zone_name = z->name,
+      .start = index_pfn(z->start),
+      .end = index_pfn(z->end),
+      .managed_frames = z->managed,
+      .cached_frames = percpu_cached(index_pfn(z->start), index_pfn(z->end)),
+      .min_frames = z->min,
+      .low_frames = z->low,
+      .high_frames = z->high,
+  };
+  port_flags_t flags = port_irq_save();
+  port_lock_acquire(&z->lock);
+  read_lists(z, out);
+  port_lock_release(&z->lock);
+  port_irq_restore(flags);
+  return true;
+}
+
+/* --- pageblock types ----------------------------------------------------------------------------------------------------------- */
+
+enum migratetype page_block_type(pfn_t f) {
+  CHECK(f.v - frame_base_pfn < frame_count);
+  return pageblock_type(pageblock_of(pfn_index(f)));
+}
+
+/* A wholly free pageblock leaves the lists, changes and comes back, so that it parts from or joins its neighbour as the types say. */
+static bool retype_free(struct zone *z, uint32_t pb, enum migratetype type) {
+  uint32_t index = pb << PAGEBLOCK_ORDER;
+  if (!buddy_take_at(z, index, PAGEBLOCK_ORDER))
+    return false;
+  pageblock_set(pb, pageblock_kind(pb), type);
+  buddy_give(z, index, PAGEBLOCK_ORDER);
+  return true;
+}
+
+void page_set_block_type(pfn_t f, enum migratetype type) {
+  CHECK(f.v - frame_base_pfn < frame_count && type < MIGRATE_TYPES);
+  uint32_t pb = pageblock_of(pfn_index(f));
+  struct zone *z = zone_of(pfn_index(f));
+  CHECK(pageblock_kind(pb) != PAGEBLOCK_NONE);
+  port_flags_t flags = port_irq_save();
+  port_lock_acquire(&z->lock);
+  fallback_open_at(z, pfn_index(f));
+  if (!retype_free(z, pb, type)) {
+    pageblock_set(pb, pageblock_kind(pb), type);
+    buddy_move_pageblock(z, pb, type);
+  }
+  port_lock_release(&z->lock);
+  port_irq_restore(flags);
+}

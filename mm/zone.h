@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef MM_ZONE_H
+#define MM_ZONE_H
+
+/*
+ * What the files of the allocator share: frame.c (states, ledger), pageblock.c, buddy.c, percpu.c, zone.c (set-up, reports), page_alloc.c
+ * (the public doors). Nobody outside mm/ includes this. Frames are named by index here: pfn - frame_base_pfn, 32 bits.
+ *
+ * A pageblock (2 MiB) has one byte:
+ *
+ *     7   5 4  3 2   0
+ *    +-----+----+-----+    kind: how much of its part of the frame table has been written
+ *    |  0  |kind| type|    type: enum migratetype
+ *    +-----+----+-----+
+ */
+
+#include "core/bits.h"
+#include "core/check.h"
+#include "mm/frame.h"
+#include "mm/page_alloc.h"
+#include "mm/port.h"
+
+#define INDEX_NONE FRAME_LINK_NONE
+#define CHUNK_FRAMES (1u << MAX_ORDER)
+#define ZONES_MAX RAM_RANGES_MAX
+
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "struct frame's word is spelled for little-endian");
+
+enum pageblock_kind {
+  PAGEBLOCK_NONE = 0, /* nothing in it is ours; no entry is written */
+  PAGEBLOCK_UNOPENED, /* wholly free, never handed out; no entry is written */
+  PAGEBLOCK_WHOLE,    /* within one block of order >= 9 ever since it was opened; only its first entry is written */
+  PAGEBLOCK_SPLIT     /* all entries are written: FRAME_F_HEAD says which are heads */
+};
+
+struct free_list {
+  uint32_t head;  /* valid if count > 0 */
+  uint32_t count; /* blocks */
+};
+
+/* One bank of RAM, chunk-aligned outwards; no two share a chunk, so blocks never merge across zones. */
+struct zone {
+  struct port_lock lock; /* covers all below that changes, and its free frames' entries */
+  uint32_t start, end;   /* indexes; constant */
+  uint32_t managed;      /* frames of RAM less reserved; constant, like the watermarks */
+  uint32_t min, low, high;
+  uint32_t free;         /* frames in the buddy, unopened ones included */
+  uint32_t unopened;     /* frames in pageblocks not opened yet */
+  uint32_t open_cursor;  /* pageblock; none below it in the zone is unopened */
+  uint16_t avail[MIGRATE_TYPES]; /* bit per order: the list is not empty */
+  struct free_list list[MIGRATE_TYPES][MAX_ORDER + 1];
+  char name[8];
+};
+
+extern struct zone zones[ZONES_MAX];
+extern unsigned zone_count;
+extern uint8_t *pageblocks; /* byte per pageblock of the table; written under its zone's lock */
+extern uint8_t *pageblocks_bias; /* the same, for frame numbers: pageblocks_bias[pfn >> 9] */
+extern uint32_t frame_count; /* entries in the table */
+
+static inline struct frame *frame_at(uint32_t index) {
+  return &frame_table[index];
+}
+
+static inline pfn_t index_pfn(uint32_t index) {
+  return pfn(frame_base_pfn + index);
+}
+
+/* `f` lies in the table: callers hold it from the allocator, or have checked. */
+static inline uint32_t pfn_index(pfn_t f) {
+  return (uint32_t)(f.v - frame_base_pfn);
+}
+
+static inline struct zone *zone_of(uint32_t index) {
+  struct zone *z = zones;
+  while (index >= z->end)
+    z++;
+  return z;
+}
+
+/* --- entries ------------------------------------------------------------------------------------------------------------------- */
+
+/*
+ *   63    48 47   40 39   32 31     16 15    8 7     0
+ *  +--------+-------+-------+---------+-------+-------+
+ *  |  pins  | flags | order |  owner  | type  | state |   struct frame's word
+ *  +--------+-------+-------+---------+-------+-------+
+ */
+#define WORD_STATE_MASK ((uint64_t)0xff)
+#define WORD_TYPE_SHIFT 8
+#define WORD_OWNER_SHIFT 16
+#define WORD_ORDER_SHIFT 32
+#define WORD_FLAGS_SHIFT 40
+#define WORD_PINS_SHIFT 48
+
+static inline uint64_t word_make(enum frame_state state, unsigned order, unsigned type, unsigned flags) {
+  return (uint64_t)state | (uint64_t)order << WORD_ORDER_SHIFT | (uint64_t)type << WORD_TYPE_SHIFT | (uint64_t)flags << WORD_FLAGS_SHIFT;
+}
+
+static inline uint64_t word_load(const struct frame *f) {
+  return atomic_load_relaxed(&f->word);
+}
+
+static inline void word_store(struct frame *f, uint64_t word) {
+  atomic_store_relaxed(&f->word, word);
+}
+
+static inline unsigned word_type(uint64_t word) {
+  return (word >> WORD_TYPE_SHIFT) & 0xff;
+}
+
+static inline unsigned word_order(uint64_t word) {
+  return (word >> WORD_ORDER_SHIFT) & 0xff;
+}
+
+static inline owner_t word_owner(uint64_t word) {
+  return (owner_t)(word >> WORD_OWNER_SHIFT);
+}
+
+static inline unsigned word_pins(uint64_t word) {
+  return (unsigned)(word >> WORD_PINS_SHIFT);
+}
+
+static inline bool word_is_head(uint64_t word) {
+  return word & word_make(0, 0, 0, FRAME_F_HEAD);
+}
+
+/* A head of this order that has been handed out, or is free: FRAME_F_HEAD and no other flag. */
+static inline bool word_is_claimed(uint64_t word, unsigned order) {
+  return (uint16_t)(word >> WORD_ORDER_SHIFT) == (order | FRAME_F_HEAD << 8);
+}
+
+/* The same, and not pinned. */
+static inline bool word_is_unpinned(uint64_t word, unsigned order) {
+  return word >> WORD_ORDER_SHIFT == (order | FRAME_F_HEAD << 8);
+}
+
+static inline bool word_is_free(uint64_t word, unsigned order) {
+  return word_is_unpinned(word, order) && (word & WORD_STATE_MASK) == FRAME_FREE;
+}
+
+static inline uint64_t word_with_order(uint64_t word, unsigned order) {
+  return (word & ~word_make(0, 0xff, 0, 0)) | word_make(0, order, 0, 0);
+}
+
+/* A frame leaves the buddy or enters a per-CPU list: nothing of an earlier life is left. */
+static inline void frame_reset(struct frame *f, uint64_t word) {
+  word_store(f, word);
+  f->refs = 0;
+  f->private = 0;
+  f->rmap = 0;
+}
+
+/* --- transitions and ledger (frame.c) ------------------------------------------------------------------------------------------ */
+
+#define STATE_BIT(state_) (1u << (state_))
+/* States only the allocator puts a frame into. */
+#define STATES_OF_ALLOCATOR (STATE_BIT(FRAME_RESERVED) | STATE_BIT(FRAME_FREE) | STATE_BIT(FRAME_CACHED))
+
+/* Bit per state that may follow; rows beyond FRAME_STATES are empty, so that a corrupt entry is refused. */
+extern const uint16_t frame_transitions[16];
+
+/* States page_free() takes: the rows above that allow FREE, as one constant for the hot path. */
+#define STATES_FREEABLE                                                                                                                    \
+  (STATE_BIT(FRAME_CACHED) | STATE_BIT(FRAME_ZEROED) | STATE_BIT(FRAME_CORE) | STATE_BIT(FRAME_TABLE) | STATE_BIT(FRAME_OWNED) |           \
+   STATE_BIT(FRAME_SHARED) | STATE_BIT(FRAME_MANAGED) | STATE_BIT(FRAME_MOVING))
+
+#define LEDGER_STATES 16u
+
+static inline uint64_t ledger_key(enum frame_state state, owner_t owner) {
+  return (uint64_t)owner * LEDGER_STATES + (uint64_t)state;
+}
+
+static inline uint64_t ledger_key_of(uint64_t word) {
+  return (uint64_t)word_owner(word) * LEDGER_STATES + (word & 0xf);
+}
+
+/* Start anew: `free` frames FREE, `reserved` RESERVED. */
+void ledger_reset(uint32_t free, uint32_t reserved);
+
+/* --- what each CPU has to itself (percpu.c); interrupts masked ------------------------------------------------------------------ */
+
+#define PERCPU_TYPES 3u /* UNMOVABLE, MOVABLE, RECLAIMABLE */
+#define PERCPU_BATCH 32u
+#define PERCPU_HIGH 63u
+
+/* A stack of single frames, in state CACHED with FRAME_F_PERCPU. */
+struct percpu_list {
+  uint64_t count;
+  pfn_t frames[PERCPU_HIGH];
+};
+
+/*
+ * Only its own CPU writes it; others may glimpse. The ledger has a counter per owner and state, modulo 2^32: only the sum over CPUs means
+ * anything. The fourth list, of no type, stays empty, so that flags need no check before a list is looked at.
+ */
+struct percpu {
+  uint32_t ledger[OWNERS_MAX * LEDGER_STATES];
+  struct percpu_list list[PERCPU_TYPES + 1];
+} ALIGNED(64);
+extern struct percpu percpus[PORT_CPUS_MAX];
+extern struct percpu *percpu_of[PORT_CPUS_MAX]; /* &percpus[cpu]: a load is cheaper than the product, and done once */
+
+static inline struct percpu *percpu_this(void) {
+  return percpu_of[port_cpu()];
+}
+
+static inline void ledger_move(struct percpu *pc, uint64_t from, uint64_t to, uint32_t frames) {
+  uint32_t *minus = &pc->ledger[from], *plus = &pc->ledger[to];
+  atomic_store_relaxed(minus, *minus - frames);
+  atomic_store_relaxed(plus, *plus + frames);
+}
+
+/* --- pageblocks (pageblock.c) -------------------------------------------------------------------------------------------------- */
+
+static inline uint32_t pageblock_of(uint32_t index) {
+  return index >> PAGEBLOCK_ORDER;
+}
+
+static inline enum pageblock_kind pageblock_kind(uint32_t pb) {
+  return (enum pageblock_kind)(atomic_load_relaxed(&pageblocks[pb]) >> 3 & 3);
+}
+
+static inline enum migratetype pageblock_type(uint32_t pb) {
+  return (enum migratetype)(atomic_load_relaxed(&pageblocks[pb]) & 7);
+}
+
+static inline void pageblock_set(uint32_t pb, enum pageblock_kind kind, enum migratetype type) {
+  atomic_store_relaxed(&pageblocks[pb], (uint8_t)((unsigned)kind << 3 | (unsigned)type));
+}
+
+/* Write all entries of a WHOLE or NONE pageblock as "no head" (a head in its first entry is kept). Zone lock. */
+void pageblock_write_entries(uint32_t pb);
+
+/* Does the entry of `index` hold anything? */
+static inline bool entry_is_written(uint32_t index) {
+  enum pageblock_kind kind = pageblock_kind(pageblock_of(index));
+  return kind == PAGEBLOCK_SPLIT || (kind == PAGEBLOCK_WHOLE && (index & (PAGEBLOCK_FRAMES - 1)) == 0);
+}
+
+/* Head of the block, free or not, that holds `index`; INDEX_NONE if none. */
+uint32_t entry_find_head(uint32_t index);
+
+/* --- buddy (buddy.c); all under the zone's lock -------------------------------------------------------------------------------- */
+
+/* A block of `order` off the lists, or INDEX_NONE. Its head's word is stale: the caller writes it. Takes `free` down, ledger not. */
+uint32_t buddy_take(struct zone *z, unsigned order, enum migratetype type);
+/* The block at exactly `index`, if it is free. */
+bool buddy_take_at(struct zone *z, uint32_t index, unsigned order);
+/* Up to `want` single frames, as whole blocks where there are small ones; writes their indexes from `to` on, descending, and nothing of their entries. */
+unsigned buddy_take_many(struct zone *z, enum migratetype type, uint32_t *to, unsigned want);
+/* Put a block back and merge it. Its head's entry need not be valid; its tails must be no heads. Takes `free` up, ledger not. */
+void buddy_give(struct zone *z, uint32_t index, unsigned order);
+/* The frames [index, index + count), all single: as aligned blocks. Clears their heads. */
+void buddy_give_run(struct zone *z, uint32_t index, uint32_t count);
+/* A free block of whole pageblocks, order >= 9, changes its type. False if `from` has none. */
+bool buddy_convert(struct zone *z, unsigned order, enum migratetype from, enum migratetype to);
+/* Move what is free in a pageblock to the lists of `type`; returns the frames moved. */
+uint32_t buddy_move_pageblock(struct zone *z, uint32_t pb, enum migratetype type);
+
+/* More memory for `type`, when its own lists have none of `order` (fallback.c): returns the type whose lists have one now, or MIGRATE_TYPES. */
+enum migratetype fallback_find(struct zone *z, unsigned order, enum migratetype type);
+/* Open the chunk of `index` if it is not open yet. */
+void fallback_open_at(struct zone *z, uint32_t index);
+
+/* --- per-CPU lists (percpu.c) --------------------------------------------------------------------------------------------------- */
+
+/* Refill an empty list; false if there is nothing. */
+bool percpu_refill(struct percpu *pc, enum migratetype type, bool atomic);
+/* Give the oldest `count` of a list back to the buddy. */
+void percpu_drain(struct percpu *pc, unsigned type, unsigned count);
+void percpu_drain_all(struct percpu *pc);
+/* Frames of [start, end) in all CPUs' lists: a glimpse. */
+uint64_t percpu_cached(pfn_t start, pfn_t end);
+void percpu_reset(void);
+
+/* --- slabs (slab.c) ------------------------------------------------------------------------------------------------------------- */
+
+/* No cache has a slab: the allocator starts anew. */
+void slab_reset(void);
+
+/* May `frames` leave the zone? Zone lock. */
+static inline bool zone_allows(const struct zone *z, uint32_t frames, bool atomic) {
+  return z->free >= frames && (atomic || z->free - frames >= z->min);
+}
+
+#endif
