@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The victim: a guest beside a hostile one. Fills memory with a pattern, then once in 10 ms checks all of it, its FP registers and its system
+ * registers, rewrites a part, and notes how late it was woken. Any difference is a failed verdict.
+ *
+ * `rounds=` in the boot arguments says how long (default 100). Memory that is checked: 4 MiB in 4 KiB steps spread over RAM, so
+ * that blocks and pages are both under it. The pattern of a word depends on its address and on the round it was written in.
+ */
+#include "core/compiler.h"
+#include "tests/qemu/payloads/common/payload.h"
+
+#define PAGES 1024u
+#define WORDS_PER_PAGE 64u
+#define PERIOD_MS 10u
+#define LATE_LIMIT_MS 500u
+#define SAY_EVERY 20u
+
+static uint64_t first_page, page_stride;
+static uint16_t written_in[PAGES];
+static uint64_t rounds = 100;
+
+void victim_unexpected(uint64_t esr, uint64_t elr, uint64_t far);
+
+static _Noreturn void fail(const char *what, uint64_t value) {
+  put_str("victim: DISTURBED: ");
+  put_str(what);
+  put_char(' ');
+  put_hex(value);
+  put_char('\n');
+  payload_verdict(1, value);
+  payload_off();
+}
+
+void victim_unexpected(uint64_t esr, uint64_t elr, uint64_t far) {
+  put_hex(elr);
+  put_char(' ');
+  put_hex(far);
+  put_char('\n');
+  fail("exception, ESR", esr);
+}
+
+static uint64_t pattern(uint64_t address, uint64_t round) {
+  uint64_t x = address ^ round << 48 ^ 0x9e3779b97f4a7c15ull;
+  x ^= x >> 29;
+  return x * 0xbf58476d1ce4e5b9ull;
+}
+
+static volatile uint64_t *page_at(unsigned page) {
+  return (volatile uint64_t *)(first_page + page * page_stride);
+}
+
+static void fill(unsigned page, uint64_t round) {
+  volatile uint64_t *words = page_at(page);
+  for (unsigned i = 0; i < WORDS_PER_PAGE; i++)
+    words[i] = pattern((uint64_t)&words[i], round);
+  written_in[page] = (uint16_t)round;
+}
+
+static void check(unsigned page) {
+  volatile uint64_t *words = page_at(page);
+  for (unsigned i = 0; i < WORDS_PER_PAGE; i++) {
+    uint64_t expected = pattern((uint64_t)&words[i], written_in[page]);
+    if (words[i] != expected)
+      fail("memory at", (uint64_t)&words[i]);
+  }
+}
+
+static void set_registers(uint64_t seed) {
+  sysreg_write(tpidr_el0, seed);
+  sysreg_write(tpidrro_el0, ~seed);
+  sysreg_write(contextidr_el1, seed & 0xffffffff);
+  __asm__ volatile("fmov d0, %0\n\tfmov d17, %1\n\tins v31.d[1], %0" ::"r"(seed), "r"(~seed));
+}
+
+static void check_registers(uint64_t seed) {
+  uint64_t d0, d17, v31;
+  __asm__ volatile("fmov %0, d0\n\tfmov %1, d17\n\tumov %2, v31.d[1]" : "=r"(d0), "=r"(d17), "=r"(v31));
+  if (d0 != seed || d17 != ~seed || v31 != seed)
+    fail("FP registers in round with seed", seed);
+  if (sysreg_read(tpidr_el0) != seed || sysreg_read(tpidrro_el0) != ~seed || sysreg_read(contextidr_el1) != (seed & 0xffffffff))
+    fail("system registers in round with seed", seed);
+}
+
+/* Sleep until `deadline` (the timer's line wakes WFI, PSTATE.I stays set). Returns how late, in ticks. */
+static uint64_t sleep_until(uint64_t deadline) {
+  sysreg_write(cntv_cval_el0, deadline);
+  sysreg_write(cntv_ctl_el0, 1);
+  isb();
+  while (payload_ticks() < deadline)
+    wfi();
+  sysreg_write(cntv_ctl_el0, 0);
+  isb();
+  return payload_ticks() - deadline;
+}
+
+static void one_round(uint64_t round) {
+  for (unsigned page = 0; page < PAGES; page++)
+    check(page);
+  for (unsigned page = (unsigned)round % 16; page < PAGES; page += 16)
+    fill(page, round);
+}
+
+static void say(uint64_t round) {
+  put_str("victim: checksum ok ");
+  put_dec(round);
+  put_char('\n');
+}
+
+static uint64_t work(void) {
+  uint64_t hz = sysreg_read(cntfrq_el0), latest = 0, deadline = payload_ticks();
+  for (uint64_t round = 1; round <= rounds; round++) {
+    uint64_t seed = pattern(0, round);
+    set_registers(seed);
+    deadline += hz * PERIOD_MS / 1000;
+    latest = max_u64(latest, sleep_until(deadline));
+    one_round(round);
+    check_registers(seed);
+    if (round % SAY_EVERY == 0)
+      say(round);
+  }
+  return latest * 1000000 / hz;
+}
+
+static uint64_t number_after(const char *text, const char *word, uint64_t otherwise) {
+  for (; *text; text++) {
+    const char *t = text, *w = word;
+    while (*w && *t == *w)
+      t++, w++;
+    if (*w)
+      continue;
+    uint64_t n = 0;
+    for (; *t >= '0' && *t <= '9'; t++)
+      n = n * 10 + (uint64_t)(*t - '0');
+    return n;
+  }
+  return otherwise;
+}
+
+void payload_main(const void *dtb) {
+  struct payload_fdt fdt = payload_fdt_read(dtb);
+  uint64_t from = PAYLOAD_RAM_BASE + fdt.ram_bytes / 4;
+  rounds = number_after(fdt.bootargs, "rounds=", rounds);
+  first_page = from;
+  page_stride = align_down(fdt.ram_bytes / 2 / PAGES, SZ_4K);
+  sysreg_write(cpacr_el1, CPACR_EL1_FPEN);
+  gic_init_distributor();
+  gic_init_cpu(0, 27);
+  for (unsigned page = 0; page < PAGES; page++)
+    fill(page, 0);
+  uint64_t latest_us = work();
+  put_str("victim: latest wake-up ");
+  put_dec(latest_us);
+  put_str(" us\n");
+  if (latest_us > LATE_LIMIT_MS * 1000)
+    fail("starved, us", latest_us);
+  put_str("victim: undisturbed\n");
+  payload_verdict(0, rounds);
+}
