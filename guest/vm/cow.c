@@ -14,10 +14,15 @@
 
 #include "guest/vm/internal.h"
 
+static pt_prot_t given_prot(void *ctx, uint64_t ia, pa_t out, unsigned level, pt_prot_t prot) {
+  (void)ia, (void)out, (void)level, (void)prot;
+  return *(const pt_prot_t *)ctx;
+}
+
+/* pt_protect_each() does not flush what only gains. */
 static err_t reuse(struct vm_area_struct *vma, uint64_t addr) {
   struct mm_struct *mm = vma->vm_mm;
-  err_t err = pt_protect(&mm->pt, addr, PAGE_SIZE, vma->vm_page_prot);
-  CHECK(err == ERR_OK);
+  pt_protect_each(&mm->pt, addr, PAGE_SIZE, given_prot, &vma->vm_page_prot);
   if (mm->context.id)
     vm_home_tlb_flush_local_page(&mm->context, addr);
   count_fault(mm, FAULT_COW_REUSE);

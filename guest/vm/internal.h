@@ -45,7 +45,7 @@ static inline uint64_t vm_start_gap(const struct vm_area_struct *vma) {
 }
 
 /* ---- objects.c: slabs; no lock needed ---- */
-void vm_objects_init(void);
+MUST_CHECK err_t vm_objects_init(void);
 struct vm_area_struct *vm_area_alloc(void); /* zeroed, or NULL; likewise the others */
 void vm_area_free(struct vm_area_struct *vma);
 struct mm_struct *mm_struct_alloc(void);

@@ -50,8 +50,7 @@ static pt_prot_t page_prot(const struct vm_area_struct *vma, pfn_t frame) {
 
 static pt_prot_t change_page(void *ctx, uint64_t ia, pa_t out, unsigned level, pt_prot_t old) {
   struct page_change *pc = ctx;
-  (void)ia;
-  (void)level;
+  (void)ia, (void)level;
   pt_prot_t now = page_prot(pc->vma, pa_pfn(out));
   if (now & ~old) {
     pc->gained = true;

@@ -16,9 +16,7 @@
 static void zap_leaf(void *ctx, uint64_t ia, pa_t out, unsigned level, uint64_t desc) {
   struct mm_struct *mm = ctx;
   pfn_t f = pa_pfn(out);
-  (void)ia;
-  (void)level;
-  (void)desc;
+  (void)ia, (void)level, (void)desc;
   if (pfn_eq(f, zero_pfn))
     return;
   mm->rss[rmap_rss_kind(frame_of(f)->rmap)]--;

@@ -40,7 +40,6 @@ static struct cpu {
 uint64_t machine_icache_syncs, machine_flushes, machine_flushes_local;
 static uint64_t ram_frames;
 static uint8_t *icache_clean; /* per frame */
-static void *frame_table_memory;
 
 /* ---- Flushes: what the TLBs forget ---- */
 
@@ -260,14 +259,15 @@ enum vm_fault machine_access(struct mm_struct *mm, uint64_t addr, enum access ki
 
 /* ---- Boot ---- */
 
+/* The frame table lies in the first frames of RAM. */
 void machine_boot(uint64_t frames) {
   const struct mem_range ram = {pfn(RAM_BASE_PFN), pfn(RAM_BASE_PFN + frames)};
+  uint64_t table_frames = align_up(frame_table_bytes(&ram, 1), PAGE_SIZE) >> PAGE_SHIFT;
+  const struct mem_range reserved = {ram.start, pfn_add(ram.start, table_frames)};
   ram_frames = frames;
   port_host_ram_create(RAM_BASE_PFN, frames);
   icache_clean = calloc(frames, 1);
-  frame_table_memory = calloc(1, frame_table_bytes(&ram, 1) + PAGE_SIZE);
-  void *table = (void *)align_up((uintptr_t)frame_table_memory, PAGE_SIZE);
-  assert_int_equal(page_alloc_init(&ram, 1, NULL, 0, table), ERR_OK);
+  assert_int_equal(page_alloc_init(&ram, 1, &reserved, 1, port_frame_ptr(ram.start)), ERR_OK);
   assert_int_equal(vm_init(8), ERR_OK);
 }
 
@@ -424,14 +424,18 @@ static void count_ref(void *ctx, uint64_t addr, const struct machine_pte *pte) {
   refs[pte->frame - RAM_BASE_PFN]++;
 }
 
-void machine_check_refs(struct mm_struct *const *mms, unsigned count, const uint8_t *held) {
+void machine_check_refs(struct mm_struct *const *mms, unsigned count) {
   uint32_t *refs = calloc(ram_frames, sizeof *refs);
+  uint64_t wrong = 0;
   for (unsigned i = 0; i < count; i++)
     machine_each_page(mms[i], count_ref, refs);
   for (uint64_t i = 0; i < ram_frames; i++) {
     pfn_t f = pfn(RAM_BASE_PFN + i);
     if (frame_state(f) == FRAME_OWNED)
-      assert_int_equal(frame_of(f)->refs, refs[i] + (held ? held[i] : 0));
+      wrong += frame_of(f)->refs != refs[i] + (rmap_key_kind(frame_of(f)->rmap) == RMAP_SHARED);
+    else if (frame_state(f) != FRAME_CORE)
+      wrong += refs[i] != 0;
   }
   free(refs);
+  assert_int_equal(wrong, 0);
 }

@@ -46,9 +46,9 @@ uint64_t machine_count_tables(const struct mm_struct *mm);
 
 /* The invariants of one address space: chain, tree, gaps, no two neighbours alike, counters against the tables. */
 void machine_check_mm(const struct mm_struct *mm);
-/* References of every mapped frame against all the mappings there are. `mms` are all address spaces, `held` counts one for each frame
- * that a shared object holds (indexed from RAM's first frame; NULL: none). */
-void machine_check_refs(struct mm_struct *const *mms, unsigned count, const uint8_t *held);
+/* References of every user frame against the mappings there are in `mms`, which must be all address spaces. A page of a shared object has one
+ * more, for the object. */
+void machine_check_refs(struct mm_struct *const *mms, unsigned count);
 
 /* ---- Failures on demand (link with --wrap=page_alloc --wrap=slab_alloc) ---- */
 
