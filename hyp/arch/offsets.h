@@ -7,6 +7,7 @@
 #define VCPU_X0 0
 #define VCPU_X30 240
 #define VCPU_EL2_STACK 248
+#define VCPU_REQUESTS 256
 #define CPU_STACK_TOP 0
 #define CPU_CURRENT 8
 #define CPU_EMERGENCY 16

@@ -3,14 +3,20 @@
  * EL2's exception vectors.
  *
  * While a guest runs, SP_EL2 points to its struct vcpu, whose first field is x0..x30: an exit stores them there, takes the CPU's (empty)
- * stack and calls C with x0 = vcpu. The handler returns the vCPU to enter, the same one or another whose EL1 state it has
- * loaded. ELR_EL2 and SPSR_EL2 stay in their registers: EL2 takes no exception of its own in between.
+ * stack and calls C. ELR_EL2 and SPSR_EL2 stay in their registers: EL2 takes no exception of its own in between.
+ *
+ * Hypercalls and interrupts store only what C may clobber (x0..x18, x30) and what this file uses (x19): C gives x20..x28 back as they were. The rest is stored when it is
+ * needed: before every other handler, which may read or write any register of the guest, and before the scheduler takes another vCPU.
+ * Either way vcpu->requests decides at the end whether to go straight back.
  *
  * An exception taken at EL2 itself is a bug of ours: it reports and stops, on an emergency stack, because the stack may be what broke.
  */
 #include "hyp/arch/offsets.h"
 
-.macro save_guest
+#define ESR_EC_SHIFT 26
+#define ESR_EC_HVC64 0x16
+
+.macro save_clobbered /* then x19: the vCPU, SP: this CPU's stack */
   stp x0, x1, [sp, #0]
   stp x2, x3, [sp, #16]
   stp x4, x5, [sp, #32]
@@ -21,68 +27,23 @@
   stp x14, x15, [sp, #112]
   stp x16, x17, [sp, #128]
   stp x18, x19, [sp, #144]
-  stp x20, x21, [sp, #160]
-  stp x22, x23, [sp, #176]
-  stp x24, x25, [sp, #192]
-  stp x26, x27, [sp, #208]
-  stp x28, x29, [sp, #224]
+  stp x29, x30, [sp, #232]
   ldr x1, [sp, #VCPU_EL2_STACK]
-  str x30, [sp, #VCPU_X30]
+  mov x19, sp
   mov x0, sp
   mov sp, x1
 .endm
 
-.macro guest_vector handler
-  .balign 128
-  save_guest
-  bl \handler
-  b guest_enter
+.macro save_preserved /* x19: the vCPU */
+  stp x20, x21, [x19, #160]
+  stp x22, x23, [x19, #176]
+  stp x24, x25, [x19, #192]
+  stp x26, x27, [x19, #208]
+  str x28, [x19, #224]
 .endm
 
-.macro el2_vector kind
-  .balign 128
-  msr tpidr_el1, x0 /* the guest's TPIDR_EL1 is lost: we are not going back */
-  mrs x0, tpidr_el2
-  add x0, x0, #CPU_EMERGENCY
-  stp x29, x30, [x0]
-  mov x29, sp
-  str x29, [x0, #16]
-  mov x29, #\kind
-  b el2_exception
-.endm
-
-  .section .vectors, "ax"
-  .balign 2048
-  .global vectors
-vectors:
-  el2_vector 0
-  el2_vector 1
-  el2_vector 2
-  el2_vector 3
-  el2_vector 4
-  el2_vector 5
-  el2_vector 6
-  el2_vector 7
-  guest_vector exit_sync
-  guest_vector exit_irq
-  guest_vector exit_irq
-  guest_vector exit_serror
-  guest_vector exit_aarch32
-  guest_vector exit_aarch32
-  guest_vector exit_aarch32
-  guest_vector exit_aarch32
-
-  .text
-  /* x0: the vCPU to run; its EL1 state is loaded. Never returns. */
-  .global guest_enter
-guest_enter:
-  mov sp, x0
-  ldp x28, x29, [sp, #224]
-  ldr x30, [sp, #VCPU_X30]
-  ldp x26, x27, [sp, #208]
-  ldp x24, x25, [sp, #192]
-  ldp x22, x23, [sp, #176]
-  ldp x20, x21, [sp, #160]
+.macro restore_clobbered
+  ldp x29, x30, [sp, #232]
   ldp x18, x19, [sp, #144]
   ldp x16, x17, [sp, #128]
   ldp x14, x15, [sp, #112]
@@ -93,12 +54,107 @@ guest_enter:
   ldp x4, x5, [sp, #32]
   ldp x2, x3, [sp, #16]
   ldp x0, x1, [sp, #0]
+.endm
+
+  /* A handler that sees all registers: void handler(struct vcpu *, uint64_t esr). */
+.macro full_vector handler
+  .balign 128
+  save_clobbered
+  save_preserved
+  mrs x1, esr_el2
+  bl \handler
+  b leave_full
+.endm
+
+.macro sync_vector
+  .balign 128
+  save_clobbered
+  mrs x1, esr_el2
+  lsr x2, x1, #ESR_EC_SHIFT
+  cmp x2, #ESR_EC_HVC64
+  b.ne sync_full
+  bl exit_hvc
+  b leave_clobbered
+.endm
+
+.macro irq_vector
+  .balign 128
+  save_clobbered
+  bl exit_irq
+  b leave_clobbered
+.endm
+
+.macro el2_vector
+  .balign 128
+  msr tpidr_el1, x0 /* the guest's TPIDR_EL1 is lost: we are not going back */
+  mrs x0, tpidr_el2
+  add x0, x0, #CPU_EMERGENCY
+  stp x29, x30, [x0]
+  mov x29, sp
+  str x29, [x0, #16]
+  b el2_exception
+.endm
+
+  .section .vectors, "ax"
+  .balign 2048
+  .global vectors
+vectors:
+  el2_vector
+  el2_vector
+  el2_vector
+  el2_vector
+  el2_vector
+  el2_vector
+  el2_vector
+  el2_vector
+  sync_vector
+  irq_vector
+  irq_vector
+  full_vector exit_serror
+  full_vector exit_aarch32
+  full_vector exit_aarch32
+  full_vector exit_aarch32
+  full_vector exit_aarch32
+
+  .text
+sync_full:
+  save_preserved
+  bl exit_sync
+leave_full:
+  ldr w1, [x19, #VCPU_REQUESTS]
+  mov x0, x19
+  cbz w1, guest_enter
+  bl sched_exit
+
+  /* x0: the vCPU to run; its EL1 state is loaded. Never returns. */
+  .global guest_enter
+guest_enter:
+  mov sp, x0
+  ldp x20, x21, [sp, #160]
+  ldp x22, x23, [sp, #176]
+  ldp x24, x25, [sp, #192]
+  ldp x26, x27, [sp, #208]
+  ldr x28, [sp, #224]
+  restore_clobbered
   eret
   /* Straight-line speculation past ERET (Arm: "Straight-line Speculation", 2020). */
   dsb nsh
   isb
 
-  /* Emergency area in x0: x29, x30, sp; the kind of vector in x29; x0 itself in TPIDR_EL1. */
+leave_clobbered:
+  ldr w1, [x19, #VCPU_REQUESTS]
+  cbnz w1, 1f
+  mov sp, x19
+  restore_clobbered
+  eret
+  dsb nsh
+  isb
+1:save_preserved
+  mov x0, x19
+  bl sched_exit
+  b guest_enter
+
+  /* Emergency area in x0: x29, x30, sp; x0 itself in TPIDR_EL1. */
 el2_exception:
   adrp x30, emergency_stack_top
   mov sp, x30

@@ -20,7 +20,6 @@
 #include "hyp/ctl/trace.h"
 #include "hyp/dev/dev.h"
 #include "hyp/mem/fault.h"
-#include "hyp/mem/view.h"
 
 #define POLL_MAX 4u
 
@@ -35,13 +34,16 @@ static void skip_instruction(void) {
   sysreg_write(elr_el2, sysreg_read(elr_el2) + 4);
 }
 
-static struct vcpu *leave(struct vcpu *v) {
-  if (unlikely(v->views != NULL))
-    view_refresh(v);
-  if (unlikely(atomic_load_relaxed(&v->requests) != 0))
-    v = sched_exit(v);
-  masked_end(v->cpu);
-  return v;
+/* Somebody watches exits: the trace, or the clock of masked time. */
+static NOINLINE void observe(struct vcpu *v, uint64_t esr) {
+  masked_begin(v->cpu);
+  trace(TRACE_GROUP_EXIT, TRACE_EXIT, 0, esr, vcpu_pc(), sysreg_read(far_el2), sysreg_read(hpfar_el2), 0);
+}
+
+static inline void count(struct vcpu *v, uint64_t esr) {
+  v->exits++;
+  if (unlikely(masked_measured) || trace_on(TRACE_GROUP_EXIT))
+    observe(v, esr);
 }
 
 static void wfx(struct vcpu *v, uint64_t esr) {
@@ -68,7 +70,8 @@ static void smc(struct vcpu *v, uint64_t esr) {
   dev_smccc(v);
 }
 
-static void hvc(struct vcpu *v, uint64_t esr) {
+void exit_hvc(struct vcpu *v, uint64_t esr) {
+  count(v, esr);
   if (likely((esr & 0xffff) == 0))
     dev_smccc(v);
   else
@@ -92,23 +95,21 @@ static NOINLINE void rare(struct vcpu *v, uint64_t esr) {
   }
 }
 
-struct vcpu *exit_sync(struct vcpu *v) {
-  uint64_t esr = sysreg_read(esr_el2);
-  v->exits++;
-  masked_begin(v->cpu);
-  trace(TRACE_GROUP_EXIT, TRACE_EXIT, 0, esr, vcpu_pc(), sysreg_read(far_el2), sysreg_read(hpfar_el2), 0);
-  unsigned ec = esr_ec(esr);
-  if (ec == ESR_EC_DABT_LOWER)
+void exit_sync(struct vcpu *v, uint64_t esr) {
+  count(v, esr);
+  switch (esr_ec(esr)) {
+  case ESR_EC_DABT_LOWER:
     fault_data_abort(v, esr);
-  else if (ec == ESR_EC_HVC64)
-    hvc(v, esr);
-  else if (ec == ESR_EC_SYSREG)
+    break;
+  case ESR_EC_SYSREG:
     sysreg(v, esr);
-  else if (ec == ESR_EC_IABT_LOWER)
+    break;
+  case ESR_EC_IABT_LOWER:
     fault_instruction_abort(v, esr);
-  else
+    break;
+  default:
     rare(v, esr);
-  return leave(v);
+  }
 }
 
 /* One interrupt that was acknowledged. */
@@ -141,15 +142,13 @@ static void dispatch(struct cpu *c, unsigned intid) {
   }
 }
 
-struct vcpu *exit_irq(struct vcpu *v) {
+void exit_irq(struct vcpu *v) {
   struct cpu *c = v->cpu;
-  masked_begin(c);
+  if (unlikely(masked_measured))
+    masked_begin(c);
   unsigned intid = gic_acknowledge();
   if (likely(intid < GIC_INTID_SPECIAL))
     dispatch(c, intid);
-  if (c->id == 0 && unlikely(work_next() != ~(uint64_t)0) && work_run_step())
-    sched_update_timer(c);
-  return leave(v);
 }
 
 void irq_poll(struct cpu *c) {
@@ -165,22 +164,19 @@ void irq_poll(struct cpu *c) {
 }
 
 /* An SError is asynchronous: whoever caused it, the guest on this CPU is told (HCR_EL2.VSE needs AMO, which is set). */
-struct vcpu *exit_serror(struct vcpu *v) {
-  masked_begin(v->cpu);
-  report_guest_trap(v, "SError", sysreg_read(esr_el2), 0, 0);
+void exit_serror(struct vcpu *v, uint64_t esr) {
+  count(v, esr);
+  report_guest_trap(v, "SError", esr, 0, 0);
   sysreg_write(hcr_el2, sysreg_read(hcr_el2) | HCR_VSE);
-  return leave(v);
 }
 
 /* HCR_EL2.RW makes EL1 AArch64; a guest that finds its way to AArch32 EL0 is sent to its own EL1 as an illegal state. */
-struct vcpu *exit_aarch32(struct vcpu *v) {
-  uint64_t esr = sysreg_read(esr_el2);
-  masked_begin(v->cpu);
+void exit_aarch32(struct vcpu *v, uint64_t esr) {
+  count(v, esr);
   if (esr_ec(esr) == ESR_EC_DABT_LOWER)
     fault_data_abort(v, esr);
   else if (esr_ec(esr) == ESR_EC_IABT_LOWER)
     fault_instruction_abort(v, esr);
   else
     inject_undefined(v);
-  return leave(v);
 }

@@ -24,6 +24,7 @@
 #include "hyp/core/vm.h"
 #include "hyp/core/work.h"
 #include "hyp/ctl/trace.h"
+#include "hyp/mem/view.h"
 
 #define WEIGHT_DEFAULT 100u
 #define NOT_READY (~(uint64_t)0)
@@ -233,13 +234,17 @@ static void obey_stop(struct cpu *c, struct vcpu *v) {
   stop_here(c, v, req & VCPU_REQ_OFF ? VCPU_OFF : VCPU_PAUSED);
 }
 
+static uint32_t pending_requests(const struct vcpu *v) {
+  return atomic_load_relaxed(&v->requests) & ~VCPU_REQ_ALWAYS;
+}
+
 /* True if `v` now waits; false if something came in before it could. */
 static bool try_block(struct cpu *c, struct vcpu *v) {
   bool waits;
   if (vgic_has_pending(v))
     return false;
   spin_lock(&c->rq_lock);
-  waits = atomic_load_acquire(&v->requests) == 0;
+  waits = pending_requests(v) == 0;
   if (waits) {
     charge(v, timer_now());
     v->state = VCPU_BLOCKED;
@@ -330,32 +335,40 @@ static struct vcpu *rotate(struct cpu *c, struct vcpu *v) {
   return v;
 }
 
+static void do_work(struct cpu *c) {
+  (void)work_run_step();
+  sched_update_timer(c);
+}
+
 struct vcpu *sched_exit(struct vcpu *v) {
   struct cpu *c = v->cpu;
-  while (atomic_load_relaxed(&v->requests) != 0) {
+  if (v->views)
+    view_refresh(v);
+  while (pending_requests(v) != 0) {
     if (wants_stop(v)) {
       obey_stop(c, v);
       v = next(c);
       continue;
     }
-    uint32_t req = atomic_exchange(&v->requests, 0);
+    uint32_t req = atomic_fetch_and(&v->requests, VCPU_REQ_ALWAYS);
     if (req & VCPU_REQ_VTTBR)
       vttbr_load(v);
     if (req & VCPU_REQ_VGIC)
       vgic_flush(v);
+    if (req & VCPU_REQ_WORK)
+      do_work(c);
     if ((req & VCPU_REQ_BLOCK) && try_block(c, v))
       v = next(c);
     else if (req & VCPU_REQ_RESCHED)
       v = rotate(c, v);
   }
+  masked_end(c);
   return v;
 }
 
 void sched_run(struct cpu *c) {
   masked_begin(c);
-  struct vcpu *v = sched_exit(next(c));
-  masked_end(c);
-  guest_enter(v);
+  guest_enter(sched_exit(next(c)));
 }
 
 /* ---- waking ---- */
@@ -488,6 +501,8 @@ void sched_tick(struct cpu *c) {
       atomic_fetch_or(&v->requests, VCPU_REQ_RESCHED);
     else
       consider_preemption(c);
+    if (c->id == 0 && work_is_due(now))
+      atomic_fetch_or(&v->requests, VCPU_REQ_WORK);
   }
   sched_update_timer(c);
 }

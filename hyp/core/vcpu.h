@@ -49,14 +49,16 @@ struct fp_state {
 #define VCPU_REQ_OFF 0x8u   /* stop for good: CPU_OFF, SYSTEM_OFF, SYSTEM_RESET */
 #define VCPU_REQ_BLOCK 0x10u   /* by itself: wait for an interrupt */
 #define VCPU_REQ_RESCHED 0x20u /* its slice is over, or a better one is ready */
+#define VCPU_REQ_WORK 0x40u    /* EL2 has work of its own to do here */
+#define VCPU_REQ_ALWAYS 0x80000000u /* never cleared: every exit takes the long way out (it has views, or masked time is measured) */
 
 struct vcpu {
   /* Offsets known to assembly. */
   uint64_t x[31];
   uint64_t el2_stack; /* top of the stack of `cpu`, while current */
-  struct cpu *cpu;   /* where it runs, or ran last; changed under both run-queue locks */
   uint32_t requests; /* VCPU_REQ_*; atomic */
   uint32_t id;       /* index in vm->vcpus; virtual affinity is Aff0 = id */
+  struct cpu *cpu;   /* where it runs, or ran last; that CPU's rq_lock */
 
   struct vm *vm;
   enum vcpu_state state; /* cpu->rq_lock */

@@ -119,6 +119,10 @@ uint64_t work_next(void) {
   return max_u64(at, last_step + time_from_ms(1) * WORK_PERIOD_US / 1000);
 }
 
+bool work_is_due(uint64_t now) {
+  return work_next() <= now;
+}
+
 bool work_is_idle(void) {
   return atomic_load_relaxed(&earliest) == TIMER_NEVER;
 }

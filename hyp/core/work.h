@@ -35,6 +35,8 @@ void work_cancel(struct work *w);
 bool work_run_step(void);
 /* CPU 0: CNTPCT of the next step that must run even if guests keep the CPU busy; ~0: none. */
 uint64_t work_next(void);
+/* CPU 0: is a step due? */
+bool work_is_due(uint64_t now);
 /* No work is queued or waiting with a deadline. */
 bool work_is_idle(void);
 
