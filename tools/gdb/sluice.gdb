@@ -13,5 +13,5 @@ sluice-symbols
 thbreak *image_head
 continue
 printf "\nStopped at the hypervisor's entry: x0 = device tree. Symbols: EL2 by name, the guests' beside them.\n"
-printf "  sluice-where      exception level, VM context and symbol of every CPU\n"
+printf "  sluice-where      exception level, VMID and symbol of every CPU\n"
 printf "  sluice-user PROG  symbols of a user program (EL0)\n"

@@ -15,7 +15,7 @@ def load(path, *options):
 
 
 class Symbols(gdb.Command):
-    """sluice-symbols: load the symbols of the hypervisor and of the guest kernel.
+    """sluice-symbols: add the symbols of the guest kernel to the hypervisor's.
 
     Every guest runs the same kernel image at the same EL1 addresses, so one copy serves them all once their MMU is on."""
 
@@ -23,8 +23,6 @@ class Symbols(gdb.Command):
         super().__init__("sluice-symbols", gdb.COMMAND_FILES)
 
     def invoke(self, argument, from_tty):
-        gdb.execute(f"symbol-file {BUILD}/hyp/sluice.elf", to_string=True)
-        print(f"symbols: {BUILD}/hyp/sluice.elf")
         load(f"{BUILD}/guest/guest.elf")
 
 
@@ -38,8 +36,16 @@ class User(gdb.Command):
         load(f"{BUILD}/user/{argument.strip()}")
 
 
+def register(frame, name):
+    """A system register that QEMU shows, or None."""
+    try:
+        return int(frame.read_register(name)) & (1 << 64) - 1
+    except (ValueError, gdb.error):
+        return None
+
+
 class Where(gdb.Command):
-    """sluice-where: one line per CPU: exception level, PC and the symbol there."""
+    """sluice-where: one line per CPU: exception level, VMID, PC and the symbol there."""
 
     def __init__(self):
         super().__init__("sluice-where", gdb.COMMAND_STATUS)
@@ -49,10 +55,12 @@ class Where(gdb.Command):
         for thread in sorted(gdb.selected_inferior().threads(), key=lambda t: t.num):
             thread.switch()
             frame = gdb.newest_frame()
-            level = (int(frame.read_register("cpsr")) >> 2) & 3
-            pc = int(frame.read_register("pc")) & (1 << 64) - 1
+            level = (register(frame, "cpsr") >> 2) & 3
+            vttbr = register(frame, "VTTBR_EL2")
+            vmid = f"VMID {vttbr >> 48}" if vttbr else "no VMID"
+            pc = register(frame, "pc")
             symbol = gdb.execute(f"info symbol {pc:#x}", to_string=True).strip() if level else "(user program)"
-            print(f"CPU {thread.num - 1}  EL{level}  {pc:#018x}  {symbol}")
+            print(f"CPU {thread.num - 1}  EL{level}  {vmid:<8}  {pc:#018x}  {symbol}")
         chosen.switch()
 
 
