@@ -88,18 +88,3 @@ err_t cpio_next(struct cpio_reader *r, struct cpio_entry *out) {
     r->pos = before; /* stay, so that the answer stays */
   return e;
 }
-
-err_t cpio_find(const void *data, uint64_t bytes, const char *path, struct cpio_entry *out) {
-  struct cpio_reader r;
-  struct cpio_entry entry;
-  err_t e, found = ERR_NOENT;
-  cpio_open(&r, data, bytes);
-  path = cut_prefix(path);
-  while ((e = cpio_next(&r, &entry)) == ERR_OK) {
-    if ((entry.mode & CPIO_S_IFMT) != CPIO_S_IFREG || strcmp(entry.name, path) != 0)
-      continue;
-    *out = entry;
-    found = ERR_OK;
-  }
-  return e == ERR_NOENT ? found : e;
-}

@@ -37,7 +37,4 @@ void cpio_open(struct cpio_reader *r, const void *data, uint64_t bytes);
  */
 MUST_CHECK err_t cpio_next(struct cpio_reader *r, struct cpio_entry *out);
 
-/* The regular file `path` (leading '/' cut off too), the last one of that name. ERR_NOENT; ERR_INVAL if the archive breaks before its end. */
-MUST_CHECK err_t cpio_find(const void *data, uint64_t bytes, const char *path, struct cpio_entry *out);
-
 #endif
