@@ -3,11 +3,12 @@
  * The buddy (Knuth, TAOCP 1, 2.5; Linux mm/page_alloc.c): free blocks of 2^order frames on lists by order and migrate type.
  *
  * Invariants, under the zone's lock: a free block's head has state FREE, its order and the type of the list it is on; its buddy of the same
- * order is not free, unless one of them lies in an isolated pageblock; `avail` has a bit exactly for the lists that are not empty; `free` is the
- * sum of all blocks and of the unopened frames. A head's word is written by one store, because CPUs that free nearby read it as a
- * possible buddy; an allocated frame never looks free, whatever its owner does to it meanwhile.
+ * order is not free, unless one of them lies in an isolated pageblock; `avail` has a bit exactly for the lists that are not empty;
+ * `free` is the sum of all blocks and of the unopened frames. A head's word is written by one store, because CPUs that free nearby read
+ * it as a possible buddy; an allocated frame never looks free, whatever its owner does to it meanwhile.
  *
- * Keeps no ledger: callers move frames between FREE and CACHED as they take and give. Refuses nothing: the doors (page_alloc.c) have checked.
+ * Keeps no ledger: callers move frames between FREE and CACHED as they take and give. Refuses nothing: the doors (page_alloc.c) have
+ * checked.
  */
 #include "mm/zone.h"
 
@@ -34,7 +35,7 @@ static void unlink(struct zone *z, struct frame *frame, unsigned order, unsigned
   if (frame->next != INDEX_NONE)
     frame_at(frame->next)->prev = frame->prev;
   if (--list->count == 0)
-    z->avail[type] &= (uint16_t)~(1u << order);
+    z->avail[type] &= (uint16_t) ~(1u << order);
 }
 
 static uint32_t pop(struct zone *z, unsigned order, unsigned type) {

@@ -2,8 +2,8 @@
 /*
  * Where memory comes from when a migrate type's own lists are empty (Linux: __rmqueue_fallback, steal_suitable_fallback).
  *
- * The aim is to keep unmovable blocks together, since one of them spoils a whole 2 MiB for good. So, in this order: a wholly free pageblock of
- * another type changes its type; memory never touched is opened; the pageblock with the other type's largest free block is
+ * The aim is to keep unmovable blocks together, since one of them spoils a whole 2 MiB for good. So, in this order: a wholly free
+ * pageblock of another type changes its type; memory never touched is opened; the pageblock with the other type's largest free block is
  * taken over, free blocks at once and, if at least half of it is free, what its owners give back later as well. Only a movable request
  * for a small block takes the other type's smallest block and leaves the pageblock alone: movable memory can be compacted away later.
  *
@@ -56,7 +56,8 @@ static bool open_next(struct zone *z) {
 
 static bool find_whole(struct zone *z, unsigned order, enum migratetype type) {
   unsigned least = order > PAGEBLOCK_ORDER ? order : PAGEBLOCK_ORDER;
-  return buddy_convert(z, least, (enum migratetype)donors[type][0], type) || buddy_convert(z, least, (enum migratetype)donors[type][1], type);
+  return buddy_convert(z, least, (enum migratetype)donors[type][0], type) ||
+         buddy_convert(z, least, (enum migratetype)donors[type][1], type);
 }
 
 /* The type whose lists now hold what was asked for. */

@@ -2,8 +2,8 @@
 /*
  * The doors of the physical allocator: page_alloc, page_free and their kin (include/mm/page_alloc.h).
  *
- * They check what comes in, choose between the per-CPU lists (single frames) and the buddy, keep the ledger between FREE, CACHED and CORE, and
- * tell the home (port_event). Single frames are the hot path: no lock, no loop, one look at the entry.
+ * They check what comes in, choose between the per-CPU lists (single frames) and the buddy, keep the ledger between FREE, CACHED and
+ * CORE, and tell the home (port_event). Single frames are the hot path: no lock, no loop, one look at the entry.
  *
  * Locks: interrupts masked on this CPU, then a zone's. Refuse, by CHECK, to free what is not a handed-out head of that order in a state
  * that may be freed, or what is pinned.

@@ -2,9 +2,9 @@
 /*
  * Pageblocks: 2 MiB of frames that share a migrate type, and the unit in which the frame table comes into being.
  *
- * Boot writes one byte per pageblock. The 16 KiB of entries of a pageblock stay unwritten (whatever the memory held) until it is first split below
- * 2 MiB; up to then only the first entry counts. Once SPLIT, a pageblock stays so, and FRAME_F_HEAD is exact in every entry: merging clears it,
- * splitting sets it. So the head of any frame is found by trying its aligned predecessors from order 0 up.
+ * Boot writes one byte per pageblock. The 16 KiB of entries of a pageblock stay unwritten (whatever the memory held) until it is first
+ * split below 2 MiB; up to then only the first entry counts. Once SPLIT, a pageblock stays so, and FRAME_F_HEAD is exact in every
+ * entry: merging clears it, splitting sets it. So the head of any frame is found by trying its aligned predecessors from order 0 up.
  *
  * Bytes are written under the zone's lock and read without (one byte, atomic).
  */

@@ -2,14 +2,15 @@
 /*
  * Per-CPU lists of single frames: what most allocations and frees meet, without a lock.
  *
- * Each CPU has a stack of frame indexes per migrate type; its frames are in state CACHED with FRAME_F_PERCPU. An empty stack is refilled by a batch under
- * one hold of the zone's lock, preferably from one block, so that it hands out ascending neighbours; a full one gives its oldest
- * half back, neighbours as blocks again. Only the owning CPU, interrupts masked, writes its stacks; others may glimpse at the counts.
+ * Each CPU has a stack of frame indexes per migrate type; its frames are in state CACHED with FRAME_F_PERCPU. An empty stack is
+ * refilled by a batch under one hold of the zone's lock, preferably from one block, so that it hands out ascending neighbours; a full
+ * one gives its oldest half back, neighbours as blocks again. Only the owning CPU, interrupts masked, writes its stacks; others may
+ * glimpse at the counts.
  *
  * A refill stops at the min watermark; an ALLOC_ATOMIC one goes below by a single frame, lest the rest of its batch feed others.
  */
-#include "mm/zone.h"
 #include "core/string.h"
+#include "mm/zone.h"
 
 struct percpu percpus[PORT_CPUS_MAX];
 struct percpu *percpu_of[PORT_CPUS_MAX];

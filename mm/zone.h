@@ -44,9 +44,9 @@ struct zone {
   uint32_t start, end;   /* indexes; constant */
   uint32_t managed;      /* frames of RAM less reserved; constant, like the watermarks */
   uint32_t min, low, high;
-  uint32_t free;         /* frames in the buddy, unopened ones included */
-  uint32_t unopened;     /* frames in pageblocks not opened yet */
-  uint32_t open_cursor;  /* pageblock; none below it in the zone is unopened */
+  uint32_t free;                 /* frames in the buddy, unopened ones included */
+  uint32_t unopened;             /* frames in pageblocks not opened yet */
+  uint32_t open_cursor;          /* pageblock; none below it in the zone is unopened */
   uint16_t avail[MIGRATE_TYPES]; /* bit per order: the list is not empty */
   struct free_list list[MIGRATE_TYPES][MAX_ORDER + 1];
   char name[8];
@@ -54,9 +54,9 @@ struct zone {
 
 extern struct zone zones[ZONES_MAX];
 extern unsigned zone_count;
-extern uint8_t *pageblocks; /* byte per pageblock of the table; written under its zone's lock */
+extern uint8_t *pageblocks;      /* byte per pageblock of the table; written under its zone's lock */
 extern uint8_t *pageblocks_bias; /* the same, for frame numbers: pageblocks_bias[pfn >> 9] */
-extern uint32_t frame_count; /* entries in the table */
+extern uint32_t frame_count;     /* entries in the table */
 
 static inline struct frame *frame_at(uint32_t index) {
   return &frame_table[index];
@@ -247,7 +247,10 @@ uint32_t entry_find_head(uint32_t index);
 uint32_t buddy_take(struct zone *z, unsigned order, enum migratetype type);
 /* The block at exactly `index`, if it is free. */
 bool buddy_take_at(struct zone *z, uint32_t index, unsigned order);
-/* Up to `want` single frames, as whole blocks where there are small ones; writes their indexes from `to` on, descending, and nothing of their entries. */
+/*
+ * Up to `want` single frames, as whole blocks where there are small ones; writes their indexes from `to` on, descending, and nothing of
+ * their entries.
+ */
 unsigned buddy_take_many(struct zone *z, enum migratetype type, uint32_t *to, unsigned want);
 /* Put a block back and merge it. Its head's entry need not be valid; its tails must be no heads. Takes `free` up, ledger not. */
 void buddy_give(struct zone *z, uint32_t index, unsigned order);
@@ -258,7 +261,10 @@ bool buddy_convert(struct zone *z, unsigned order, enum migratetype from, enum m
 /* Move what is free in a pageblock to the lists of `type`; returns the frames moved. */
 uint32_t buddy_move_pageblock(struct zone *z, uint32_t pb, enum migratetype type);
 
-/* More memory for `type`, when its own lists have none of `order` (fallback.c): returns the type whose lists have one now, or MIGRATE_TYPES. */
+/*
+ * More memory for `type`, when its own lists have none of `order` (fallback.c): returns the type whose lists have one now, or
+ * MIGRATE_TYPES.
+ */
 enum migratetype fallback_find(struct zone *z, unsigned order, enum migratetype type);
 /* Open the chunk of `index` if it is not open yet. */
 void fallback_open_at(struct zone *z, uint32_t index);

@@ -19,7 +19,8 @@ int format(char *to, size_t cap, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
 /*
  * Parse an unsigned number: hexadecimal after "0x", else decimal (a leading 0 does not mean octal); an optional suffix
- * K, M or G (or k, m, g) multiplies by 2^10, 2^20, 2^30. The whole string must be consumed and must not overflow: else false and *out unchanged.
+ * K, M or G (or k, m, g) multiplies by 2^10, 2^20, 2^30. The whole string must be consumed and must not overflow: else false and *out
+ * unchanged.
  */
 bool parse_u64(const char *s, uint64_t *out);
 

@@ -6,15 +6,16 @@
  * The frame table: one 32-byte `struct frame` per 4 KiB frame, and the ledger that sums them.
  *
  * Every frame is in exactly one state. Frames are handled in blocks: 2^order frames, naturally aligned. State, order, owner and reverse
- * mapping of a block stand in the entry of its first frame, its head (FRAME_F_HEAD); the entries of the others, its tails, say only that they are no heads. So changing the state of a
- * 2 MiB block is one write. frame_state(), frame_describe() and frame_head() take any frame of a block and find the head themselves; frame_of() does not: it is
- * for a caller who holds the head.
+ * mapping of a block stand in the entry of its first frame, its head (FRAME_F_HEAD); the entries of the others, its tails, say only
+ * that they are no heads. So changing the state of a 2 MiB block is one write. frame_state(), frame_describe() and frame_head() take
+ * any frame of a block and find the head themselves; frame_of() does not: it is for a caller who holds the head.
  *
  * docs/frame-states.md holds the table of states, legal transitions, who zeroes and which lock covers each; frame_set_state()
  * trips a CHECK on any transition that is not in it, and a test holds the document against the code.
  *
  * The array is virtually flat, indexed by pfn - frame_base_pfn. Boot does not pay for RAM nobody uses yet: a 2 MiB pageblock's entries are
- * written when the allocator first splits it below 2 MiB, its head's when it first hands it out (mm/buddy.c). Before that frame_state() answers FRAME_FREE without touching them.
+ * written when the allocator first splits it below 2 MiB, its head's when it first hands it out (mm/buddy.c). Before that frame_state()
+ * answers FRAME_FREE without touching them.
  */
 
 #include "core/atomic.h"
@@ -80,12 +81,16 @@ static inline pfn_t frame_pfn(const struct frame *f) {
   return (pfn_t){(uint64_t)(f - frame_table) + frame_base_pfn};
 }
 
-/* True if `f` lies in RAM that the core manages, reserved frames beside it included, and its own entry has been initialised. Safe for any value. */
+/*
+ * True if `f` lies in RAM that the core manages, reserved frames beside it included, and its own entry has been initialised. Safe for
+ * any value.
+ */
 bool frame_is_valid(pfn_t f);
 
 /*
- * The head of the block that `f`, any frame number, belongs to; its entry is frame_of() of that. PFN_NONE if it has none: reserved, outside RAM, or in a chunk
- * not opened yet. The answer holds while the caller holds the lock that covers the block; without it, it is a glimpse (reports).
+ * The head of the block that `f`, any frame number, belongs to; its entry is frame_of() of that. PFN_NONE if it has none: reserved,
+ * outside RAM, or in a chunk not opened yet. The answer holds while the caller holds the lock that covers the block; without it, it is
+ * a glimpse (reports).
  */
 pfn_t frame_head(pfn_t f);
 
@@ -93,7 +98,10 @@ pfn_t frame_head(pfn_t f);
 enum frame_state frame_state(pfn_t f);
 const char *frame_state_name(enum frame_state s);
 
-/* All there is to say about one frame, for reports and tests. `rmap` is that of the frame itself: the head's plus its distance, for states that have a mapping. */
+/*
+ * All there is to say about one frame, for reports and tests. `rmap` is that of the frame itself: the head's plus its distance, for
+ * states that have a mapping.
+ */
 struct frame_info {
   enum frame_state state;
   owner_t owner;
@@ -109,22 +117,30 @@ bool frame_transition_legal(enum frame_state from, enum frame_state to);
 
 /*
  * Move a whole block of 2^order frames headed by `f` to `to` for `owner`, with the reverse mapping `rmap` of its head (the others
- * follow at 4 KiB steps when `to` is OWNED). Constant time for any order. Legal transitions only, and never into FREE, CACHED or RESERVED (CHECK): that is page_free()'s.
- * Keeps the ledger. Masks interrupts itself; the caller holds the lock that covers the frame's present state.
+ * follow at 4 KiB steps when `to` is OWNED). Constant time for any order. Legal transitions only, and never into FREE, CACHED or
+ * RESERVED (CHECK): that is page_free()'s. Keeps the ledger. Masks interrupts itself; the caller holds the lock that covers the frame's
+ * present state.
  */
 void frame_set_state(pfn_t f, unsigned order, enum frame_state to, owner_t owner, uint64_t rmap);
 
 /*
- * Split the bookkeeping of an allocated block into 2^(order - to_order) blocks of `to_order`, all in the same state with the same owner (rmap advancing, refs, pins and private copied):
- * what a split of a 2 MiB leaf needs before its 4 KiB parts go separate ways. Each part may then be freed or moved alone. Time: 2^(order - to_order) entries.
+ * Split the bookkeeping of an allocated block into 2^(order - to_order) blocks of `to_order`, all in the same state with the same owner
+ * (rmap advancing, refs, pins and private copied): what a split of a 2 MiB leaf needs before its 4 KiB parts go separate ways. Each
+ * part may then be freed or moved alone. Time: 2^(order - to_order) entries.
  */
 void frame_split_block(pfn_t f, unsigned order, unsigned to_order);
 
-/* The inverse, before a collapse: the blocks of `from_order` that fill [f, f + 2^order) become one, with the head's rmap, refs and private. ERR_BUSY, nothing
- * changed, if one of them differs in order, state or owner or is pinned. The caller holds the lock that covers them all. */
+/*
+ * The inverse, before a collapse: the blocks of `from_order` that fill [f, f + 2^order) become one, with the head's rmap, refs and
+ * private. ERR_BUSY, nothing changed, if one of them differs in order, state or owner or is pinned. The caller holds the lock that
+ * covers them all.
+ */
 MUST_CHECK err_t frame_join_block(pfn_t f, unsigned from_order, unsigned order);
 
-/* Counts in frames. The sum over states equals ledger_total(). Exact when every CPU stands at a safe point, else off by what is in flight. */
+/*
+ * Counts in frames. The sum over states equals ledger_total(). Exact when every CPU stands at a safe point, else off by what is in
+ * flight.
+ */
 struct ledger {
   uint64_t frames[FRAME_STATES];
 };

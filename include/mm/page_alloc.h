@@ -42,15 +42,15 @@ struct mem_range {
 
 /*
  * Set the core up over `ram` (sorted, disjoint) less `reserved` (any order, may overlap RAM and each other, partly or not at all).
- * `table` is frame_table_bytes() of memory, frame-aligned, in the home's linear map (port_ptr_frame() works on it), itself among the reserved, contents
- * arbitrary: only entries in use are ever touched. Costs time in proportion to the number of ranges (and one byte per 2 MiB), not of frames. Before any
- * other call, on one CPU; a second call starts anew. ERR_INVAL on unsorted, overlapping or empty RAM or a bad `table`,
- * ERR_NOSPC if there are more ranges than the core holds or RAM spans more than 2^32 - 1024 frames.
+ * `table` is frame_table_bytes() of memory, frame-aligned, in the home's linear map (port_ptr_frame() works on it), itself among the
+ * reserved, contents arbitrary: only entries in use are ever touched. Costs time in proportion to the number of ranges (and one byte
+ * per 2 MiB), not of frames. Before any other call, on one CPU; a second call starts anew. ERR_INVAL on unsorted, overlapping or empty
+ * RAM or a bad `table`, ERR_NOSPC if there are more ranges than the core holds or RAM spans more than 2^32 - 1024 frames.
  */
 #define RAM_RANGES_MAX 32u
 #define RESERVED_RANGES_MAX 64u
-MUST_CHECK err_t page_alloc_init(const struct mem_range *ram, unsigned ram_count, const struct mem_range *reserved,
-                                 unsigned reserved_count, void *table);
+MUST_CHECK err_t page_alloc_init(const struct mem_range *ram, unsigned ram_count, const struct mem_range *reserved, unsigned reserved_count,
+                                 void *table);
 /* Bytes the frame table needs for these ranges; all of the core's metadata included. 0 if page_alloc_init() would refuse them. */
 uint64_t frame_table_bytes(const struct mem_range *ram, unsigned ram_count);
 
@@ -61,12 +61,16 @@ uint64_t frame_table_bytes(const struct mem_range *ram, unsigned ram_count);
  */
 MUST_CHECK err_t page_alloc(unsigned order, alloc_flags_t flags, pfn_t *out);
 
-/* Give a block back, of the order it was allocated (or split to), in any state from which docs/frame-states.md allows it, not pinned; a double free, a wrong
- * order or another state trips a CHECK. Cannot fail. */
+/*
+ * Give a block back, of the order it was allocated (or split to), in any state from which docs/frame-states.md allows it, not pinned; a
+ * double free, a wrong order or another state trips a CHECK. Cannot fail.
+ */
 void page_free(pfn_t f, unsigned order);
 
-/* The block of 2^order frames at exactly `f`, if it is wholly free. ERR_BUSY otherwise, ERR_RANGE outside RAM, ERR_NOMEM as page_alloc(), ERR_INVAL if not aligned.
- * A frame in another CPU's list counts as in use. */
+/*
+ * The block of 2^order frames at exactly `f`, if it is wholly free. ERR_BUSY otherwise, ERR_RANGE outside RAM, ERR_NOMEM as
+ * page_alloc(), ERR_INVAL if not aligned. A frame in another CPU's list counts as in use.
+ */
 MUST_CHECK err_t page_alloc_at(pfn_t f, unsigned order, alloc_flags_t flags);
 
 /* `count` order-0 frames into `out`; all or nothing. */
@@ -78,18 +82,21 @@ void page_drain_local(void);
 /* Frames free right now, all zones, per-CPU lists included. */
 uint64_t page_free_frames(void);
 
-/* Type of the pageblock of a managed frame, and its change (free blocks in it change lists with it; CHECK: `f` in RAM and opened or free). */
+/*
+ * Type of the pageblock of a managed frame, and its change (free blocks in it change lists with it; CHECK: `f` in RAM and opened or
+ * free).
+ */
 enum migratetype page_block_type(pfn_t f);
 void page_set_block_type(pfn_t f, enum migratetype type);
 
 /* What zone `zone` looks like: buddyinfo, pagetypeinfo and watermarks. False if there is no such zone. */
 struct buddyinfo {
   const char *zone_name;
-  pfn_t start, end;          /* span, chunk-aligned */
-  uint64_t managed_frames;   /* RAM less reserved */
-  uint64_t free_frames;      /* in the buddy, unopened ones included */
-  uint64_t unopened_frames;  /* free frames in chunks never opened */
-  uint64_t cached_frames;    /* in per-CPU lists */
+  pfn_t start, end;                             /* span, chunk-aligned */
+  uint64_t managed_frames;                      /* RAM less reserved */
+  uint64_t free_frames;                         /* in the buddy, unopened ones included */
+  uint64_t unopened_frames;                     /* free frames in chunks never opened */
+  uint64_t cached_frames;                       /* in per-CPU lists */
   uint64_t min_frames, low_frames, high_frames; /* watermarks */
   uint64_t free_blocks[MAX_ORDER + 1];
   uint64_t free_blocks_of_type[MIGRATE_TYPES][MAX_ORDER + 1];

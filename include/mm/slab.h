@@ -43,8 +43,8 @@ struct slab_info {
 void slab_describe(struct slab_cache *cache, struct slab_info *out);
 
 /*
- * Memory by size, zeroed, aligned to 16 bytes, or to the size itself if that is a power of two up to 4096. NULL when there is none, `bytes` is 0 or
- * more than 2^MAX_ORDER frames. Above SLAB_OBJECT_MAX it is whole frames, frame-aligned.
+ * Memory by size, zeroed, aligned to 16 bytes, or to the size itself if that is a power of two up to 4096. NULL when there is none,
+ * `bytes` is 0 or more than 2^MAX_ORDER frames. Above SLAB_OBJECT_MAX it is whole frames, frame-aligned.
  */
 MUST_CHECK void *mem_alloc(size_t bytes);
 /* What mem_alloc() gave; NULL is allowed. */

@@ -15,7 +15,13 @@ struct sink {
   size_t used; /* what the whole would have had so far */
 };
 
-enum { LEFT = 1, ZERO = 2, ALT = 4, PLUS = 8, SPACE = 16 };
+enum {
+  LEFT = 1,
+  ZERO = 2,
+  ALT = 4,
+  PLUS = 8,
+  SPACE = 16
+};
 
 struct spec {
   unsigned flags;

@@ -3,8 +3,8 @@
 #define TESTS_HOST_MM_WORLD_H
 
 /*
- * A machine for tests of the memory core: RAM by ranges, the frame table in a reserved place of it, and an oracle that knows of every frame only
- * what the test was told by the allocator's answers: a byte per frame, nothing of blocks, lists or pageblocks.
+ * A machine for tests of the memory core: RAM by ranges, the frame table in a reserved place of it, and an oracle that knows of every
+ * frame only what the test was told by the allocator's answers: a byte per frame, nothing of blocks, lists or pageblocks.
  */
 
 #include <setjmp.h>
@@ -19,7 +19,12 @@
 #include "mm/page_alloc.h"
 #include "mm/port.h"
 
-enum { WORLD_NONE = 0, WORLD_RESERVED, WORLD_FREE, WORLD_USED };
+enum {
+  WORLD_NONE = 0,
+  WORLD_RESERVED,
+  WORLD_FREE,
+  WORLD_USED
+};
 
 struct world {
   uint64_t base, frames; /* span of the oracle */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The page allocator against a bitmap: set-up over odd maps, random work over many seeds, exhaustion, alignment, exact placement, migrate types,
- * watermarks, and what it must refuse.
+ * The page allocator against a bitmap: set-up over odd maps, random work over many seeds, exhaustion, alignment, exact placement,
+ * migrate types, watermarks, and what it must refuse.
  */
 // sources: tests/host/mm_world.c tests/host/port/port_host.c
 // sources: mm/frame.c mm/pageblock.c mm/buddy.c mm/fallback.c mm/percpu.c mm/zone.c mm/page_alloc.c mm/slab.c
@@ -9,7 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define R(from_, to_) {{from_}, {to_}}
+#define R(from_, to_)                                                                                                                      \
+  {                                                                                                                                        \
+    {from_}, {                                                                                                                             \
+      to_                                                                                                                                  \
+    }                                                                                                                                      \
+  }
 
 static const struct world_config maps[] = {
     {"plain", {R(0x40000, 0x40000 + F(64))}, {R(0x40000, 0x40000 + 37)}, 0x40400},
@@ -240,7 +245,6 @@ static void random_work(const struct world_config *map, uint64_t seed, unsigned 
   world_destroy(&k.w);
 }
 
-
 static void random_work_agrees_with_the_bitmap(void **state) {
   (void)state;
   for (uint64_t seed = 1; seed <= 6; seed++) {
@@ -251,8 +255,10 @@ static void random_work_agrees_with_the_bitmap(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(every_map_is_taken_whole_and_given_back), cmocka_unit_test(bad_maps_are_refused),
-      cmocka_unit_test(big_ram_is_not_touched_at_boot),          cmocka_unit_test(random_work_agrees_with_the_bitmap),
+      cmocka_unit_test(every_map_is_taken_whole_and_given_back),
+      cmocka_unit_test(bad_maps_are_refused),
+      cmocka_unit_test(big_ram_is_not_touched_at_boot),
+      cmocka_unit_test(random_work_agrees_with_the_bitmap),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
