@@ -18,16 +18,18 @@ struct vcpu;
 #define GUEST_UART_BASE 0x09000000ull
 #define GUEST_UART_BYTES 0x1000ull
 
-/* One decoded access to IPA space that is not RAM. */
-struct mmio_access {
-  ipa_t addr;
-  unsigned bytes; /* 1, 2, 4, 8 */
-  bool write;
-  uint64_t value; /* to write, or as read (zero-extended from `bytes`) */
+/* What a device read answers, in two registers. */
+struct mmio_result {
+  uint64_t value; /* zero-extended from the access size */
+  bool claimed;   /* false: no device there, so reflect an external abort */
 };
 
-/* True if a device claimed it (unaligned accesses included: those are RAZ/WI). False: nobody there, so reflect an external abort. */
-bool dev_mmio(struct vcpu *v, struct mmio_access *access);
+/*
+ * One access of 1, 2, 4 or 8 bytes to IPA space that is not RAM. A device claims unaligned accesses too: those are RAZ/WI. Bits of `value` above the
+ * bytes written are ignored.
+ */
+struct mmio_result dev_mmio_read(struct vcpu *v, uint64_t addr, unsigned bytes);
+bool dev_mmio_write(struct vcpu *v, uint64_t addr, unsigned bytes, uint64_t value);
 
 /*
  * ESR_EC_SYSREG: emulate the access in `esr` and return true, or return false for UNDEFINED (reported already, at a limited rate). Does not

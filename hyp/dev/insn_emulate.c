@@ -33,13 +33,11 @@ static void write_base(struct vcpu *v, unsigned rn, uint64_t value) {
 }
 
 static bool access_one(struct vcpu *v, const struct insn_ldst *i, uint64_t at, unsigned rt, uint64_t *loaded) {
-  struct mmio_access a = {.addr = ipa(at), .bytes = i->bytes, .write = !i->load};
-  if (a.write)
-    a.value = i->bytes == 8 ? vcpu_reg(v, rt) : vcpu_reg(v, rt) & (BIT(8 * i->bytes) - 1);
-  if (!dev_mmio(v, &a))
-    return false;
-  *loaded = insn_ldst_extend(i, a.value);
-  return true;
+  if (!i->load)
+    return dev_mmio_write(v, at, i->bytes, vcpu_reg(v, rt));
+  struct mmio_result r = dev_mmio_read(v, at, i->bytes);
+  *loaded = insn_ldst_extend(i, r.value);
+  return r.claimed;
 }
 
 bool insn_emulate(struct vcpu *v, uint32_t insn, ipa_t at) {

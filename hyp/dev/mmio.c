@@ -11,47 +11,41 @@
 #include "hyp/core/vm.h"
 #include "hyp/dev/dev.h"
 
-static void uart(struct vcpu *v, struct mmio_access *a, uint64_t offset) {
-  if (a->write)
-    vuart_write(v, offset, a->bytes, a->value);
-  else
-    a->value = vuart_read(v, offset, a->bytes);
-}
-
-static void dist(struct vcpu *v, struct mmio_access *a, uint64_t offset) {
-  if (a->write)
-    vgicd_write(v, offset, a->bytes, a->value);
-  else
-    a->value = vgicd_read(v, offset, a->bytes);
-}
-
-static void redist(struct vcpu *v, struct mmio_access *a, uint64_t offset) {
-  if (a->write)
-    vgicr_write(v, offset, a->bytes, a->value);
-  else
-    a->value = vgicr_read(v, offset, a->bytes);
+static bool is_gicr(const struct vcpu *v, uint64_t addr) {
+  return addr - GUEST_GICR_BASE < v->vm->vcpu_count * GUEST_GICR_STRIDE;
 }
 
 static bool is_device(const struct vcpu *v, uint64_t addr) {
-  return addr - GUEST_UART_BASE < GUEST_UART_BYTES || addr - GUEST_GICD_BASE < GUEST_GICD_BYTES ||
-         addr - GUEST_GICR_BASE < v->vm->vcpu_count * GUEST_GICR_STRIDE;
+  return addr - GUEST_UART_BASE < GUEST_UART_BYTES || addr - GUEST_GICD_BASE < GUEST_GICD_BYTES || is_gicr(v, addr);
 }
 
-static NOINLINE bool unaligned(struct vcpu *v, struct mmio_access *a) {
-  a->value = 0;
-  return is_device(v, a->addr.v);
+static NOINLINE struct mmio_result unaligned(struct vcpu *v, uint64_t addr) {
+  return (struct mmio_result){0, is_device(v, addr)};
 }
 
-bool dev_mmio(struct vcpu *v, struct mmio_access *access) {
-  uint64_t addr = access->addr.v;
-  if (unlikely(addr & (access->bytes - 1)))
-    return unaligned(v, access);
+struct mmio_result dev_mmio_read(struct vcpu *v, uint64_t addr, unsigned bytes) {
+  if (unlikely(addr & (bytes - 1)))
+    return unaligned(v, addr);
   if (addr - GUEST_UART_BASE < GUEST_UART_BYTES)
-    uart(v, access, addr - GUEST_UART_BASE);
+    return (struct mmio_result){vuart_read(v, addr - GUEST_UART_BASE, bytes), true};
+  if (addr - GUEST_GICD_BASE < GUEST_GICD_BYTES)
+    return (struct mmio_result){vgicd_read(v, addr - GUEST_GICD_BASE, bytes), true};
+  if (is_gicr(v, addr))
+    return (struct mmio_result){vgicr_read(v, addr - GUEST_GICR_BASE, bytes), true};
+  return (struct mmio_result){0, false};
+}
+
+bool dev_mmio_write(struct vcpu *v, uint64_t addr, unsigned bytes, uint64_t value) {
+  if (unlikely(addr & (bytes - 1)))
+    return is_device(v, addr);
+  if (bytes < 8)
+    value &= BIT(8 * bytes) - 1;
+  if (addr - GUEST_UART_BASE < GUEST_UART_BYTES)
+    vuart_write(v, addr - GUEST_UART_BASE, bytes, value);
   else if (addr - GUEST_GICD_BASE < GUEST_GICD_BYTES)
-    dist(v, access, addr - GUEST_GICD_BASE);
-  else if (addr - GUEST_GICR_BASE < v->vm->vcpu_count * GUEST_GICR_STRIDE)
-    redist(v, access, addr - GUEST_GICR_BASE);
+    vgicd_write(v, addr - GUEST_GICD_BASE, bytes, value);
+  else if (is_gicr(v, addr))
+    vgicr_write(v, addr - GUEST_GICR_BASE, bytes, value);
   else
     return false;
   return true;

@@ -75,29 +75,34 @@ static void serve_ram(struct vcpu *v, uint64_t esr, uint64_t at) {
   }
 }
 
-static uint64_t extend(uint64_t value, uint64_t esr) {
-  unsigned bits = 8 * esr_access_bytes(esr);
-  if (bits < 64 && (esr & ESR_SSE))
-    value = (uint64_t)bits_sext(value, bits);
+/* A load of less than its register, sign-extended. */
+static NOINLINE uint64_t extend_signed(uint64_t value, uint64_t esr) {
+  value = (uint64_t)bits_sext(value, 8 * esr_access_bytes(esr));
   return esr & ESR_SF ? value : (uint32_t)value;
 }
 
-static void device_access(struct vcpu *v, uint64_t esr, uint64_t at) {
-  unsigned bytes = esr_access_bytes(esr);
-  struct mmio_access access = {.addr = ipa(at), .bytes = bytes, .write = (esr & ESR_WnR) != 0};
-  if (access.write) {
-    access.value = vcpu_reg(v, esr_srt(esr));
-    if (bytes < 8)
-      access.value &= BIT(8 * bytes) - 1;
-  }
-  if (unlikely(!dev_mmio(v, &access))) {
+static void next_instruction(struct vcpu *v, uint64_t esr, uint64_t at) {
+  note(v, at, esr, TRACE_FAULT_MMIO);
+  sysreg_write(elr_el2, sysreg_read(elr_el2) + 4); /* a valid syndrome in AArch64 is of a 4-byte instruction */
+}
+
+static void device_read(struct vcpu *v, uint64_t esr, uint64_t at) {
+  struct mmio_result r = dev_mmio_read(v, at, esr_access_bytes(esr));
+  if (unlikely(!r.claimed)) {
     external_abort(v, esr, false, at);
     return;
   }
-  note(v, at, esr, TRACE_FAULT_MMIO);
-  if (!access.write)
-    vcpu_set_reg(v, esr_srt(esr), extend(access.value, esr));
-  sysreg_write(elr_el2, vcpu_pc() + (esr & ESR_IL ? 4 : 2));
+  if (unlikely(esr & ESR_SSE))
+    r.value = extend_signed(r.value, esr);
+  vcpu_set_reg(v, esr_srt(esr), r.value);
+  next_instruction(v, esr, at);
+}
+
+static void device_write(struct vcpu *v, uint64_t esr, uint64_t at) {
+  if (unlikely(!dev_mmio_write(v, at, esr_access_bytes(esr), vcpu_reg(v, esr_srt(esr)))))
+    external_abort(v, esr, false, at);
+  else
+    next_instruction(v, esr, at);
 }
 
 /* No syndrome (ISV = 0): the instruction itself must say what it does. */
@@ -110,10 +115,8 @@ static NOINLINE void device_access_decoded(struct vcpu *v, uint64_t esr, uint64_
     external_abort(v, esr, false, at);
 }
 
-static void not_ram(struct vcpu *v, uint64_t esr, uint64_t at) {
-  if (likely((esr & (ESR_ISV | ESR_S1PTW)) == ESR_ISV))
-    device_access(v, esr, at);
-  else if (esr & ESR_S1PTW)
+static NOINLINE void device_rare(struct vcpu *v, uint64_t esr, uint64_t at) {
+  if (esr & ESR_S1PTW)
     external_abort(v, esr, false, at);
   else if (esr & ESR_CM)
     vcpu_skip_instruction(); /* cache maintenance by VA has nothing to do where nothing is cached */
@@ -121,31 +124,46 @@ static void not_ram(struct vcpu *v, uint64_t esr, uint64_t at) {
     device_access_decoded(v, esr, at);
 }
 
+static bool is_stage2_fault(uint64_t esr) {
+  return esr_fsc(esr) < ESR_FSC_EXTERNAL;
+}
+
 /* The IPA that faulted; false if it cannot be had and the instruction should just run again. */
 static bool fault_ipa(uint64_t esr, uint64_t *at) {
   uint64_t far = sysreg_read(far_el2);
-  if (unlikely(esr_fsc_type(esr) == ESR_FSC_PERMISSION && !(esr & ESR_S1PTW)))
+  if (esr_fsc_type(esr) == ESR_FSC_PERMISSION && !(esr & ESR_S1PTW))
     return translate_stage1(far, at);
   *at = hpfar_ipa() | (esr & ESR_S1PTW ? 0 : far & ~PAGE_MASK);
   return true;
 }
 
-static bool is_stage2_fault(uint64_t esr) {
-  return esr_fsc(esr) < ESR_FSC_EXTERNAL;
+/* Everything but a plain translation fault of an access of the guest's own. */
+static NOINLINE void data_abort_rare(struct vcpu *v, uint64_t esr) {
+  uint64_t at;
+  if (!is_stage2_fault(esr)) /* a real external or alignment abort that was routed here */
+    inject_abort(v, false, sysreg_read(far_el2), esr_fsc(esr));
+  else if (!fault_ipa(esr, &at))
+    return;
+  else if (stage2_is_ram(&v->vm->s2, ipa(at)))
+    serve_ram(v, esr, at);
+  else
+    device_rare(v, esr, at);
 }
 
 void fault_data_abort(struct vcpu *v, uint64_t esr) {
-  uint64_t at;
-  if (unlikely(!is_stage2_fault(esr))) { /* a real external or alignment abort that was routed here */
-    inject_abort(v, false, sysreg_read(far_el2), esr_fsc(esr));
+  if (unlikely((esr & (ESR_S1PTW | 0x3c)) != ESR_FSC_TRANSLATION)) {
+    data_abort_rare(v, esr);
     return;
   }
-  if (!fault_ipa(esr, &at))
-    return;
-  if (likely(stage2_is_ram(&v->vm->s2, ipa(at))))
+  uint64_t at = hpfar_ipa() | (sysreg_read(far_el2) & ~PAGE_MASK);
+  if (stage2_is_ram(&v->vm->s2, ipa(at)))
     serve_ram(v, esr, at);
+  else if (unlikely(!(esr & ESR_ISV)))
+    device_rare(v, esr, at);
+  else if (esr & ESR_WnR)
+    device_write(v, esr, at);
   else
-    not_ram(v, esr, at);
+    device_read(v, esr, at);
 }
 
 void fault_instruction_abort(struct vcpu *v, uint64_t esr) {
