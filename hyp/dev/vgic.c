@@ -42,17 +42,20 @@ err_t vgic_init(struct vm *vm) {
 }
 
 /* SPIs in list registers of a vCPU that starts anew: what was pending is pending again, what was active is not. */
-static void drop_residents(struct vcpu *v) {
+static vgic_kick_t drop_residents(struct vcpu *v) {
   struct vgic_bank *spi = &v->vm->vgic.spi;
+  uint64_t dropped = 0;
   for (uint64_t bits = spi->resident; bits != 0; bits &= bits - 1) {
     uint64_t bit = bits & -bits;
     if (v->vm->vgic.holder[bits_ffs(bits)] != v->id)
       continue;
     if (v->vgic.lr[spi->lr[bits_ffs(bits)]] & ICH_LR_PENDING)
       spi->latch |= spi->soft & bit;
-    spi->resident &= ~bit;
-    spi->soft &= ~bit;
+    dropped |= bit;
   }
+  spi->resident &= ~dropped;
+  spi->soft &= ~dropped;
+  return dropped != 0 ? vgic_bank_changed(v, spi, dropped) : 0;
 }
 
 /* Field by field: PSCI CPU_ON waits for this, and what `resident` and `lr_used` do not mark needs no clearing. */
@@ -60,8 +63,7 @@ void vgic_vcpu_reset(struct vcpu *v) {
   struct vgic_cpu *c = &v->vgic;
   spin_lock(&v->vm->vgic.lock);
   CHECK(c->loaded_on == NULL);
-  if (v->vm->vgic.spi.resident != 0)
-    drop_residents(v);
+  vgic_kick_t kick = v->vm->vgic.spi.resident != 0 ? drop_residents(v) : 0;
   memset(&c->priv, 0, offsetof(struct vgic_bank, priority) + 32);
   c->priv.edge = GENMASK(15, 0); /* SGIs; all PPIs are level-sensitive */
   c->lr_used = 0;
@@ -71,10 +73,12 @@ void vgic_vcpu_reset(struct vcpu *v) {
   c->vmcr = 0;
   memset(c->ap0r, 0, sizeof(c->ap0r));
   memset(c->ap1r, 0, sizeof(c->ap1r));
-  spin_unlock(&v->vm->vgic.lock);
+  vgic_unlock(v->vm, kick);
 }
 
 void vgic_unlock(struct vm *vm, vgic_kick_t kick) {
+  kick |= vm->vgic.owed;
+  vm->vgic.owed = 0;
   spin_unlock(&vm->vgic.lock);
   for (; kick != 0; kick &= kick - 1)
     vcpu_request(vm->vcpus[bits_ffs(kick)], VCPU_REQ_VGIC);
@@ -88,8 +92,16 @@ void vgic_timer_release(struct vcpu *v) {
 
 void vgic_timer_resample(struct vcpu *v) {
   struct vgic_bank *b = &v->vgic.priv;
-  if (!(b->line & ~b->resident & BIT(VGIC_TIMER)) || !vgic_is_reachable(v) || vtimer_cntv_asserted(v))
+  if (!vgic_is_reachable(v))
     return;
+  if (b->resident & BIT(VGIC_TIMER))
+    vgic_lr_reconcile(v, b->lr[VGIC_TIMER]);
+  if ((b->resident & BIT(VGIC_TIMER)) || !((b->line & BIT(VGIC_TIMER)) || v->vgic.hw_unlinked))
+    return;
+  if (vtimer_cntv_asserted(v)) {
+    b->line |= BIT(VGIC_TIMER);
+    return;
+  }
   b->line &= ~BIT(VGIC_TIMER);
   vgic_timer_release(v);
 }
@@ -146,6 +158,8 @@ static void unlink_timer(struct vcpu *v) {
     uint64_t state = c->lr[n] & VGIC_LR_STATE;
     held |= state != 0;
     c->lr[n] &= ~ICH_LR_PENDING;
+    if (state == ICH_LR_PENDING)
+      c->priv.latch |= c->priv.soft & BIT(VGIC_TIMER);
     if (state != ICH_LR_ACTIVE)
       vgic_lr_reconcile(v, (unsigned)n); /* vacates it, and takes the timer for ended */
     if (state == ICH_LR_PENDING)
@@ -170,7 +184,7 @@ void vgic_save(struct vcpu *v) {
     c->hcr = vgic_hw_read_hcr(); /* with EOIcount */
   c->loaded_on = NULL;
   unlink_timer(v);
-  spin_unlock(&v->vm->vgic.lock);
+  vgic_unlock(v->vm, 0);
 }
 
 /*
@@ -188,13 +202,13 @@ static void relink_timer(struct vcpu *v) {
 void vgic_load(struct vcpu *v) {
   struct vgic_cpu *c = &v->vgic;
   spin_lock(&v->vm->vgic.lock);
+  c->loaded_on = vgic_hw_cpu();
+  relink_timer(v);
   for (uint32_t used = c->lr_used; used != 0; used &= used - 1)
     vgic_hw_write_lr(bits_ffs(used), c->lr[bits_ffs(used)]);
   vgic_hw_write_vmcr(c->vmcr);
   vgic_hw_write_apr(vgic_apr_count, c->ap0r, c->ap1r);
   vgic_hw_write_hcr(c->hcr);
-  c->loaded_on = vgic_hw_cpu();
-  relink_timer(v);
   vgic_lr_fill(v);
-  spin_unlock(&v->vm->vgic.lock);
+  vgic_unlock(v->vm, 0);
 }

@@ -59,6 +59,7 @@ struct vgic {
   struct spinlock lock;
   bool enabled; /* GICD_CTLR.EnableGrp1 */
   bool group0;  /* GICD_CTLR.EnableGrp0: kept, without effect */
+  uint32_t owed; /* vCPUs (bit per id) to be told when the lock is dropped */
   struct vgic_bank spi;
   uint64_t router[VGIC_SPIS];      /* GICD_IROUTER */
   uint64_t routed[VGIC_VCPUS_MAX]; /* SPIs that `router` sends to each vCPU */

@@ -20,13 +20,14 @@ static struct vcpu *holder_of(struct vcpu *v, const struct vgic_bank *b, unsigne
   return vgic_is_spi(v, b) ? v->vm->vcpus[v->vm->vgic.holder[index]] : v;
 }
 
-/* Resident interrupts among `among` whose list register has any of `state`. */
-static uint64_t resident_in_state(struct vcpu *v, struct vgic_bank *b, uint64_t among, uint64_t state, vgic_kick_t *kick) {
+/* Resident interrupts among `among` whose list register has any of `state`; of `far_state`, if it is out of reach. */
+static uint64_t resident_in_state(struct vcpu *v, struct vgic_bank *b, uint64_t among, uint64_t state, uint64_t far_state,
+                                  vgic_kick_t *kick) {
   uint64_t found = 0;
   for (uint64_t bits = b->resident & among; bits != 0; bits &= bits - 1) {
     unsigned index = bits_ffs(bits);
     struct vcpu *holder = holder_of(v, b, index);
-    if (vgic_lr_peek(holder, b->lr[index]) & state)
+    if (vgic_lr_peek(holder, b->lr[index]) & (vgic_is_reachable(holder) ? state : far_state))
       found |= BIT(index);
     look_again(holder, kick);
   }
@@ -34,9 +35,11 @@ static uint64_t resident_in_state(struct vcpu *v, struct vgic_bank *b, uint64_t 
 }
 
 static uint64_t read_pending(struct vcpu *v, struct vgic_bank *b, uint64_t among, vgic_kick_t *kick) {
-  if (b == &v->vgic.priv)
+  if (b == &v->vgic.priv && ((b->line | b->resident) & BIT(VGIC_TIMER))) {
     vgic_timer_resample(v);
-  return vgic_pending(b) | resident_in_state(v, b, among, ICH_LR_PENDING, kick);
+    look_again(v, kick);
+  }
+  return vgic_pending(b) | resident_in_state(v, b, among, ICH_LR_PENDING, ICH_LR_PENDING, kick);
 }
 
 /*
@@ -44,11 +47,7 @@ static uint64_t read_pending(struct vcpu *v, struct vgic_bank *b, uint64_t among
  * of a handler must assume, until that CPU has looked.
  */
 static uint64_t read_active(struct vcpu *v, struct vgic_bank *b, uint64_t among, vgic_kick_t *kick) {
-  uint64_t found = b->active | resident_in_state(v, b, among, ICH_LR_ACTIVE, kick);
-  for (uint64_t bits = b->resident & among & ~found; bits != 0; bits &= bits - 1)
-    if (!vgic_is_reachable(holder_of(v, b, bits_ffs(bits))))
-      found |= bits & -bits;
-  return found;
+  return b->active | resident_in_state(v, b, among, ICH_LR_ACTIVE, VGIC_LR_STATE, kick);
 }
 
 static uint32_t read_priorities(const struct vgic_bank *b, unsigned first) {
@@ -102,7 +101,7 @@ static vgic_kick_t spi_changed(struct vm *vm, unsigned index) {
 vgic_kick_t vgic_bank_changed(struct vcpu *v, struct vgic_bank *b, uint64_t bits) {
   vgic_kick_t kick = 0;
   bool spi = vgic_is_spi(v, b);
-  if (!spi && (bits & b->line & BIT(VGIC_TIMER)))
+  if (!spi && (bits & BIT(VGIC_TIMER)))
     vgic_timer_resample(v);
   for (bits &= b->resident | vgic_ready(b); bits != 0; bits &= bits - 1) {
     unsigned index = bits_ffs(bits);

@@ -6,6 +6,7 @@
  *
  * 32-bit registers may be accessed in parts, 64-bit ones in halves. Lock: vm->vgic.lock.
  */
+#include "arch/sysreg.h"
 #include "hyp/dev/vgic_priv.h"
 
 #define TYPER_IDBITS (9u << 19) /* ten bits */

@@ -73,27 +73,63 @@ static uint64_t clear_active(struct vcpu *v, uint64_t lr) {
   return lr & ~ICH_LR_ACTIVE;
 }
 
+/* An SPI that was routed elsewhere while we had it is the other vCPU's from now on. */
+static void hand_over(struct vcpu *v, unsigned index) {
+  struct vgic *g = &v->vm->vgic;
+  if ((vgic_ready(&g->spi) & BIT(index)) && g->target[index] != v->id && g->target[index] != VGIC_NO_VCPU)
+    g->owed |= (vgic_kick_t)BIT(g->target[index]);
+}
+
 static uint64_t vacate(struct vcpu *v, struct vgic_bank *b, uint64_t bit, unsigned n) {
   b->resident &= ~bit;
   b->soft &= ~bit;
+  if (vgic_is_spi(v, b))
+    hand_over(v, bits_ffs(bit));
   v->vgic.lr_used &= ~(uint32_t)BIT(n);
   return 0;
 }
 
-static uint64_t with_priority(uint64_t lr, unsigned priority) {
-  return bits_set(lr, 55, 48, priority);
+/* A linked list register cannot ask for its EOI: the timer's loses its link, and gets it anew when this one has ended. */
+static uint64_t unlink_active(struct vcpu *v, struct vgic_bank *b, uint64_t bit, uint64_t lr) {
+  b->line |= bit;
+  v->vgic.hw_unlinked = vgic_is_here(v);
+  return lr & ~(ICH_LR_HW | GENMASK(44, 32));
 }
 
-/* A list register cannot be linked and pending and active at once (IHI 0069, ICH_LR.State): a new edge waits for the deactivation then. */
-static uint64_t merge_latch(struct vgic_bank *b, unsigned index, uint64_t lr) {
-  b->latch &= ~BIT(index);
-  b->soft |= BIT(index);
-  return with_priority(lr, b->priority[index]) | ICH_LR_PENDING;
+/*
+ * More came while it was resident. Still pending: it is one with that. Active: it waits for the end of that, when the list register asks for its
+ * EOI. (Pending and active at once would save that exit, but could leave behind something more urgent without NPIE to tell.)
+ */
+static uint64_t take_latch(struct vcpu *v, struct vgic_bank *b, uint64_t bit, uint64_t lr) {
+  if (lr & ICH_LR_PENDING) {
+    b->latch &= ~bit;
+    b->soft |= bit;
+  } else if (lr & ICH_LR_HW) {
+    lr = unlink_active(v, b, bit, lr);
+  }
+  return lr;
 }
 
-/* While the line of a level-sensitive interrupt is up, its EOI must bring us back, for it is pending again. */
+/* If it is pending again when it ends, its EOI must bring us back. */
 static uint64_t ask_for_eoi(const struct vgic_bank *b, uint64_t bit, uint64_t lr) {
-  return (b->line & ~b->edge & bit) ? lr | ICH_LR_EOI : lr & ~ICH_LR_EOI;
+  return (vgic_pending(b) & bit) ? lr | ICH_LR_EOI : lr & ~ICH_LR_EOI;
+}
+
+/*
+ * The timer's line, which nobody tells us of when it falls. While its list register is linked and pending, it stays as it is: that is what the guest
+ * will be signalled. Once the guest has deactivated a linked one, the physical interrupt is inactive too, and fires again if the timer still asks.
+ */
+static void sample_timer(struct vcpu *v, struct vgic_bank *b, uint64_t lr) {
+  bool linked = lr & ICH_LR_HW, asks = linked ? (lr & ICH_LR_ACTIVE) != 0 : (b->line & BIT(VGIC_TIMER)) != 0;
+  if (linked && (lr & ICH_LR_PENDING))
+    return;
+  if (asks && vtimer_cntv_asserted(v)) {
+    b->line |= BIT(VGIC_TIMER);
+    return;
+  }
+  b->line &= ~BIT(VGIC_TIMER);
+  if (!linked)
+    vgic_timer_release(v);
 }
 
 void vgic_lr_reconcile(struct vcpu *v, unsigned n) {
@@ -101,19 +137,18 @@ void vgic_lr_reconcile(struct vcpu *v, unsigned n) {
   unsigned index;
   struct vgic_bank *b = vgic_bank_of(v, lr_intid(was), &index);
   uint64_t bit = BIT(index), lr = was;
-  bool wanted = is_wanted(v, b, bit);
 
-  if ((was & ICH_LR_HW) && !(was & VGIC_LR_STATE))
-    b->line &= ~bit; /* the guest deactivated it, and the timer with it: it will fire again if it still asks */
+  if (lr_intid(was) == VGIC_TIMER)
+    sample_timer(v, b, was);
   if (b->deactivate & bit)
     lr = clear_active(v, lr);
   b->deactivate &= ~bit;
   if ((lr & ICH_LR_PENDING) && !((b->soft | vgic_pending(b)) & bit))
     lr = withdraw(v, lr);
-  if ((lr & ICH_LR_PENDING) && (!wanted || lr_priority(lr) != b->priority[index]))
+  if ((lr & ICH_LR_PENDING) && (!is_wanted(v, b, bit) || lr_priority(lr) != b->priority[index]))
     lr = retract(v, b, bit, lr);
-  if ((b->latch & bit) && wanted && (lr & VGIC_LR_STATE) && !(lr & ICH_LR_HW))
-    lr = merge_latch(b, index, lr);
+  if ((b->latch & bit) && (lr & VGIC_LR_STATE))
+    lr = take_latch(v, b, bit, lr);
   if (!(lr & VGIC_LR_STATE))
     lr = vacate(v, b, bit, n);
   else if (!(lr & ICH_LR_HW))
@@ -164,13 +199,13 @@ static int find_free(struct vcpu *v) {
   return unused == 0 ? -1 : (int)bits_ffs(unused);
 }
 
-/* An active interrupt leaves for the bank: its end shows by EOIcount, or by a trapped ICC_DIR_EL1. */
+/* An active interrupt leaves for the bank: its end shows by EOIcount, or by a trapped ICC_DIR_EL1. The timer stays physically active till then. */
 static void evict_active(struct vcpu *v, unsigned n) {
   unsigned index;
   uint64_t lr = lr_get(v, n);
   struct vgic_bank *b = vgic_bank_of(v, lr_intid(lr), &index);
-  if (lr & ICH_LR_PENDING)
-    (void)retract(v, b, BIT(index), lr);
+  if (lr & ICH_LR_HW)
+    v->vgic.hw_unlinked = true;
   b->active |= BIT(index);
   lr_set(v, n, vacate(v, b, BIT(index), n));
 }
@@ -198,7 +233,7 @@ static int make_room(struct vcpu *v, unsigned priority) {
         pending = (int)n;
         pending_priority = p;
       }
-    } else if (!(lr & ICH_LR_HW) && (active < 0 || p >= active_priority)) {
+    } else if (active < 0 || p >= active_priority) {
       active = (int)n;
       active_priority = p;
     }
@@ -269,10 +304,13 @@ static void end_evicted(struct vcpu *v) {
   struct vgic_bank *priv = &v->vgic.priv, *spi = &v->vm->vgic.spi;
   uint64_t from_priv = evicted(v, priv), from_spi = evicted(v, spi);
   unsigned p = from_priv ? most_urgent(priv, from_priv) : 0, s = from_spi ? most_urgent(spi, from_spi) : 0;
-  if (from_priv && (!from_spi || priv->priority[p] <= spi->priority[s]))
+  if (from_priv && (!from_spi || priv->priority[p] <= spi->priority[s])) {
     priv->active &= ~BIT(p);
-  else if (from_spi)
+  } else if (from_spi) {
     spi->active &= ~BIT(s);
+    hand_over(v, s);
+  }
+  vgic_timer_resample(v);
 }
 
 /* EOIs that met no list register (EOImode = 0), counted by hardware: interrupts nest, so they were for the most urgent of those that left. */
@@ -322,7 +360,7 @@ void vgic_flush(struct vcpu *v) {
   vgic_lr_sync(v);
   vgic_timer_resample(v);
   vgic_lr_fill(v);
-  spin_unlock(&v->vm->vgic.lock);
+  vgic_unlock(v->vm, 0);
 }
 
 void vgic_maintenance(struct vcpu *v) {
@@ -332,6 +370,8 @@ void vgic_maintenance(struct vcpu *v) {
 /* The most urgent interrupt that only waits to be signalled: in a list register or about to enter one. 0x100: none. */
 static unsigned best_pending(struct vcpu *v) {
   unsigned index, best = 0x100;
+  if (!v->vm->vgic.enabled)
+    return best;
   struct vgic_bank *b = pick(v, &index);
   if (b != NULL)
     best = b->priority[index];
