@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What the page allocator promises beyond not losing frames: migrate types keep to their pageblocks and fall back as mm/fallback.c says,
+ * isolation, exact placement, watermarks, bulk, zeroing, neighbours in order.
+ */
+// sources: tests/host/mm_world.c tests/host/port/port_host.c
+// sources: mm/frame.c mm/pageblock.c mm/buddy.c mm/fallback.c mm/percpu.c mm/zone.c mm/page_alloc.c mm/slab.c
+#include "mm_world.h"
+#include <string.h>
+
+#define R(from_, to_)                                                                                                                      \
+  {                                                                                                                                        \
+    {from_}, {                                                                                                                             \
+      to_                                                                                                                                  \
+    }                                                                                                                                      \
+  }
+
+/* --- types, placement, watermarks ---------------------------------------------------------------------------------------------- */
+
+static const struct world_config clean = {"clean", {R(0x40000, 0x40000 + F(32))}, {{{0}, {0}}}, 0};
+
+static uint64_t pageblock_start(pfn_t f) {
+  return f.v & ~(PAGEBLOCK_FRAMES - 1);
+}
+
+static void types_keep_to_their_pageblocks(void **state) {
+  (void)state;
+  struct world w;
+  enum {
+    EACH = 700
+  };
+  static pfn_t f[3][EACH];
+  world_create(&w, &clean);
+  for (unsigned i = 0; i < EACH; i++) {
+    for (unsigned type = 0; type < 3; type++) {
+      assert_int_equal(page_alloc(0, type, &f[type][i]), ERR_OK);
+      world_note_alloc(&w, f[type][i], 0);
+      assert_int_equal(page_block_type(f[type][i]), type);
+    }
+  }
+  /* 700 frames fill two pageblocks, 2100 at most six: nobody shares one */
+  for (unsigned type = 0; type < 3; type++) {
+    for (unsigned i = 0; i < EACH; i++) {
+      assert_true(pageblock_start(f[type][i]) == pageblock_start(f[type][0]) ||
+                  pageblock_start(f[type][i]) == pageblock_start(f[type][EACH - 1]));
+      page_free(f[type][i], 0);
+      world_note_free(&w, f[type][i], 0);
+    }
+  }
+  page_drain_local();
+  world_audit(&w, true);
+  world_destroy(&w);
+}
+
+/* All RAM in single movable frames. */
+static unsigned fill(pfn_t *f, unsigned max, alloc_flags_t flags) {
+  unsigned n = 0;
+  while (n < max && page_alloc(0, flags, &f[n]) == ERR_OK)
+    n++;
+  return n;
+}
+
+static pfn_t filled[F(32)];
+
+static void a_fragment_is_taken_with_its_pageblock(void **state) {
+  (void)state;
+  struct world w;
+  struct buddyinfo info;
+  pfn_t f;
+  world_create(&w, &clean);
+  unsigned n = fill(filled, ARRAY_SIZE(filled), ALLOC_MOVABLE | ALLOC_ATOMIC);
+  assert_int_equal(n, F(32));
+  /* free the second pageblock but for one frame: no whole one is to be had */
+  uint64_t pb = 0x40000 + 512;
+  for (unsigned i = 0; i < n; i++) {
+    if (pageblock_start(filled[i]) == pb && filled[i].v != pb + 100)
+      page_free(filled[i], 0);
+  }
+  page_drain_local();
+  assert_int_equal(page_alloc(0, ALLOC_UNMOVABLE | ALLOC_ATOMIC, &f), ERR_OK);
+  assert_int_equal(pageblock_start(f), pb);
+  /* more than half of it was free: it is unmovable now, and so is all that is free in it */
+  assert_int_equal(page_block_type(f), MIGRATE_UNMOVABLE);
+  assert_true(page_buddyinfo(0, &info));
+  for (unsigned order = 0; order <= MAX_ORDER; order++)
+    assert_int_equal(info.free_blocks_of_type[MIGRATE_MOVABLE][order], 0);
+  world_destroy(&w);
+}
+
+static void a_small_movable_block_takes_no_pageblock(void **state) {
+  (void)state;
+  struct world w;
+  pfn_t f;
+  world_create(&w, &clean);
+  unsigned n = fill(filled, ARRAY_SIZE(filled), ALLOC_UNMOVABLE | ALLOC_ATOMIC);
+  page_free(filled[n / 2], 0);
+  page_drain_local();
+  assert_int_equal(page_alloc(0, ALLOC_MOVABLE | ALLOC_ATOMIC, &f), ERR_OK);
+  assert_int_equal(f.v, filled[n / 2].v);
+  assert_int_equal(page_block_type(f), MIGRATE_UNMOVABLE);
+  world_destroy(&w);
+}
+
+static void an_isolated_pageblock_gives_nothing(void **state) {
+  (void)state;
+  struct world w;
+  struct buddyinfo info;
+  pfn_t inside = pfn(0x40000 + 512 + 7), f;
+  world_create(&w, &clean);
+  page_set_block_type(inside, MIGRATE_ISOLATE);
+  world_audit(&w, false);
+  assert_true(page_buddyinfo(0, &info));
+  assert_int_equal(info.free_blocks_of_type[MIGRATE_ISOLATE][PAGEBLOCK_ORDER], 1);
+  unsigned n = fill(filled, ARRAY_SIZE(filled), ALLOC_MOVABLE | ALLOC_ATOMIC);
+  assert_int_equal(n, F(32) - 512);
+  for (unsigned i = 0; i < n; i++)
+    assert_true(pageblock_start(filled[i]) != 0x40000 + 512);
+  /* by name it is to be had, and comes back isolated, past the per-CPU lists */
+  assert_int_equal(page_alloc_at(inside, 0, ALLOC_MOVABLE), ERR_OK);
+  page_free(inside, 0);
+  assert_true(page_buddyinfo(0, &info));
+  assert_int_equal(info.free_blocks_of_type[MIGRATE_ISOLATE][PAGEBLOCK_ORDER], 1);
+  /* its neighbour does not flow into it, until it is movable again */
+  for (unsigned i = 0; i < n; i++)
+    page_free(filled[i], 0);
+  page_drain_local();
+  assert_true(page_buddyinfo(0, &info));
+  assert_int_equal(info.free_blocks[PAGEBLOCK_ORDER], 2);
+  page_set_block_type(inside, MIGRATE_MOVABLE);
+  assert_true(page_buddyinfo(0, &info));
+  assert_int_equal(info.free_blocks[PAGEBLOCK_ORDER], 0);
+  assert_int_equal(info.free_blocks[MAX_ORDER], 8);
+  world_audit(&w, true);
+  assert_int_equal(page_alloc(MAX_ORDER, ALLOC_MOVABLE, &f), ERR_OK);
+  world_destroy(&w);
+}
+
+static void placement_is_exact_or_refused(void **state) {
+  (void)state;
+  struct world w;
+  world_create(&w, &clean);
+  assert_int_equal(page_alloc_at(pfn(0x40000 + 700), 0, ALLOC_MOVABLE), ERR_OK);
+  assert_int_equal(page_alloc_at(pfn(0x40000 + 700), 0, ALLOC_MOVABLE), ERR_BUSY);
+  assert_int_equal(page_alloc_at(pfn(0x40000 + 512), 9, ALLOC_MOVABLE), ERR_BUSY);
+  assert_int_equal(page_alloc_at(pfn(0x40000), 10, ALLOC_MOVABLE), ERR_BUSY);
+  assert_int_equal(page_alloc_at(pfn(0x40000), 9, ALLOC_MOVABLE), ERR_OK);
+  assert_int_equal(page_alloc_at(pfn(0x40001), 1, ALLOC_MOVABLE), ERR_INVAL);
+  assert_int_equal(page_alloc_at(pfn(0x40000), MAX_ORDER + 1, ALLOC_MOVABLE), ERR_INVAL);
+  assert_int_equal(page_alloc_at(pfn(0x40000), 0, 3), ERR_INVAL);
+  assert_int_equal(page_alloc_at(pfn(0x3ffff), 0, ALLOC_MOVABLE), ERR_RANGE);
+  assert_int_equal(page_alloc_at(pfn(0x40000 + F(32)), 0, ALLOC_MOVABLE), ERR_RANGE);
+  assert_int_equal(page_alloc_at(pfn(~(uint64_t)0), 0, ALLOC_MOVABLE), ERR_RANGE);
+  world_destroy(&w);
+}
+
+static void bad_arguments_change_nothing(void **state) {
+  (void)state;
+  struct world w;
+  pfn_t f;
+  world_create(&w, &clean);
+  assert_int_equal(page_alloc(MAX_ORDER + 1, 0, &f), ERR_INVAL);
+  assert_int_equal(page_alloc(0, 3, &f), ERR_INVAL);
+  assert_int_equal(page_alloc(4, 3, &f), ERR_INVAL);
+  assert_int_equal(page_alloc(0, 0x20, &f), ERR_INVAL);
+  assert_int_equal(page_alloc(0, 0x80000000u, &f), ERR_INVAL);
+  world_audit(&w, true);
+  world_destroy(&w);
+}
+
+static void the_reserve_is_for_atomic_requests(void **state) {
+  (void)state;
+  struct world w;
+  struct buddyinfo info;
+  pfn_t f;
+  world_create(&w, &clean);
+  unsigned n = fill(filled, ARRAY_SIZE(filled), ALLOC_MOVABLE);
+  assert_true(page_buddyinfo(0, &info));
+  assert_true(info.min_frames >= 16 && info.min_frames < info.low_frames && info.low_frames < info.high_frames);
+  assert_int_equal(info.free_frames, info.min_frames);
+  assert_int_equal(n, F(32) - info.min_frames);
+  assert_int_equal(page_alloc(1, ALLOC_MOVABLE, &f), ERR_NOMEM);
+  assert_int_equal(page_alloc(2, ALLOC_MOVABLE | ALLOC_ATOMIC, &f), ERR_OK);
+  /* what one atomic request takes below the mark does not feed others */
+  assert_int_equal(page_alloc(0, ALLOC_MOVABLE | ALLOC_ATOMIC, &f), ERR_OK);
+  assert_int_equal(page_alloc(0, ALLOC_MOVABLE, &f), ERR_NOMEM);
+  for (uint64_t left = info.min_frames - 5; left > 0; left--)
+    assert_int_equal(page_alloc(0, ALLOC_UNMOVABLE | ALLOC_ATOMIC, &f), ERR_OK);
+  assert_int_equal(page_alloc(0, ALLOC_MOVABLE | ALLOC_ATOMIC, &f), ERR_NOMEM);
+  assert_int_equal(page_free_frames(), 0);
+  world_destroy(&w);
+}
+
+static void a_list_of_another_type_is_no_waste(void **state) {
+  (void)state;
+  struct world w;
+  pfn_t f;
+  world_create(&w, &clean);
+  unsigned n = fill(filled, ARRAY_SIZE(filled), ALLOC_UNMOVABLE | ALLOC_ATOMIC);
+  page_free(filled[n - 1], 0); /* lies in this CPU's unmovable list */
+  assert_int_equal(page_alloc(0, ALLOC_RECLAIMABLE | ALLOC_ATOMIC, &f), ERR_OK);
+  page_free(f, 0);
+  page_free(filled[0], 0);
+  page_free(filled[1], 0);
+  assert_int_equal(page_alloc(1, ALLOC_MOVABLE | ALLOC_ATOMIC, &f), ERR_OK);
+  world_destroy(&w);
+}
+
+static void bulk_is_all_or_nothing(void **state) {
+  (void)state;
+  struct world w;
+  world_create(&w, &clean);
+  uint64_t before = page_free_frames();
+  assert_int_equal(page_alloc_bulk(ARRAY_SIZE(filled), ALLOC_MOVABLE, filled), ERR_NOMEM);
+  assert_int_equal(page_free_frames(), before);
+  page_drain_local();
+  world_audit(&w, true);
+  assert_int_equal(page_alloc_bulk(1000, ALLOC_MOVABLE, filled), ERR_OK);
+  for (unsigned i = 0; i < 1000; i++)
+    world_note_alloc(&w, filled[i], 0);
+  world_audit(&w, false);
+  world_destroy(&w);
+}
+
+static void zeroed_means_zeroed(void **state) {
+  (void)state;
+  struct world w;
+  pfn_t f;
+  world_create(&w, &clean);
+  for (unsigned order = 0; order <= MAX_ORDER; order += 2) {
+    for (unsigned round = 0; round < 2; round++) {
+      assert_int_equal(page_alloc(order, ALLOC_MOVABLE | ALLOC_ZERO, &f), ERR_OK);
+      const uint8_t *p = port_frame_ptr(f);
+      for (size_t i = 0; i < (size_t)PAGE_SIZE << order; i++)
+        assert_int_equal(p[i], 0);
+      memset(port_frame_ptr(f), 0xff, (size_t)PAGE_SIZE << order);
+      page_free(f, order);
+    }
+  }
+  world_destroy(&w);
+}
+
+static void neighbours_come_in_order(void **state) {
+  (void)state;
+  struct world w;
+  pfn_t f, last;
+  world_create(&w, &clean);
+  assert_int_equal(page_alloc(0, ALLOC_MOVABLE, &last), ERR_OK);
+  for (unsigned i = 1; i < 32; i++, last = f) {
+    assert_int_equal(page_alloc(0, ALLOC_MOVABLE, &f), ERR_OK);
+    assert_int_equal(f.v, last.v + 1);
+  }
+  world_destroy(&w);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(types_keep_to_their_pageblocks),
+      cmocka_unit_test(a_fragment_is_taken_with_its_pageblock),
+      cmocka_unit_test(a_small_movable_block_takes_no_pageblock),
+      cmocka_unit_test(an_isolated_pageblock_gives_nothing),
+      cmocka_unit_test(placement_is_exact_or_refused),
+      cmocka_unit_test(bad_arguments_change_nothing),
+      cmocka_unit_test(the_reserve_is_for_atomic_requests),
+      cmocka_unit_test(a_list_of_another_type_is_no_waste),
+      cmocka_unit_test(bulk_is_all_or_nothing),
+      cmocka_unit_test(zeroed_means_zeroed),
+      cmocka_unit_test(neighbours_come_in_order),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
