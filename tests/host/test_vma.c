@@ -207,6 +207,8 @@ static const struct {
     {"m0+8w t0+8 u2+4 m2+4w d0+8 t3+1", "|wwwwwwww........"},
     {"m0+8r p2+4w t2+4 p0+2w p2+2r p4+4w t0+2", "|ww|rr|wwww........"},
     {"m0+8F t0+8 p2+4r u3+2", "|FF|f..|f|FF........"},
+    {"m0+8w p0+4r t4+4 p4+2r", "|rrrrrr|ww........"},
+    {"m0+8w p4+4r t0+4 p2+2r", "|ww|rrrrrr........"},
     {"m0+8S t0+8 p2+4r u3+2 m3+2w t3+2", "|SS|s|ww|s|SS........"},
 };
 
