@@ -5,6 +5,7 @@
 /* The machine's own PSCI (by SMC), as EL2 calls it. */
 
 #include "arch/smccc.h"
+#include "arch/sysreg.h"
 #include "core/compiler.h"
 #include "arch/barrier.h"
 
@@ -13,7 +14,10 @@ static inline long psci_cpu_on(uint64_t mpidr, uint64_t entry, uint64_t context)
   return (long)(int32_t)smccc_smc(PSCI_CPU_ON_64, mpidr, entry, context).x0;
 }
 
+/* Also the way out when the image was entered at EL1 by mistake: there is no EL3 then, and firmware or QEMU answers HVC. */
 NORETURN static inline void psci_system_off(void) {
+  if (((sysreg_read(CurrentEL) >> 2) & 3) == 1)
+    smccc_hvc(PSCI_SYSTEM_OFF, 0, 0, 0);
   smccc_smc(PSCI_SYSTEM_OFF, 0, 0, 0);
   for (;;)
     wfi();

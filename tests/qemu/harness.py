@@ -32,13 +32,14 @@ class Boot:
         expect=None leaves the judgement of the outcome to the caller."""
         self.runs += 1
         tag = tag or str(self.runs)
-        blob = Path(blob) if blob else scenario_blob(scenario)
+        blob = Path(blob) if blob else scenario and scenario_blob(scenario)
         ram = self.where / f"ram-{tag}" if check_trace else None
-        machine = Machine.for_scenario(blob, icount=icount, ram_file=ram, **asked)
+        make_machine = Machine.for_scenario if blob else Machine
+        machine = make_machine(blob=blob, icount=icount, ram_file=ram, **asked)
         try:
             outcome = run_headless(machine, self.where / f"console-{tag}.log")
             if expect is not None:
-                assert outcome.status == expect, f"{scenario or blob}: {outcome}; the console ended with:\n{last_lines(outcome.console, 40)}"
+                assert outcome.status == expect, f"{scenario or blob or 'no scenario'}: {outcome}; the console ended with:\n{last_lines(outcome.console, 40)}"
             if check_trace:
                 self.check_trace(ram, tag)
         finally:

@@ -72,6 +72,7 @@ class Machine:
     cpu: str = "max"
     timeout: float = 120
     icount: bool = False
+    board: str = "virtualization=on,gic-version=3"
     ram_file: Path = None
     image: Path = None
     extra: list = field(default_factory=list)
@@ -89,7 +90,7 @@ class Machine:
         return cls(blob=blob, **{k: kinds[k](v) for k, v in asked.items() if v}, **rest)
 
     def command(self):
-        board = "virt,virtualization=on,gic-version=3,dtb-randomness=off"
+        board = f"virt,{self.board},dtb-randomness=off"
         args = []
         if self.ram_file:
             board += ",memory-backend=ram"
