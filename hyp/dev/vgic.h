@@ -41,7 +41,7 @@ struct vgic_bank {
   uint64_t soft;       /* resident: its pending bit stems from `latch`, so a falling line does not take it back */
   uint64_t deactivate; /* resident: order to the CPU that has it to clear its active bit */
   uint8_t priority[64];
-  uint8_t lr[64]; /* resident: which list register */
+  uint8_t lr[64]; /* resident: which list register; active: the priority it was acknowledged at */
 };
 
 struct vgic_cpu {

@@ -35,7 +35,7 @@ static uint64_t resident_in_state(struct vcpu *v, struct vgic_bank *b, uint64_t 
 }
 
 static uint64_t read_pending(struct vcpu *v, struct vgic_bank *b, uint64_t among, vgic_kick_t *kick) {
-  if (b == &v->vgic.priv && ((b->line | b->resident) & BIT(VGIC_TIMER))) {
+  if (b == &v->vgic.priv && (v->vgic.hw_unlinked || ((b->line | b->resident) & BIT(VGIC_TIMER)))) {
     vgic_timer_resample(v);
     look_again(v, kick);
   }
@@ -121,8 +121,10 @@ static void clear_active(struct vgic_bank *b, uint64_t bits) {
 
 /* Made active by software: kept in the bank until software, or a trapped ICC_DIR_EL1, ends it. */
 static vgic_kick_t set_active(struct vcpu *v, struct vgic_bank *b, uint64_t bits) {
-  bits &= ~b->resident;
+  bits &= ~(b->resident | b->active);
   b->active |= bits;
+  for (uint64_t left = bits; left != 0; left &= left - 1)
+    b->lr[bits_ffs(left)] = b->priority[bits_ffs(left)];
   if (!vgic_is_spi(v, b))
     return bits != 0 ? (vgic_kick_t)BIT(v->id) : 0;
   vgic_kick_t kick = 0;

@@ -207,6 +207,7 @@ static void evict_active(struct vcpu *v, unsigned n) {
   if (lr & ICH_LR_HW)
     v->vgic.hw_unlinked = true;
   b->active |= BIT(index);
+  b->lr[index] = (uint8_t)lr_priority(lr);
   lr_set(v, n, vacate(v, b, BIT(index), n));
 }
 
@@ -247,11 +248,11 @@ static int make_room(struct vcpu *v, unsigned priority) {
   return pending >= 0 ? pending : active;
 }
 
-/* The most urgent of `bits`: least priority value, then least number. */
-static unsigned most_urgent(const struct vgic_bank *b, uint64_t bits) {
+/* The most urgent of `bits`: least of `priority`, then least number. */
+static unsigned most_urgent(const uint8_t priority[64], uint64_t bits) {
   unsigned best = bits_ffs(bits);
   for (bits &= bits - 1; bits != 0; bits &= bits - 1)
-    if (b->priority[bits_ffs(bits)] < b->priority[best])
+    if (priority[bits_ffs(bits)] < priority[best])
       best = bits_ffs(bits);
   return best;
 }
@@ -263,12 +264,12 @@ static struct vgic_bank *pick(struct vcpu *v, unsigned *index) {
   if (from_spi == 0) {
     if (from_priv == 0)
       return NULL;
-    *index = most_urgent(priv, from_priv);
+    *index = most_urgent(priv->priority, from_priv);
     return priv;
   }
-  unsigned s = most_urgent(spi, from_spi);
+  unsigned s = most_urgent(spi->priority, from_spi);
   if (from_priv != 0) {
-    unsigned p = most_urgent(priv, from_priv);
+    unsigned p = most_urgent(priv->priority, from_priv);
     if (priv->priority[p] <= spi->priority[s]) {
       *index = p;
       return priv;
@@ -303,8 +304,8 @@ static void set_hcr(struct vcpu *v, bool left_behind) {
 static void end_evicted(struct vcpu *v) {
   struct vgic_bank *priv = &v->vgic.priv, *spi = &v->vm->vgic.spi;
   uint64_t from_priv = evicted(v, priv), from_spi = evicted(v, spi);
-  unsigned p = from_priv ? most_urgent(priv, from_priv) : 0, s = from_spi ? most_urgent(spi, from_spi) : 0;
-  if (from_priv && (!from_spi || priv->priority[p] <= spi->priority[s])) {
+  unsigned p = from_priv ? most_urgent(priv->lr, from_priv) : 0, s = from_spi ? most_urgent(spi->lr, from_spi) : 0;
+  if (from_priv && (!from_spi || priv->lr[p] <= spi->lr[s])) {
     priv->active &= ~BIT(p);
   } else if (from_spi) {
     spi->active &= ~BIT(s);
