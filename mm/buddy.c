@@ -41,6 +41,7 @@ static void unlink(struct zone *z, struct frame *frame, unsigned order, unsigned
 static uint32_t pop(struct zone *z, unsigned order, unsigned type) {
   uint32_t index = z->list[type][order].head;
   unlink(z, frame_at(index), order, type);
+  word_store(frame_at(index), 0); /* before the lock is released: nobody may take it for a free buddy */
   return index;
 }
 
@@ -104,6 +105,7 @@ unsigned buddy_take_many(struct zone *z, enum migratetype type, uint32_t *to, un
 static void carve(struct zone *z, uint32_t head, unsigned from, uint32_t index, unsigned order) {
   unsigned type = word_type(word_load(frame_at(head)));
   unlink(z, frame_at(head), from, type);
+  word_store(frame_at(head), 0);
   while (from > order) {
     uint32_t half;
     write_entries_once(head, from, from - 1);

@@ -29,8 +29,8 @@ static void open_chunk(struct zone *z, uint32_t pb) {
   uint32_t first = is_unopened(z, pb ^ 1) ? pb & ~1u : pb;
   uint32_t end = first == (pb & ~1u) && is_unopened(z, pb | 1) ? first + 2 : first + 1;
   for (uint32_t i = first; i < end; i++) {
-    pageblock_set(i, PAGEBLOCK_WHOLE, pageblock_type(i));
     word_store(frame_at(i << PAGEBLOCK_ORDER), 0);
+    pageblock_set(i, PAGEBLOCK_WHOLE, pageblock_type(i));
   }
   for (uint32_t i = first; i < end; i++) {
     z->unopened -= (uint32_t)PAGEBLOCK_FRAMES;

@@ -69,7 +69,7 @@ void frame_set_state(pfn_t f, unsigned order, enum frame_state to, owner_t owner
     refuse(f, order, to);
   port_flags_t flags = port_irq_save();
   word_store(frame, (old & WORD_KEPT_BY_STATE) | to | (uint64_t)owner << WORD_OWNER_SHIFT);
-  frame->rmap = rmap;
+  atomic_store_relaxed(&frame->rmap, rmap);
   ledger_move(percpu_this(), ledger_key_of(old), ledger_key(to, owner), 1u << order);
   port_irq_restore(flags);
   if (unlikely(port_event_on(MM_EVENT_FRAME_STATE)))
@@ -109,7 +109,7 @@ void frame_split_block(pfn_t f, unsigned order, unsigned to_order) {
   for (uint64_t i = 0; i < (uint64_t)1 << order; i += (uint64_t)1 << to_order) {
     head[i].refs = head->refs;
     head[i].private = head->private;
-    head[i].rmap = rmap_at(word & WORD_STATE_MASK, head->rmap, i);
+    atomic_store_relaxed(&head[i].rmap, rmap_at(word & WORD_STATE_MASK, head->rmap, i));
     word_store(&head[i], word);
   }
 }
@@ -157,7 +157,7 @@ void frame_describe(pfn_t f, struct frame_info *out) {
   out->owner = word_owner(word);
   out->pins = word_pins(word);
   out->order = word_order(word);
-  out->rmap = rmap_at(out->state, head->rmap, f.v - out->head.v);
+  out->rmap = rmap_at(out->state, atomic_load_relaxed(&head->rmap), f.v - out->head.v);
 }
 
 enum frame_state frame_state(pfn_t f) {

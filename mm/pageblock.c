@@ -17,12 +17,13 @@ _Static_assert(ENTRY_FRAMES << PAGE_SHIFT == PAGEBLOCK_FRAMES * sizeof(struct fr
 uint8_t *pageblocks, *pageblocks_bias;
 uint32_t frame_count;
 
+/* The first frame's worth of entries one by one, because the very first is in use and looked at; the rest at once. */
 void pageblock_write_entries(uint32_t pb) {
-  struct frame *first = frame_at(pb << PAGEBLOCK_ORDER), kept = *first;
+  struct frame *first = frame_at(pb << PAGEBLOCK_ORDER);
   bool keep = pageblock_kind(pb) == PAGEBLOCK_WHOLE;
-  port_zero_frames(port_ptr_frame(first), ENTRY_FRAMES);
-  if (keep)
-    *first = kept;
+  for (unsigned i = keep ? 1 : 0; i < PAGE_SIZE / sizeof(struct frame); i++)
+    word_store(&first[i], 0);
+  port_zero_frames(pfn_add(port_ptr_frame(first), 1), ENTRY_FRAMES - 1);
   pageblock_set(pb, PAGEBLOCK_SPLIT, pageblock_type(pb));
 }
 

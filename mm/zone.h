@@ -148,7 +148,7 @@ static inline void frame_reset(struct frame *f, uint64_t word) {
   word_store(f, word);
   f->refs = 0;
   f->private = 0;
-  f->rmap = 0;
+  atomic_store_relaxed(&f->rmap, 0);
 }
 
 /* --- transitions and ledger (frame.c) ------------------------------------------------------------------------------------------ */
@@ -218,15 +218,16 @@ static inline uint32_t pageblock_of(uint32_t index) {
 }
 
 static inline enum pageblock_kind pageblock_kind(uint32_t pb) {
-  return (enum pageblock_kind)(atomic_load_relaxed(&pageblocks[pb]) >> 3 & 3);
+  return (enum pageblock_kind)(atomic_load_acquire(&pageblocks[pb]) >> 3 & 3);
 }
 
 static inline enum migratetype pageblock_type(uint32_t pb) {
   return (enum migratetype)(atomic_load_relaxed(&pageblocks[pb]) & 7);
 }
 
+/* Release, against the acquire of entry_is_written(): who sees that entries are written sees what was written. */
 static inline void pageblock_set(uint32_t pb, enum pageblock_kind kind, enum migratetype type) {
-  atomic_store_relaxed(&pageblocks[pb], (uint8_t)((unsigned)kind << 3 | (unsigned)type));
+  atomic_store_release(&pageblocks[pb], (uint8_t)((unsigned)kind << 3 | (unsigned)type));
 }
 
 /* Write all entries of a WHOLE or NONE pageblock as "no head" (a head in its first entry is kept). Zone lock. */
@@ -243,7 +244,10 @@ uint32_t entry_find_head(uint32_t index);
 
 /* --- buddy (buddy.c); all under the zone's lock -------------------------------------------------------------------------------- */
 
-/* A block of `order` off the lists, or INDEX_NONE. Its head's word is stale: the caller writes it. Takes `free` down, ledger not. */
+/*
+ * A block of `order` off the lists, or INDEX_NONE. Its first entry is no head any more, so that nobody merges with it; the caller makes it
+ * one again, lock held or not. Takes `free` down, ledger not. The next two likewise.
+ */
 uint32_t buddy_take(struct zone *z, unsigned order, enum migratetype type);
 /* The block at exactly `index`, if it is free. */
 bool buddy_take_at(struct zone *z, uint32_t index, unsigned order);

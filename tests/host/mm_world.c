@@ -34,7 +34,8 @@ void world_create(struct world *w, const struct world_config *c) {
   struct mem_range reserved[9];
   w->base = c->ram[0].start.v & ~(uint64_t)1023;
   w->frames = end - w->base + 1024;
-  port_host_ram_create(w->base, table + (bytes >> PAGE_SHIFT) + 1 - w->base);
+  uint64_t table_end = table + (bytes >> PAGE_SHIFT) + 1;
+  port_host_ram_create(w->base, (table_end > end ? table_end : end) - w->base);
   /* the table's memory holds anything at all */
   memset(port_frame_ptr(pfn(table)), 0xa5, bytes);
   memcpy(reserved, c->reserved, sizeof(c->reserved));
