@@ -90,14 +90,21 @@ static void a_fragment_is_taken_with_its_pageblock(void **state) {
 static void a_small_movable_block_takes_no_pageblock(void **state) {
   (void)state;
   struct world w;
+  struct buddyinfo info;
   pfn_t f;
+  uint64_t pair = 0x40000 + 1600;
   world_create(&w, &clean);
   unsigned n = fill(filled, ARRAY_SIZE(filled), ALLOC_UNMOVABLE | ALLOC_ATOMIC);
-  page_free(filled[n / 2], 0);
+  for (unsigned i = 0; i < n; i++) {
+    if ((filled[i].v & ~(uint64_t)1) == pair || (filled[i].v & ~(uint64_t)1) == pair + 8)
+      page_free(filled[i], 0);
+  }
   page_drain_local();
-  assert_int_equal(page_alloc(0, ALLOC_MOVABLE | ALLOC_ATOMIC, &f), ERR_OK);
-  assert_int_equal(f.v, filled[n / 2].v);
+  assert_int_equal(page_alloc(1, ALLOC_MOVABLE | ALLOC_ATOMIC, &f), ERR_OK);
   assert_int_equal(page_block_type(f), MIGRATE_UNMOVABLE);
+  /* the other pair is still what it was */
+  assert_true(page_buddyinfo(0, &info));
+  assert_int_equal(info.free_blocks_of_type[MIGRATE_UNMOVABLE][1], 1);
   world_destroy(&w);
 }
 
