@@ -6,8 +6,10 @@ A scenario may say in its root node what machine it wants (see docs/scenario.md)
     sluice,machine-cpus = <4>;  sluice,machine-memory-mib = <512>;  sluice,machine-cpu = "cortex-a72";  sluice,timeout-s = <60>;
 """
 
+import ctypes
 import os
 import re
+import signal
 import struct
 import subprocess
 import time
@@ -117,6 +119,11 @@ class Outcome:
         return STATUS_WORDS[self.status] + (f" ({self.reason})" if self.reason else "")
 
 
+def die_with_parent():
+    """In the child: no QEMU outlives the one who watches over it (prctl PR_SET_PDEATHSIG)."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
 def last_lines(text, count=15):
     return "\n".join("  | " + line for line in text.splitlines()[-count:])
 
@@ -140,7 +147,8 @@ def run_headless(machine, console_path):
         Path(machine.ram_file).unlink(missing_ok=True)
     command = machine.command() + ["-monitor", "none", "-serial", f"file:{console_path}"]
     started, timed_out = time.monotonic(), False
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                               preexec_fn=die_with_parent)
     try:
         said, _ = process.communicate(timeout=machine.timeout)
     except subprocess.TimeoutExpired:
