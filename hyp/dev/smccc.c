@@ -90,7 +90,7 @@ static int64_t vendor_call(struct vcpu *v, uint32_t fid) {
   return SMCCC_RET_NOT_SUPPORTED;
 }
 
-static NOINLINE int64_t call(struct vcpu *v, uint32_t fid) {
+static int64_t call(struct vcpu *v, uint32_t fid) {
   switch (fid >> SMCCC_OWNER_SHIFT & 0x3f) {
   case SMCCC_OWNER_STANDARD:
     return psci_call(v, fid);
@@ -102,7 +102,14 @@ static NOINLINE int64_t call(struct vcpu *v, uint32_t fid) {
   return SMCCC_RET_NOT_SUPPORTED;
 }
 
+static NOINLINE void other_call(struct vcpu *v, uint32_t fid) {
+  v->x[0] = (uint64_t)call(v, fid);
+}
+
 void dev_smccc(struct vcpu *v) {
   uint32_t fid = (uint32_t)v->x[0];
-  v->x[0] = fid == SMCCC_VERSION ? SMCCC_VERSION_1_2 : (uint64_t)call(v, fid);
+  if (fid == SMCCC_VERSION)
+    v->x[0] = SMCCC_VERSION_1_2;
+  else
+    other_call(v, fid);
 }

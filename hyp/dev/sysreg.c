@@ -88,26 +88,31 @@ static NOINLINE bool other(struct vcpu *v, uint64_t esr) {
 }
 
 /* A register that reads as zero, or the first that any guest reads. Filling the table twice, on two CPUs, does no harm. */
-static NOINLINE uint64_t zero_or_first(unsigned index) {
+static NOINLINE bool zero_or_first(struct vcpu *v, unsigned index, unsigned rt) {
   if (idreg_values[IDREG_INDEX(4, 0)] == 0)
     idreg_init();
-  return idreg_values[index];
+  vcpu_set_reg(v, rt, idreg_values[index]);
+  return true;
 }
 
-static inline uint64_t read_id(uint64_t esr) {
-  unsigned index = IDREG_INDEX((unsigned)bits_get(esr, 3, 1), (unsigned)bits_get(esr, 19, 17));
+static inline bool read_id(struct vcpu *v, uint64_t esr) {
+  unsigned index = IDREG_INDEX((unsigned)bits_get(esr, 3, 1), (unsigned)bits_get(esr, 19, 17)), rt = esr_sysreg_rt(esr);
   uint64_t value = idreg_values[index];
-  return likely(value != 0) ? value : zero_or_first(index);
+  if (unlikely(value == 0))
+    return zero_or_first(v, index, rt);
+  vcpu_set_reg(v, rt, value);
+  return true;
+}
+
+static NOINLINE bool send_sgi(struct vcpu *v, uint64_t esr) {
+  vgic_send_sgi(v, vcpu_reg(v, esr_sysreg_rt(esr)));
+  return true;
 }
 
 bool dev_sysreg(struct vcpu *v, uint64_t esr) {
-  if ((esr & ISS_ID_SPACE) == ISS(3, 0, 0, 0, 0, 1)) {
-    vcpu_set_reg(v, esr_sysreg_rt(esr), read_id(esr));
-    return true;
-  }
-  if ((esr & ISS_REGISTER) == ISS(3, 0, 12, 11, 5, 0)) {
-    vgic_send_sgi(v, vcpu_reg(v, esr_sysreg_rt(esr)));
-    return true;
-  }
+  if ((esr & ISS_ID_SPACE) == ISS(3, 0, 0, 0, 0, 1))
+    return read_id(v, esr);
+  if ((esr & ISS_REGISTER) == ISS(3, 0, 12, 11, 5, 0))
+    return send_sgi(v, esr);
   return other(v, esr);
 }

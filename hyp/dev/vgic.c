@@ -14,6 +14,7 @@
 #include "hyp/dev/vtimer.h"
 
 unsigned vgic_lr_count;
+uint32_t vgic_lr_mask;
 unsigned vgic_apr_count;
 
 void vgic_cpu_setup(void) {
@@ -22,6 +23,7 @@ void vgic_cpu_setup(void) {
   uint64_t vtr = vgic_hw_read_vtr();
   vgic_lr_count = (unsigned)bits_get(vtr, 4, 0) + 1;
   CHECK(vgic_lr_count <= VGIC_LRS_MAX);
+  vgic_lr_mask = (uint32_t)(BIT(vgic_lr_count) - 1);
   unsigned preemption_bits = (unsigned)bits_get(vtr, 28, 26) + 1;
   vgic_apr_count = preemption_bits <= 5 ? 1 : 1u << (preemption_bits - 5);
   for (unsigned n = 0; n < vgic_lr_count; n++)
@@ -76,10 +78,7 @@ void vgic_vcpu_reset(struct vcpu *v) {
   vgic_unlock(v->vm, kick);
 }
 
-void vgic_unlock(struct vm *vm, vgic_kick_t kick) {
-  kick |= vm->vgic.owed;
-  vm->vgic.owed = 0;
-  spin_unlock(&vm->vgic.lock);
+void vgic_kick(struct vm *vm, vgic_kick_t kick) {
   for (; kick != 0; kick &= kick - 1)
     vcpu_request(vm->vcpus[bits_ffs(kick)], VCPU_REQ_VGIC);
 }
@@ -128,15 +127,11 @@ void vgic_set_ppi(struct vcpu *v, unsigned intid, bool level) {
   vgic_unlock(v->vm, vgic_bank_changed(v, &v->vgic.priv, BIT(intid)));
 }
 
-void vgic_inject_hw(struct vcpu *v, unsigned vintid, unsigned pintid) {
-  CHECK(vintid == VGIC_TIMER && pintid == VGIC_TIMER);
+void vgic_inject_timer(struct vcpu *v) {
   spin_lock(&v->vm->vgic.lock);
-  if (v->vgic.priv.resident & BIT(VGIC_TIMER)) /* what the guest did with the one before is seen first: it lowers the line */
-    vgic_lr_reconcile(v, v->vgic.priv.lr[VGIC_TIMER]);
   v->vgic.priv.line |= BIT(VGIC_TIMER);
   v->vgic.hw_unlinked = true;
-  bool tell = vgic_lr_update(v, &v->vgic.priv, VGIC_TIMER);
-  vgic_unlock(v->vm, tell ? (vgic_kick_t)BIT(v->id) : 0);
+  vgic_unlock(v->vm, vgic_lr_update(v, &v->vgic.priv, VGIC_TIMER) ? (vgic_kick_t)BIT(v->id) : 0);
 }
 
 /* The timer's list register, or -1. */

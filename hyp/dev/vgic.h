@@ -90,10 +90,10 @@ void vgic_deactivate(struct vcpu *v, unsigned intid);
 void vgic_set_spi(struct vm *vm, unsigned intid, bool level);
 void vgic_set_ppi(struct vcpu *v, unsigned intid, bool level);
 /*
- * The physical timer interrupt `pintid` became active on this CPU: pend `vintid` for the current vCPU, linked (HW bit) so that the guest's
- * deactivation is the physical one. Only the virtual timer does this: vintid = pintid = 27.
+ * The physical timer interrupt, PPI 27, became active on this CPU: pend it for the current vCPU, linked (HW bit) so that the guest's
+ * deactivation is the physical one.
  */
-void vgic_inject_hw(struct vcpu *v, unsigned vintid, unsigned pintid);
+void vgic_inject_timer(struct vcpu *v);
 
 /* Fold finished list registers back and fill them from what is pending in software; current vCPU, before entry (VCPU_REQ_VGIC). */
 void vgic_flush(struct vcpu *v);

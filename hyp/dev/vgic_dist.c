@@ -98,10 +98,16 @@ static uint32_t read_word(struct vcpu *v, uint64_t offset) {
   return read_bank(v, offset);
 }
 
-uint64_t vgicd_read(struct vcpu *v, uint64_t offset, unsigned bytes) {
+static NOINLINE uint64_t read_any(struct vcpu *v, uint64_t offset, unsigned bytes) {
   if (bytes == 8)
     return is_router(offset) ? v->vm->vgic.router[router_index(offset)] : 0;
   return read_word(v, offset & ~3ul) >> 8 * (offset & 3) & vgic_access_mask(bytes);
+}
+
+uint64_t vgicd_read(struct vcpu *v, uint64_t offset, unsigned bytes) {
+  if (offset == GICD_TYPER && bytes == 4)
+    return read_typer(v->vm);
+  return read_any(v, offset, bytes);
 }
 
 void vgicd_write(struct vcpu *v, uint64_t offset, unsigned bytes, uint64_t value) {

@@ -15,30 +15,9 @@ static inline struct cpu *vgic_hw_cpu(void) {
   return this_cpu();
 }
 
-#define VGIC_LRS_EACH(do_)                                                                                                                 \
-  do_(0) do_(1) do_(2) do_(3) do_(4) do_(5) do_(6) do_(7) do_(8) do_(9) do_(10) do_(11) do_(12) do_(13) do_(14) do_(15)
-
-static inline uint64_t vgic_hw_read_lr(unsigned n) {
-  switch (n) {
-#define CASE(n_)                                                                                                                           \
-  case n_:                                                                                                                                 \
-    return sysreg_read_enc(ICH_LR##n_##_EL2);
-    VGIC_LRS_EACH(CASE)
-#undef CASE
-  }
-  return 0;
-}
-
-static inline void vgic_hw_write_lr(unsigned n, uint64_t value) {
-  switch (n) {
-#define CASE(n_)                                                                                                                           \
-  case n_:                                                                                                                                 \
-    sysreg_write_enc(ICH_LR##n_##_EL2, value);                                                                                             \
-    break;
-    VGIC_LRS_EACH(CASE)
-#undef CASE
-  }
-}
+/* List register `n`, which must be one of those there are (vgic_lr_access.S). */
+uint64_t vgic_hw_read_lr(unsigned n);
+void vgic_hw_write_lr(unsigned n, uint64_t value);
 
 static inline uint64_t vgic_hw_read_vtr(void) {
   return sysreg_read_enc(ICH_VTR_EL2);

@@ -120,7 +120,7 @@ static uint64_t ask_for_eoi(const struct vgic_bank *b, uint64_t bit, uint64_t lr
  * will be signalled. Once the guest has deactivated a linked one, the physical interrupt is inactive too, and fires again if the timer still asks.
  */
 static void sample_timer(struct vcpu *v, struct vgic_bank *b, uint64_t lr) {
-  bool linked = lr & ICH_LR_HW, asks = linked ? (lr & ICH_LR_ACTIVE) != 0 : (b->line & BIT(VGIC_TIMER)) != 0;
+  bool linked = lr & ICH_LR_HW, asks = v->vgic.hw_unlinked || (linked ? (lr & ICH_LR_ACTIVE) : (b->line & BIT(VGIC_TIMER)));
   if (linked && (lr & ICH_LR_PENDING))
     return;
   if (asks && vtimer_cntv_asserted(v)) {
@@ -191,10 +191,10 @@ static void place(struct vcpu *v, struct vgic_bank *b, unsigned index, unsigned 
 
 /* A list register nobody uses, or -1. */
 static int find_free(struct vcpu *v) {
-  uint32_t all = (uint32_t)(BIT(vgic_lr_count) - 1), unused = ~v->vgic.lr_used & all;
+  uint32_t unused = ~v->vgic.lr_used & vgic_lr_mask;
   if (unused == 0) {
     vgic_lr_sync(v);
-    unused = ~v->vgic.lr_used & all;
+    unused = ~v->vgic.lr_used & vgic_lr_mask;
   }
   return unused == 0 ? -1 : (int)bits_ffs(unused);
 }
@@ -338,7 +338,8 @@ void vgic_lr_fill(struct vcpu *v) {
   set_hcr(v, left_behind);
 }
 
-bool vgic_lr_update(struct vcpu *v, struct vgic_bank *b, unsigned index) {
+/* Where `v` is not here, its list registers are crowded, or one holds the interrupt already. */
+static NOINLINE bool update_rare(struct vcpu *v, struct vgic_bank *b, unsigned index) {
   uint64_t bit = BIT(index);
   if (!vgic_is_reachable(v))
     return true;
@@ -348,12 +349,32 @@ bool vgic_lr_update(struct vcpu *v, struct vgic_bank *b, unsigned index) {
     return false;
   if (!vgic_is_here(v))
     return true;
-  int n = (v->vgic.hcr & ICH_HCR_NPIE) ? -1 : find_free(v);
-  if (n >= 0)
-    place(v, b, index, (unsigned)n);
-  else
-    vgic_lr_fill(v);
+  vgic_lr_fill(v);
   return false;
+}
+
+/* A list register that interrupt `index` can have at once: the one that it had, finished, or an unused one. Else -1. */
+static int take_free(struct vcpu *v, const struct vgic_bank *b, unsigned index) {
+  if (unlikely(v->vgic.hcr & ICH_HCR_NPIE))
+    return -1;
+  if (b->resident & BIT(index)) {
+    unsigned n = b->lr[index];
+    return (vgic_hw_read_lr(n) & VGIC_LR_STATE) || (b->deactivate & BIT(index)) ? -1 : (int)n;
+  }
+  uint32_t unused = ~v->vgic.lr_used & vgic_lr_mask;
+  return unused == 0 ? -1 : (int)bits_ffs(unused);
+}
+
+bool vgic_lr_update(struct vcpu *v, struct vgic_bank *b, unsigned index) {
+  uint64_t bit = BIT(index);
+  if (likely(vgic_is_here(v) && (vgic_pending(b) & ~b->active & bit) && is_wanted(v, b, bit))) {
+    int n = take_free(v, b, index);
+    if (likely(n >= 0)) {
+      place(v, b, index, (unsigned)n);
+      return false;
+    }
+  }
+  return update_rare(v, b, index);
 }
 
 void vgic_flush(struct vcpu *v) {

@@ -16,6 +16,7 @@
 #define VGIC_LR_STATE (ICH_LR_PENDING | ICH_LR_ACTIVE)
 
 extern unsigned vgic_lr_count;  /* list registers of every CPU */
+extern uint32_t vgic_lr_mask;   /* a bit for each */
 extern unsigned vgic_apr_count; /* active-priority registers of each group */
 
 /* A set of vCPUs (bit per id) to be told, once the lock is dropped. */
@@ -80,12 +81,21 @@ vgic_kick_t vgic_bank_write(struct vcpu *v, struct vgic_bank *b, unsigned first,
 
 /* vgic.c */
 
-/* Drop the lock, then tell the vCPUs in `kick`. */
-void vgic_unlock(struct vm *vm, vgic_kick_t kick);
-/* PPI 27 in software: has the virtual timer stopped asking meanwhile? */
+/* vcpu_request() each vCPU in `kick`; the lock is not held. */
+void vgic_kick(struct vm *vm, vgic_kick_t kick);
+/* PPI 27, in no list register: does the virtual timer still ask? */
 void vgic_timer_resample(struct vcpu *v);
 /* The physical active state of PPI 27, held for `v` on this CPU, is not needed any more. */
 void vgic_timer_release(struct vcpu *v);
+
+/* Drop the lock, then tell the vCPUs in `kick` and those that are owed it. */
+static inline void vgic_unlock(struct vm *vm, vgic_kick_t kick) {
+  kick |= vm->vgic.owed;
+  vm->vgic.owed = 0;
+  spin_unlock(&vm->vgic.lock);
+  if (unlikely(kick != 0))
+    vgic_kick(vm, kick);
+}
 
 #define VGIC_IIDR 0x5300043bu /* ProductID 'S', implementer Arm, as architected models use it */
 

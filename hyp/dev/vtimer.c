@@ -70,7 +70,7 @@ bool vtimer_cntv_asserted(struct vcpu *v) {
 /* A PPI that was on its way when its timer was stopped is not for this vCPU: end it. */
 void vtimer_irq(struct vcpu *v) {
   if (vtimer_cntv_asserted(v))
-    vgic_inject_hw(v, PPI_CNTV, PPI_CNTV);
+    vgic_inject_timer(v);
   else
     sysreg_write_enc(ICC_DIR_EL1, PPI_CNTV);
 }

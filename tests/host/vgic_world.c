@@ -240,7 +240,7 @@ static bool settle_loaded(unsigned cpu) {
     vgic_maintenance(v);
   } else if (world.timer[v->id] && !fake_cpus[cpu].timer_active) {
     fake_cpus[cpu].timer_active = true;
-    vgic_inject_hw(v, TIMER, TIMER);
+    vgic_inject_timer(v);
   } else {
     return false;
   }
