@@ -45,8 +45,9 @@ static void sync_context(void) {
 }
 
 static void flush_leaf(uint16_t vmid, uint64_t a, unsigned level, uint64_t leaf_bytes, bool tables) {
-  __asm__ volatile("tlbi ipas2e1is, %0" ::"r"(ipas2_operand(a, level, tables)) : "memory");
-  note(TRACE_TLBI_IPAS2E1IS, vmid, a, leaf_bytes, level);
+  uint64_t operand = ipas2_operand(a, level, tables);
+  __asm__ volatile("tlbi ipas2e1is, %0" ::"r"(operand) : "memory");
+  note(TRACE_TLBI_IPAS2E1IS, vmid, a, leaf_bytes, operand >> 44 ? level : 0);
 }
 
 /* FEAT_TLBIRANGE: BaseADDR[36:0], TTL[38:37], NUM[43:39], SCALE[45:44], TG[47:46] = 0b01. One operation covers (NUM+1) * 2^(5*SCALE+1) pages. */

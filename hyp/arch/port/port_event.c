@@ -6,6 +6,7 @@
 #include "core/bits.h"
 #include "hyp/core/vm.h"
 #include "hyp/mem/view.h"
+#include "mm/frame.h"
 #include "mm/port.h"
 
 static uint16_t vmid_of_table_set(uint64_t id_and_seq) {
@@ -25,12 +26,16 @@ void port_event_write(enum mm_event event, uint64_t a, uint64_t b, uint64_t c, u
       [MM_EVENT_PTE_WRITE] = TRACE_PTE_WRITE,     [MM_EVENT_DSB_ISHST] = TRACE_DSB,
       [MM_EVENT_DSB_ISH] = TRACE_DSB,             [MM_EVENT_ISB] = TRACE_ISB,
       [MM_EVENT_TABLE_ALLOC] = TRACE_TABLE_ALLOC, [MM_EVENT_TABLE_FREE] = TRACE_TABLE_FREE,
-      [MM_EVENT_FRAME_ALLOC] = TRACE_NONE,        [MM_EVENT_FRAME_FREE] = TRACE_NONE,
+      [MM_EVENT_FRAME_ALLOC] = TRACE_NONE,        [MM_EVENT_FRAME_FREE] = TRACE_FRAME_STATE,
       [MM_EVENT_FRAME_STATE] = TRACE_FRAME_STATE, [MM_EVENT_FRAME_MOVE] = TRACE_FRAME_MOVE,
   };
   uint16_t vmid = event == MM_EVENT_PTE_WRITE ? vmid_of_table_set(e) : 0;
   if (event == MM_EVENT_DSB_ISH)
     a = 1;
+  if (event == MM_EVENT_FRAME_FREE) { /* the state it had is not known here */
+    c = FRAME_STATES;
+    d = FRAME_FREE;
+  }
   if (types[event] != TRACE_NONE)
     trace_write((enum trace_type)types[event], vmid, a, b, c, d, e);
 }
