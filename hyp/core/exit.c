@@ -23,7 +23,6 @@
 
 #define POLL_MAX 4u
 
-bool masked_measured;
 static unsigned console_intid = GIC_INTID_SPURIOUS;
 
 void irq_set_console(unsigned intid) {
@@ -35,15 +34,13 @@ static void skip_instruction(void) {
 }
 
 /* Somebody watches exits: the trace, or the clock of masked time. */
-static NOINLINE void observe(struct vcpu *v, uint64_t esr) {
+static void observe(struct vcpu *v, uint64_t esr) {
   masked_begin(v->cpu);
   trace(TRACE_GROUP_EXIT, TRACE_EXIT, 0, esr, vcpu_pc(), sysreg_read(far_el2), sysreg_read(hpfar_el2), 0);
 }
 
-static inline void count(struct vcpu *v, uint64_t esr) {
-  v->exits++;
-  if (unlikely(masked_measured) || trace_on(TRACE_GROUP_EXIT))
-    observe(v, esr);
+static inline bool is_watched(void) {
+  return unlikely(trace_mask & (BIT(TRACE_GROUP_EXIT) | TRACE_WATCH_MASKED));
 }
 
 static void wfx(struct vcpu *v, uint64_t esr) {
@@ -54,7 +51,7 @@ static void wfx(struct vcpu *v, uint64_t esr) {
     vcpu_block(v);
 }
 
-static void sysreg(struct vcpu *v, uint64_t esr) {
+static NOINLINE void sysreg(struct vcpu *v, uint64_t esr) {
   if (likely(dev_sysreg(v, esr)))
     skip_instruction();
   else
@@ -70,12 +67,24 @@ static void smc(struct vcpu *v, uint64_t esr) {
   dev_smccc(v);
 }
 
-void exit_hvc(struct vcpu *v, uint64_t esr) {
-  count(v, esr);
+static inline void answer_hvc(struct vcpu *v, uint64_t esr) {
   if (likely((esr & 0xffff) == 0))
     dev_smccc(v);
   else
     v->x[0] = (uint64_t)SMCCC_RET_NOT_SUPPORTED;
+}
+
+static NOINLINE void watched_hvc(struct vcpu *v, uint64_t esr) {
+  observe(v, esr);
+  answer_hvc(v, esr);
+}
+
+void exit_hvc(struct vcpu *v, uint64_t esr) {
+  v->exits++;
+  if (is_watched())
+    watched_hvc(v, esr);
+  else
+    answer_hvc(v, esr);
 }
 
 static NOINLINE void rare(struct vcpu *v, uint64_t esr) {
@@ -95,21 +104,29 @@ static NOINLINE void rare(struct vcpu *v, uint64_t esr) {
   }
 }
 
-void exit_sync(struct vcpu *v, uint64_t esr) {
-  count(v, esr);
-  switch (esr_ec(esr)) {
-  case ESR_EC_DABT_LOWER:
+static inline void answer_sync(struct vcpu *v, uint64_t esr) {
+  unsigned ec = esr_ec(esr);
+  if (ec == ESR_EC_DABT_LOWER)
     fault_data_abort(v, esr);
-    break;
-  case ESR_EC_SYSREG:
+  else if (ec == ESR_EC_SYSREG)
     sysreg(v, esr);
-    break;
-  case ESR_EC_IABT_LOWER:
+  else if (ec == ESR_EC_IABT_LOWER)
     fault_instruction_abort(v, esr);
-    break;
-  default:
+  else
     rare(v, esr);
-  }
+}
+
+static NOINLINE void watched_sync(struct vcpu *v, uint64_t esr) {
+  observe(v, esr);
+  answer_sync(v, esr);
+}
+
+void exit_sync(struct vcpu *v, uint64_t esr) {
+  v->exits++;
+  if (is_watched())
+    watched_sync(v, esr);
+  else
+    answer_sync(v, esr);
 }
 
 /* One interrupt that was acknowledged. */
@@ -144,8 +161,7 @@ static void dispatch(struct cpu *c, unsigned intid) {
 
 void exit_irq(struct vcpu *v) {
   struct cpu *c = v->cpu;
-  if (unlikely(masked_measured))
-    masked_begin(c);
+  masked_begin(c);
   unsigned intid = gic_acknowledge();
   if (likely(intid < GIC_INTID_SPECIAL))
     dispatch(c, intid);
@@ -165,14 +181,16 @@ void irq_poll(struct cpu *c) {
 
 /* An SError is asynchronous: whoever caused it, the guest on this CPU is told (HCR_EL2.VSE needs AMO, which is set). */
 void exit_serror(struct vcpu *v, uint64_t esr) {
-  count(v, esr);
+  v->exits++;
+  observe(v, esr);
   report_guest_trap(v, "SError", esr, 0, 0);
   sysreg_write(hcr_el2, sysreg_read(hcr_el2) | HCR_VSE);
 }
 
 /* HCR_EL2.RW makes EL1 AArch64; a guest that finds its way to AArch32 EL0 is sent to its own EL1 as an illegal state. */
 void exit_aarch32(struct vcpu *v, uint64_t esr) {
-  count(v, esr);
+  v->exits++;
+  observe(v, esr);
   if (esr_ec(esr) == ESR_EC_DABT_LOWER)
     fault_data_abort(v, esr);
   else if (esr_ec(esr) == ESR_EC_IABT_LOWER)

@@ -240,3 +240,7 @@ uint64_t machine_ram_bytes(const struct machine *m) {
     frames += m->ram[i].end.v - m->ram[i].start.v;
   return frames << PAGE_SHIFT;
 }
+
+uint64_t machine_frame_span(const struct machine *m) {
+  return m->ram[m->ram_count - 1].end.v - m->ram[0].start.v;
+}

@@ -33,6 +33,8 @@ struct machine {
  */
 MUST_CHECK err_t machine_read(const void *dtb, struct machine *m, char error[MACHINE_ERROR_MAX]);
 uint64_t machine_ram_bytes(const struct machine *m);
+/* Frames from the first of the first bank to the last of the last, holes included. */
+uint64_t machine_frame_span(const struct machine *m);
 /* ERR_NOSPC when MACHINE_RESERVED_MAX is reached. */
 MUST_CHECK err_t machine_reserve(struct machine *m, pa_t start, pa_t end);
 

@@ -101,12 +101,14 @@ void hyp_main(const void *dtb) {
   const struct hyp_options *options = scenario_options(s);
   start_trace(&m, options);
   must(memory_init(&m), "frame table");
+  trace_set_frame_table(pa((uint64_t)frame_table), frame_base_pfn, machine_frame_span(&m));
   must(memory_map_all(&m), "EL2's own tables");
   features_init(options->features_off);
   vmid_init(feature_vmid_bits(options->vmid_bits), m.cpu_count);
   el2_setup_controls();
   vttbr_park();
-  masked_measured = options->measure_masked;
+  if (options->measure_masked)
+    trace_mask |= TRACE_WATCH_MASKED;
   sched_init(options->slice_us);
   init_boot_cpu(&m);
   vgic_cpu_setup();

@@ -11,16 +11,20 @@
 #include "core/compiler.h"
 #include "hyp/arch/timer.h"
 #include "hyp/core/cpu.h"
+#include "hyp/ctl/trace.h"
 
-extern bool masked_measured;
+/* Kept as a bit of trace_mask, so that an exit asks once whether anybody watches. */
+static inline bool masked_is_measured(void) {
+  return unlikely(trace_mask & TRACE_WATCH_MASKED);
+}
 
 static inline void masked_begin(struct cpu *c) {
-  if (unlikely(masked_measured))
+  if (masked_is_measured())
     c->masked_since = timer_now();
 }
 
 static inline void masked_end(struct cpu *c) {
-  if (unlikely(masked_measured) && c->masked_since) {
+  if (masked_is_measured() && c->masked_since) {
     c->masked_max = max_u64(c->masked_max, timer_now() - c->masked_since);
     c->masked_since = 0;
   }

@@ -41,7 +41,7 @@ err_t vcpu_power_on(struct vcpu *v, ipa_t entry, uint64_t context) {
   }
   memset(v->x, 0, sizeof(v->x));
   v->x[0] = context;
-  atomic_store_relaxed(&v->requests, v->views || masked_measured ? VCPU_REQ_ALWAYS : 0);
+  atomic_store_relaxed(&v->requests, v->views || masked_is_measured() ? VCPU_REQ_ALWAYS : 0);
   el1_reset(&v->el1, entry.v);
   fp_reset(v);
   vgic_vcpu_reset(v);

@@ -57,7 +57,7 @@ static enum work_result cmd_trace(struct session *s) {
       return session_fail_done(s, "on or off?");
     if (!groups_of(s, &mask))
       return WORK_DONE;
-    if (trace_set_mask(on ? trace_mask | mask : trace_mask & ~mask) != ERR_OK)
+    if (trace_set_mask((on ? trace_mask | mask : trace_mask & ~mask) & TRACE_GROUP_MASK) != ERR_OK)
       return session_fail_done(s, "there are no rings: the scenario has no `trace`");
   }
   print_trace();
@@ -73,7 +73,7 @@ static enum work_result cmd_stats(struct session *s) {
   const struct cpu *c = &cpus[id];
   const struct vcpu *v = c->current;
   hyp_printf("cpu %u: idle %llu us, masked at most %llu us%s, has %s vcpu %u\n", id, (unsigned long long)time_to_us(c->idle_ticks),
-             (unsigned long long)time_to_us(c->masked_max), masked_measured ? "" : " (not measured)", v ? v->vm->config.name : "no",
+             (unsigned long long)time_to_us(c->masked_max), masked_is_measured() ? "" : " (not measured)", v ? v->vm->config.name : "no",
              v ? v->id : 0);
   return WORK_MORE;
 }
@@ -83,7 +83,7 @@ static enum work_result cmd_masked(struct session *s) {
   uint64_t bound, worst = 0;
   if (!session_number(s, 1, &bound))
     return WORK_DONE;
-  if (!masked_measured)
+  if (!masked_is_measured())
     return session_fail_done(s, "not measured: the scenario lacks `measure-masked`");
   for (unsigned i = 0; i < cpu_count; i++)
     worst = max_u64(worst, time_to_us(cpus[i].masked_max));

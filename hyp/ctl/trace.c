@@ -77,7 +77,7 @@ void trace_init(void *area, pa_t where, unsigned rings, uint32_t records_per_rin
   header->area_pa = where.v;
   header->mask = mask;
   atomic_store_release(&header->magic, TRACE_MAGIC); /* last: who finds it finds the rest */
-  trace_mask = mask;
+  trace_mask = (trace_mask & ~TRACE_GROUP_MASK) | mask;
 }
 
 void trace_set_frame_table(pa_t table, uint64_t base_pfn, uint64_t count) {
@@ -92,7 +92,7 @@ err_t trace_set_mask(uint64_t mask) {
   if (!header)
     return ERR_NOENT;
   header->mask = mask;
-  atomic_store_relaxed(&trace_mask, mask);
+  atomic_store_relaxed(&trace_mask, (trace_mask & ~TRACE_GROUP_MASK) | mask);
   return ERR_OK;
 }
 

@@ -10,7 +10,11 @@
 #include "core/err.h"
 #include "core/types.h"
 
-extern uint64_t trace_mask; /* bit per enum trace_group; 0 until there are rings */
+extern uint64_t trace_mask; /* bit per enum trace_group, and TRACE_WATCH_*; read without a lock */
+
+/* Bits of trace_mask that are no groups. Setting the groups leaves them alone. */
+#define TRACE_WATCH_MASKED BIT(TRACE_GROUP_EXIT + 32) /* hyp/core/masked.h */
+#define TRACE_GROUP_MASK (BIT(TRACE_GROUPS) - 1)
 
 static inline bool trace_on(enum trace_group group) {
   return unlikely(trace_mask & BIT(group));

@@ -21,7 +21,7 @@ struct vcpu;
 /* What a device read answers, in two registers. */
 struct mmio_result {
   uint64_t value; /* zero-extended from the access size */
-  bool claimed;   /* false: no device there, so reflect an external abort */
+  uint64_t claimed; /* 0: no device there, so reflect an external abort */
 };
 
 /*

@@ -25,7 +25,7 @@ static uint64_t hpfar_ipa(void) {
   return (sysreg_read(hpfar_el2) & GENMASK(43, 4)) << 8;
 }
 
-static void note(struct vcpu *v, uint64_t ipa_value, uint64_t esr, enum trace_fault_result result) {
+static ALWAYS_INLINE void note(struct vcpu *v, uint64_t ipa_value, uint64_t esr, enum trace_fault_result result) {
   trace(TRACE_GROUP_FAULT, TRACE_S2_FAULT, vmid_value(&v->vm->s2.vmid), ipa_value, esr, sysreg_read(far_el2), vcpu_pc(), result);
 }
 
@@ -50,7 +50,7 @@ static void out_of_memory(struct vcpu *v, uint64_t esr, uint64_t at) {
 }
 
 /* A fault on RAM: after this the access can be tried again. */
-static void serve_ram(struct vcpu *v, uint64_t esr, uint64_t at) {
+static NOINLINE void serve_ram(struct vcpu *v, uint64_t esr, uint64_t at) {
   struct stage2 *s2 = &v->vm->s2;
   if (unlikely(v->views != NULL)) {
     view_fault(v, esr, ipa(at));
@@ -86,7 +86,7 @@ static void next_instruction(struct vcpu *v, uint64_t esr, uint64_t at) {
   sysreg_write(elr_el2, sysreg_read(elr_el2) + 4); /* a valid syndrome in AArch64 is of a 4-byte instruction */
 }
 
-static void device_read(struct vcpu *v, uint64_t esr, uint64_t at) {
+static NOINLINE void device_read(struct vcpu *v, uint64_t esr, uint64_t at) {
   struct mmio_result r = dev_mmio_read(v, at, esr_access_bytes(esr));
   if (unlikely(!r.claimed)) {
     external_abort(v, esr, false, at);
@@ -98,7 +98,7 @@ static void device_read(struct vcpu *v, uint64_t esr, uint64_t at) {
   next_instruction(v, esr, at);
 }
 
-static void device_write(struct vcpu *v, uint64_t esr, uint64_t at) {
+static NOINLINE void device_write(struct vcpu *v, uint64_t esr, uint64_t at) {
   if (unlikely(!dev_mmio_write(v, at, esr_access_bytes(esr), vcpu_reg(v, esr_srt(esr)))))
     external_abort(v, esr, false, at);
   else
