@@ -18,7 +18,7 @@ static bool is_spared(unsigned op0, unsigned op1, unsigned crn, unsigned low) {
   if (op0 == 2)
     return op1 == 0 && crn == 0 && crm == 2 && op2 == 2; /* MDSCR_EL1 */
   if (op1 == 3)
-    return crn == 4 && crm == 2 && op2 == 1; /* DAIF */
+    return (crn == 4 && crm == 2 && op2 == 1) || (machine.sluice && crn == 14 && crm == 3); /* DAIF; CNTV_*: see stage_timers */
   return op1 == 0 && (((crn == 1 || crn == 2 || crn == 12) && crm == 0 && !(crn == 1 && op2 == 2)) || crn == 10);
 }
 
