@@ -51,13 +51,6 @@ static void wfx(struct vcpu *v, uint64_t esr) {
     vcpu_block(v);
 }
 
-static NOINLINE void sysreg(struct vcpu *v, uint64_t esr) {
-  if (likely(dev_sysreg(v, esr)))
-    skip_instruction();
-  else
-    inject_undefined(v);
-}
-
 static void smc(struct vcpu *v, uint64_t esr) {
   if (esr & 0xffff) {
     inject_undefined(v); /* only SMC #0 is SMCCC's; EL3 is not there */
@@ -109,7 +102,7 @@ static inline void answer_sync(struct vcpu *v, uint64_t esr) {
   if (ec == ESR_EC_DABT_LOWER)
     fault_data_abort(v, esr);
   else if (ec == ESR_EC_SYSREG)
-    sysreg(v, esr);
+    dev_sysreg(v, esr);
   else if (ec == ESR_EC_IABT_LOWER)
     fault_instruction_abort(v, esr);
   else

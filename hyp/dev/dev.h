@@ -31,11 +31,8 @@ struct mmio_result {
 struct mmio_result dev_mmio_read(struct vcpu *v, uint64_t addr, unsigned bytes);
 bool dev_mmio_write(struct vcpu *v, uint64_t addr, unsigned bytes, uint64_t value);
 
-/*
- * ESR_EC_SYSREG: emulate the access in `esr` and return true, or return false for UNDEFINED (reported already, at a limited rate). Does not
- * move the PC.
- */
-bool dev_sysreg(struct vcpu *v, uint64_t esr);
+/* ESR_EC_SYSREG: emulate the access in `esr` and move the PC past it, or make it UNDEFINED in the guest (reported, at a limited rate). */
+void dev_sysreg(struct vcpu *v, uint64_t esr);
 
 /* HVC #0 or SMC #0: x0 holds the function id; results go to x0..x3. PSCI, SMCCC architecture calls, vendor calls. Does not move the PC (an SMC's must be). */
 void dev_smccc(struct vcpu *v);

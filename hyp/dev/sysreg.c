@@ -95,24 +95,38 @@ static NOINLINE bool zero_or_first(struct vcpu *v, unsigned index, unsigned rt) 
   return true;
 }
 
-static inline bool read_id(struct vcpu *v, uint64_t esr) {
-  unsigned index = IDREG_INDEX((unsigned)bits_get(esr, 3, 1), (unsigned)bits_get(esr, 19, 17)), rt = esr_sysreg_rt(esr);
-  uint64_t value = idreg_values[index];
-  if (unlikely(value == 0))
-    return zero_or_first(v, index, rt);
-  vcpu_set_reg(v, rt, value);
-  return true;
+static inline unsigned id_index(uint64_t esr) {
+  return IDREG_INDEX((unsigned)bits_get(esr, 3, 1), (unsigned)bits_get(esr, 19, 17));
 }
 
-static NOINLINE bool send_sgi(struct vcpu *v, uint64_t esr) {
+static inline void skip(void) {
+  sysreg_write(elr_el2, sysreg_read(elr_el2) + 4);
+}
+
+static NOINLINE void send_sgi(struct vcpu *v, uint64_t esr) {
+  skip();
   vgic_send_sgi(v, vcpu_reg(v, esr_sysreg_rt(esr)));
-  return true;
 }
 
-bool dev_sysreg(struct vcpu *v, uint64_t esr) {
-  if ((esr & ISS_ID_SPACE) == ISS(3, 0, 0, 0, 0, 1))
-    return read_id(v, esr);
-  if ((esr & ISS_REGISTER) == ISS(3, 0, 12, 11, 5, 0))
-    return send_sgi(v, esr);
-  return other(v, esr);
+static NOINLINE void rare(struct vcpu *v, uint64_t esr) {
+  bool is_id = (esr & ISS_ID_SPACE) == ISS(3, 0, 0, 0, 0, 1);
+  if (is_id ? zero_or_first(v, id_index(esr), esr_sysreg_rt(esr)) : other(v, esr))
+    skip();
+  else
+    inject_undefined(v);
+}
+
+void dev_sysreg(struct vcpu *v, uint64_t esr) {
+  if ((esr & ISS_ID_SPACE) == ISS(3, 0, 0, 0, 0, 1)) {
+    uint64_t value = idreg_values[id_index(esr)];
+    if (likely(value != 0)) {
+      vcpu_set_reg(v, esr_sysreg_rt(esr), value);
+      skip();
+      return;
+    }
+  } else if ((esr & ISS_REGISTER) == ISS(3, 0, 12, 11, 5, 0)) {
+    send_sgi(v, esr);
+    return;
+  }
+  rare(v, esr);
 }
