@@ -7,4 +7,5 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools/pylib"))
 sys.path.insert(0, str(ROOT / "tests/qemu"))
+sys.path.insert(0, str(ROOT / "tests/tools"))
 sys.dont_write_bytecode = True
