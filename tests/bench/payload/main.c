@@ -41,10 +41,11 @@ void bench_unexpected(uint64_t esr, uint64_t elr, uint64_t far) {
 
 /* Sleep long enough for every other VM of the scenario to be entered. */
 static void wait_for_others(void) {
-  sysreg_write(cntv_cval_el0, payload_ticks() + 2000000 / bench_ns_per_tick());
+  uint64_t deadline = payload_ticks() + 2000000 / bench_ns_per_tick();
+  sysreg_write(cntv_cval_el0, deadline);
   sysreg_write(cntv_ctl_el0, 1);
   isb();
-  while (!(sysreg_read(cntv_ctl_el0) & 4))
+  while (payload_ticks() < deadline)
     wfi();
   sysreg_write(cntv_ctl_el0, 0);
 }

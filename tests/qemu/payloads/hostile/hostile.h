@@ -39,13 +39,12 @@ static inline unsigned op_loads(void) {
   return (unsigned)(ops_loads_end - ops) / OP_BYTES;
 }
 
-
 /* --- main.c */
 struct machine {
   uint64_t ram_end;
-  uint64_t scratch;       /* upper half of RAM, 2 MiB aligned: may be written and mapped at will */
+  uint64_t scratch; /* upper half of RAM, 2 MiB aligned: may be written and mapped at will */
   uint64_t scratch_bytes;
-  bool sluice;            /* under our hypervisor; else on the bare machine, whose real devices some stages spare */
+  bool sluice; /* under our hypervisor; else on the bare machine, whose real devices some stages spare */
 };
 extern struct machine machine;
 uint64_t random64(void);

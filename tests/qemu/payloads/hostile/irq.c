@@ -47,8 +47,8 @@ void hostile_irq(void) {
 }
 
 static void clear_active_priorities(void) {
-  sysreg_write(S3_0_C12_C8_4, 0); /* ICC_AP0R0_EL1 */
-  sysreg_write(S3_0_C12_C9_0, 0); /* ICC_AP1R0_EL1 */
+  sysreg_write(S3_0_C12_C8_4, 0);  /* ICC_AP0R0_EL1 */
+  sysreg_write(S3_0_C12_C9_0, 0);  /* ICC_AP1R0_EL1 */
   sysreg_write(S3_0_C12_C12_6, 0); /* ICC_IGRPEN0_EL1 */
   isb();
 }
