@@ -91,6 +91,10 @@ void schedule(void) {
   spin_unlock(&sched_lock);
 }
 
+bool sched_others_ready(void) {
+  return atomic_load_relaxed(&run_queue.next) != &run_queue;
+}
+
 void schedule_tail(void) {
   spin_unlock(&sched_lock);
 }

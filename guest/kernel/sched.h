@@ -21,6 +21,8 @@ void sched_start(struct task *t);
 
 /* Let others run, if any are ready. Takes sched_lock. */
 void schedule(void);
+/* Is anybody in the run queue? A glance without the lock: the answer may be old already. */
+bool sched_others_ready(void);
 /* First thing a new task does: release what the switch held. */
 void schedule_tail(void);
 

@@ -13,7 +13,8 @@ static bool clock_is_known(uint64_t clock) {
 }
 
 int64_t sys_sched_yield(void) {
-  schedule();
+  if (sched_others_ready())
+    schedule();
   return 0;
 }
 

@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * System calls beyond memory: what they return, right and wrong, and that processes do not disturb each other's registers, FP/SIMD ones
+ * included. "systest: PASS" at the end.
+ */
+#include "user.h"
+
+#define NO_PID 999999l
+
+/* ---- Processes ---- */
+
+static int exit_code(void *arg) {
+  return (int)(long)arg;
+}
+
+static int spin_for_ever(void *arg) {
+  (void)arg;
+  while (sys_yield() == 0)
+    ;
+  return 1;
+}
+
+static int sleep_for_ever(void *arg) {
+  (void)arg;
+  while (sys_yield() == 0)
+    sleep_ms(1000000);
+  return 1;
+}
+
+static void killed(int (*fn)(void *)) {
+  int status = 0;
+  long pid = sys_fork();
+  if (pid == 0)
+    sys_exit(fn(NULL));
+  sleep_ms(5);
+  EXPECT_EQ(sys_wait4(pid, &status, LINUX_WNOHANG), 0);
+  EXPECT_EQ(sys_kill(pid, LINUX_SIGKILL), 0);
+  EXPECT_EQ(sys_wait4(pid, &status, 0), pid);
+  EXPECT_EQ(status, LINUX_SIGKILL);
+  EXPECT_EQ(sys_kill(pid, LINUX_SIGKILL), -LINUX_ESRCH);
+}
+
+static void processes(void) {
+  EXPECT_EQ(sys_wait4(-1, NULL, 0), -LINUX_ECHILD);
+  EXPECT_EQ(sys_wait4(NO_PID, NULL, 0), -LINUX_ECHILD);
+  EXPECT_EQ(in_child(exit_code, (void *)42), 42 << 8);
+  EXPECT_EQ(in_child(exit_code, (void *)0x1ff), 0xff << 8);
+  EXPECT_EQ(sys_kill(NO_PID, 0), -LINUX_ESRCH);
+  EXPECT_EQ(syscall6(LINUX_NR_clone, 0x00010f00, 0, 0, 0, 0, 0), -LINUX_EINVAL); /* threads are refused */
+  killed(spin_for_ever);
+  killed(sleep_for_ever);
+}
+
+static int leave_orphan(void *arg) {
+  if (sys_fork() == 0) {
+    for (int i = 0; i < 1000 && syscall0(LINUX_NR_getppid) != 1; i++)
+      sleep_ms(1);
+    *(volatile long *)arg = syscall0(LINUX_NR_getppid);
+    sys_exit(0);
+  }
+  return 0;
+}
+
+static void orphans(void) {
+  volatile long *parent = sys_mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS);
+  *parent = 0;
+  EXPECT_EQ(in_child(leave_orphan, (void *)(uintptr_t)parent), 0);
+  for (int i = 0; i < 1000 && *parent == 0; i++)
+    sleep_ms(2);
+  EXPECT_EQ(*parent, 1);
+}
+
+/* CLONE_VM | CLONE_VFORK: the child's writes are the parent's, and the parent waits until it has exec'd or gone. */
+static void vfork_shares(void) {
+  static volatile int seen;
+  int status = 0;
+  static unsigned char stack[4096] __attribute__((aligned(16)));
+  register long x8 __asm__("x8") = LINUX_NR_clone;
+  register long x0 __asm__("x0") = LINUX_CLONE_VM | LINUX_CLONE_VFORK | LINUX_SIGCHLD;
+  register long x1 __asm__("x1") = (long)(stack + sizeof stack);
+  register volatile int *x9 __asm__("x9") = &seen;
+  __asm__ volatile("svc #0\n\t"
+                   "cbnz x0, 1f\n\t"
+                   "mov w10, #77\n\tstr w10, [x9]\n\t"
+                   "mov x0, #7\n\tmov x8, #93\n\tsvc #0\n"
+                   "1:"
+                   : "+r"(x0), "+r"(x8)
+                   : "r"(x1), "r"(x9)
+                   : "x10", "memory");
+  long pid = x0; /* the register is gone with the next call */
+  EXPECT_EQ(seen, 77);
+  EXPECT_EQ(sys_wait4(pid, &status, 0), pid);
+  EXPECT_EQ(status, 7 << 8);
+}
+
+/* ---- exec ---- */
+
+static int exec_true(void *arg) {
+  char *argv[] = {arg, NULL};
+  return (int)sys_execve(arg, argv, environ);
+}
+
+static void exec_errors(void) {
+  static char nowhere[] = "/bin/nowhere", there[] = "/bin/true";
+  char *argv[] = {nowhere, NULL};
+  EXPECT_EQ(sys_execve(nowhere, argv, environ), -LINUX_ENOENT);
+  EXPECT_EQ(sys_execve((char *)16, argv, environ), -LINUX_EFAULT);
+  EXPECT_EQ(sys_execve(there, (char **)16, environ), -LINUX_EFAULT);
+  EXPECT_EQ(in_child(exec_true, there), 0);
+}
+
+/* ---- Time ---- */
+
+static void sleeping(void) {
+  struct linux_timespec bad = {0, 1000000000};
+  uint64_t before = now_ns();
+  sleep_ms(30);
+  uint64_t slept = now_ns() - before;
+  expect(slept >= 30000000, "ns slept", slept, 30000000);
+  EXPECT_EQ(syscall2(LINUX_NR_nanosleep, &bad, 0), -LINUX_EINVAL);
+  EXPECT_EQ(syscall2(LINUX_NR_nanosleep, 0, 0), -LINUX_EFAULT);
+  EXPECT_EQ(syscall2(LINUX_NR_clock_gettime, 77, &bad), -LINUX_EINVAL);
+}
+
+/* ---- Arguments ---- */
+
+static void bad_arguments(void) {
+  EXPECT_EQ(syscall0(77), -LINUX_ENOSYS);
+  EXPECT_EQ(syscall0(299), -LINUX_ENOSYS);
+  EXPECT_EQ(syscall0(100000), -LINUX_ENOSYS);
+  EXPECT_EQ(syscall0(-1), -LINUX_ENOSYS);
+  EXPECT_EQ(sys_write(5, "x", 1), -LINUX_EBADF);
+  EXPECT_EQ(sys_read(-1, NULL, 1), -LINUX_EBADF);
+  EXPECT_EQ(sys_write(1, NULL, 0), 0);
+  EXPECT_EQ(sys_mmap(NULL, 0, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS), -LINUX_EINVAL);
+  EXPECT_EQ(sys_mmap(NULL, PAGE, PROT_READ, MAP_ANONYMOUS), -LINUX_EINVAL);
+  EXPECT_EQ(sys_mmap((void *)0x1234, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED), -LINUX_EINVAL);
+  EXPECT_EQ(sys_mmap(NULL, 1ul << 50, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS), -LINUX_ENOMEM);
+  EXPECT_EQ(sys_munmap((void *)1, PAGE), -LINUX_EINVAL);
+  EXPECT_EQ(sys_mprotect((void *)0x20000, PAGE, PROT_READ), -LINUX_ENOMEM);
+}
+
+/* Every call number with wild arguments: whatever it answers, this process and the kernel live. Those that end or wait are left out. */
+static int wild_calls(void *arg) {
+  (void)arg;
+  static const long wild[] = {0, 1, -1, 0x7ffffff000, (long)0xffffffc000000000ul, 0x1000};
+  for (long nr = 0; nr < 320; nr++) {
+    if (nr == LINUX_NR_exit || nr == LINUX_NR_exit_group || nr == LINUX_NR_clone || nr == LINUX_NR_munmap || nr == LINUX_NR_mprotect ||
+        nr == LINUX_NR_kill || nr == LINUX_NR_tgkill || nr == LINUX_NR_read || nr == LINUX_NR_write || nr == LINUX_NR_writev ||
+        nr == LINUX_NR_mmap || nr == LINUX_NR_nanosleep || nr == LINUX_NR_clock_nanosleep || nr == LINUX_NR_madvise || nr == LINUX_NR_brk ||
+        nr == LINUX_NR_wait4)
+      continue;
+    for (unsigned i = 0; i < sizeof wild / sizeof wild[0]; i++)
+      if (wild[i] != 0x7ffffff000) /* our own stack: what is written there is ours to lose, but not now */
+        syscall6(nr, wild[i], wild[(i + 1) % 3], wild[i], wild[i], wild[i], wild[i]);
+  }
+  return 0;
+}
+
+/* ---- FP/SIMD ---- */
+
+static bool fp_survives(unsigned long seed) {
+  unsigned long a, b, fpsr;
+  __asm__ volatile(".arch_extension simd\n\t"
+                   "dup v0.2d, %3\n\tdup v15.2d, %4\n\tdup v31.2d, %3\n\tmsr fpsr, %5\n\t"
+                   "mov x8, %6\n\tsvc #0\n\t"
+                   "mov x8, %6\n\tsvc #0\n\t"
+                   "add v0.2d, v0.2d, v31.2d\n\tfmov %0, d0\n\tmov %1, v15.d[1]\n\tmrs %2, fpsr"
+                   : "=&r"(a), "=&r"(b), "=&r"(fpsr)
+                   : "r"(seed), "r"(~seed), "r"(seed & 0x1f), "i"(LINUX_NR_sched_yield)
+                   : "x0", "x8", "memory");
+  return a == 2 * seed && b == ~seed && fpsr == (seed & 0x1f);
+}
+
+static int fp_worker(void *arg) {
+  unsigned long seed = (unsigned long)arg;
+  for (unsigned i = 0; i < 25; i++)
+    if (!fp_survives(seed + i))
+      return 1;
+  return 0;
+}
+
+static int fp_child(void *arg) {
+  (void)arg;
+  unsigned long v;
+  __asm__ volatile(".arch_extension simd\n\tfmov %0, d7" : "=r"(v));
+  return v != 0x1234567;
+}
+
+static void fp(void) {
+  long pid[3];
+  int status;
+  for (unsigned long i = 0; i < 3; i++) {
+    pid[i] = sys_fork();
+    if (pid[i] == 0)
+      sys_exit(fp_worker((void *)(i * 0x123456789)));
+  }
+  for (int i = 0; i < 3; i++) {
+    EXPECT_EQ(sys_wait4(pid[i], &status, 0), pid[i]);
+    EXPECT_EQ(status, 0);
+  }
+  __asm__ volatile(".arch_extension simd\n\tfmov d7, %0" ::"r"(0x1234567ul));
+  EXPECT_EQ(in_child(fp_child, NULL), 0);
+}
+
+int main(int argc, char **argv, char **envp) {
+  (void)argc, (void)argv, (void)envp;
+  processes();
+  orphans();
+  vfork_shares();
+  exec_errors();
+  sleeping();
+  bad_arguments();
+  EXPECT_EQ(in_child(wild_calls, NULL), 0);
+  fp();
+  return verdict("systest");
+}
