@@ -18,11 +18,11 @@
 
 struct asid_space {
   struct port_lock lock;
-  uint64_t generation;                 /* (a) a multiple of 2^16, never 0; written under lock */
-  uint64_t active[PORT_CPUS_MAX];      /* (a) the id each CPU runs; 0 from a rollover until its next switch */
-  uint64_t reserved[PORT_CPUS_MAX];    /* lock; the id each CPU ran at the last rollover */
-  bool flush_pending[PORT_CPUS_MAX];   /* lock */
-  uint32_t bits, next;                 /* lock; `next` is where the search for a free ASID begins */
+  uint64_t generation;                       /* (a) a multiple of 2^16, never 0; written under lock */
+  uint64_t active[PORT_CPUS_MAX];            /* (a) the id each CPU runs; 0 from a rollover until its next switch */
+  uint64_t reserved[PORT_CPUS_MAX];          /* lock; the id each CPU ran at the last rollover */
+  bool flush_pending[PORT_CPUS_MAX];         /* lock */
+  uint32_t bits, next;                       /* lock; `next` is where the search for a free ASID begins */
   uint64_t used[(1u << ASID_MAX_BITS) / 64]; /* lock */
 };
 

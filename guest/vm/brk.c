@@ -26,13 +26,13 @@ static err_t do_brk_flags(struct mm_struct *mm, uint64_t start, uint64_t end) {
     return ERR_NOMEM;
   struct vm_area_struct *fresh = NULL;
   if (!can_vma_merge_after(prev, &heap, start, start >> PAGE_SHIFT)) {
-    if (mm->map_count >= MAX_MAP_COUNT || !(fresh = vm_area_alloc()))
+    if (mm->map_count >= MAX_MAP_COUNT || !(fresh = vm_area_alloc(mm)))
       return ERR_NOMEM;
   }
   err_t err = vm_commit(pages);
   if (err != ERR_OK) {
     if (fresh)
-      vm_area_free(fresh);
+      vm_area_free(mm, fresh);
     return err;
   }
   mm->committed_vm += pages;

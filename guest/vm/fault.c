@@ -31,15 +31,6 @@ static bool access_allowed(const struct vm_area_struct *vma, unsigned flags) {
   return vma->vm_flags & needed;
 }
 
-err_t vm_map_page(struct vm_area_struct *vma, uint64_t addr, pfn_t frame, pt_prot_t prot) {
-  if (prot & PT_UX)
-    vm_home_sync_icache(frame);
-  err_t err = pt_map_leaf(&vma->vm_mm->pt, addr, pfn_pa(frame), 3, prot);
-  if (err == ERR_OK)
-    vma->faulted = true;
-  return err;
-}
-
 /* First touch of a page of a file or a shared object. */
 static err_t do_fault(struct vm_area_struct *vma, uint64_t addr) {
   struct vm_fault_page vmf = {.addr = addr, .pgoff = linear_page_index(vma, addr)};

@@ -3,9 +3,8 @@
 /*
  * fork: a second address space with the same contents (Linux: dup_mm, dup_mmap, copy_page_range).
  *
- * Private pages are shared and lose their write permission in both tables; the first write copies. One pass over the parent's
- * tables does all of them, with one TLB flush at its end, before the child can run: until then only the parent's threads write, and
- * they write to the parent's memory. Pages of shared objects are not copied; the child faults them in. Lock: the parent's mmap_lock; nobody
+ * Private pages are shared and lose their write permission in both tables; the first write copies. One pass over each VMA does its pages, with
+ * one TLB flush at its end, before the child can run: until then only the parent's threads write, and they write to the parent's memory. Pages of shared objects are not copied; the child faults them in. Lock: the parent's mmap_lock; nobody
  * knows the child yet. When memory runs out the child is taken down again, and the parent's pages that became read-only are made writable by
  * their next write fault.
  */
@@ -14,14 +13,8 @@
 
 struct copy {
   struct mm_struct *child;
-  struct vm_area_struct *vma; /* the child's, at or above the last page seen */
   err_t err;
 };
-
-static void seek(struct copy *c, uint64_t addr) {
-  while (addr >= c->vma->vm_end)
-    c->vma = c->vma->vm_next;
-}
 
 /* Map the parent's page in the child too. */
 static err_t copy_one_page(struct copy *c, uint64_t addr, pfn_t frame, pt_prot_t prot) {
@@ -40,24 +33,23 @@ static pt_prot_t copy_leaf(void *ctx, uint64_t ia, pa_t out, unsigned level, pt_
   (void)level;
   if (c->err != ERR_OK)
     return prot;
-  seek(c, ia);
-  if (c->vma->vm_flags & VM_SHARED)
-    return prot;
   c->err = copy_one_page(c, ia, pa_pfn(out), prot & ~PT_W);
   return c->err == ERR_OK ? prot & ~PT_W : prot;
 }
 
-static err_t copy_page_range(struct mm_struct *child, struct mm_struct *old) {
-  struct copy c = {.child = child, .vma = child->mmap};
-  pt_protect_each(&old->pt, 0, TASK_SIZE, copy_leaf, &c);
+/* Only private pages are copied, and only where there may be some. */
+static err_t copy_page_range(struct mm_struct *child, const struct vm_area_struct *vma) {
+  struct copy c = {.child = child};
+  if (vma->faulted && !(vma->vm_flags & VM_SHARED))
+    pt_protect_each(&vma->vm_mm->pt, vma->vm_start, vma->vm_end - vma->vm_start, copy_leaf, &c);
   return c.err;
 }
 
 static err_t dup_vma(struct mm_struct *child, const struct vm_area_struct *old, struct vm_area_struct **prev) {
-  struct vm_area_struct *vma = vm_area_alloc();
+  struct vm_area_struct *vma = vm_area_alloc(child);
   if (!vma)
     return ERR_NOMEM;
-  *vma = *old;
+  vma_copy(vma, old);
   if (vma->vm_flags & VM_SHARED)
     vma->faulted = false;
   vma_link(child, vma, *prev);
@@ -76,10 +68,12 @@ static err_t dup_mmap(struct mm_struct *child, struct mm_struct *old) {
   struct vm_area_struct *prev = NULL;
   for (const struct vm_area_struct *vma = old->mmap; vma; vma = vma->vm_next) {
     err = dup_vma(child, vma, &prev);
+    if (err == ERR_OK)
+      err = copy_page_range(child, vma);
     if (err != ERR_OK)
       return err;
   }
-  return copy_page_range(child, old);
+  return ERR_OK;
 }
 
 static void copy_settings(struct mm_struct *child, const struct mm_struct *old) {

@@ -46,9 +46,12 @@ static inline uint64_t vm_start_gap(const struct vm_area_struct *vma) {
 
 /* ---- objects.c: slabs; no lock needed ---- */
 MUST_CHECK err_t vm_objects_init(void);
-struct vm_area_struct *vm_area_alloc(void); /* zeroed, or NULL; likewise the others */
-void vm_area_free(struct vm_area_struct *vma);
-struct mm_struct *mm_struct_alloc(void);
+/* mmap_lock held. Contents arbitrary, or NULL. A freed VMA may stay with the mm for its next need. */
+struct vm_area_struct *vm_area_alloc(struct mm_struct *mm);
+void vm_area_free(struct mm_struct *mm, struct vm_area_struct *vma);
+/* Free what vm_area_free() kept. */
+void vm_area_drop_spares(struct mm_struct *mm);
+struct mm_struct *mm_struct_alloc(void); /* zeroed, or NULL; likewise the other */
 void mm_struct_free(struct mm_struct *mm);
 struct vm_shared *vm_shared_alloc(void);
 void vm_shared_free(struct vm_shared *shared);
@@ -98,6 +101,18 @@ struct vm_area_struct *split_vma(struct mm_struct *mm, struct vm_area_struct *vm
 /* Take `vma` out of the tree and free it, letting go of its backing. */
 void vma_remove(struct mm_struct *mm, struct vm_area_struct *vma);
 
+/* All but links, tree and mm: what a split or a fork hands on. */
+static inline void vma_copy(struct vm_area_struct *to, const struct vm_area_struct *from) {
+  to->vm_start = from->vm_start;
+  to->vm_end = from->vm_end;
+  to->vm_ops = from->vm_ops;
+  to->vm_backing = from->vm_backing;
+  to->vm_pgoff = from->vm_pgoff;
+  to->vm_flags = from->vm_flags;
+  to->vm_page_prot = from->vm_page_prot;
+  to->faulted = from->faulted;
+}
+
 static inline struct vma_kind vma_kind_of(const struct vm_area_struct *vma) {
   return (struct vma_kind){.flags = vma->vm_flags, .ops = vma->vm_ops, .backing = vma->vm_backing};
 }
@@ -145,7 +160,12 @@ MUST_CHECK err_t do_wp_page(struct vm_area_struct *vma, uint64_t addr, const str
 
 /* ---- fault.c ---- */
 /* Put a frame under `addr`, which had none. ERR_EXIST, ERR_NOMEM as pt_map_leaf; then the frame is still the caller's. */
-MUST_CHECK err_t vm_map_page(struct vm_area_struct *vma, uint64_t addr, pfn_t frame, pt_prot_t prot);
+static inline MUST_CHECK err_t vm_map_page(struct vm_area_struct *vma, uint64_t addr, pfn_t frame, pt_prot_t prot) {
+  if (prot & PT_UX)
+    vm_home_sync_icache(frame);
+  vma->faulted = true;
+  return pt_map_leaf(&vma->vm_mm->pt, addr, pfn_pa(frame), 3, prot);
+}
 static inline void count_fault(struct mm_struct *mm, enum fault_kind kind) {
   mm->faults[kind]++;
 }
@@ -163,6 +183,5 @@ extern const struct vm_operations file_private_vm_ops;
 extern const struct vm_operations shared_vm_ops;
 MUST_CHECK err_t vm_shared_create(uint64_t pages, bool account, struct vm_shared **out);
 void vm_shared_put(struct vm_shared *shared);
-
 
 #endif

@@ -26,17 +26,16 @@ void vma_remove(struct mm_struct *mm, struct vm_area_struct *vma) {
   vma_unlink(mm, vma);
   if (vma->vm_ops)
     vma->vm_ops->close(vma);
-  vm_area_free(vma);
+  vm_area_free(mm, vma);
 }
 
 /* `vma` swallows its successor, which begins where it ends and is alike. */
 static void absorb_next(struct mm_struct *mm, struct vm_area_struct *vma) {
   struct vm_area_struct *next = vma->vm_next;
-  uint64_t end = next->vm_end;
   vma->faulted |= next->faulted;
+  /* First, so that the gap above is never seen to change. */
+  vma->vm_end = next->vm_end;
   vma_remove(mm, next);
-  vma_set_end(vma, end);
-  mm->mmap_cache = vma;
 }
 
 /*
@@ -71,7 +70,7 @@ struct vm_area_struct *vma_merge_with_prev(struct mm_struct *mm, struct vm_area_
 
 struct vm_area_struct *split_vma(struct mm_struct *mm, struct vm_area_struct *vma, uint64_t addr, struct vm_area_struct *upper) {
   CHECK(addr > vma->vm_start && addr < vma->vm_end);
-  *upper = *vma;
+  vma_copy(upper, vma);
   upper->vm_pgoff = linear_page_index(vma, addr);
   upper->vm_start = addr;
   vma->vm_end = addr;

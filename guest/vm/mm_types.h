@@ -31,6 +31,7 @@
 #define STACK_GUARD_GAP ((uint64_t)256 << PAGE_SHIFT) /* kept free below a stack, as Linux's stack_guard_gap */
 #define STACK_LIMIT_DEFAULT ((uint64_t)8 << 20)
 #define MAX_MAP_COUNT 65530u
+#define VMA_SPARES_MAX 2u /* the most that one operation takes */
 
 struct mm_struct;
 struct vm_area_struct;
@@ -100,7 +101,12 @@ struct vm_area_struct {
 };
 
 /* Resident pages by kind, as Linux's MM_FILEPAGES, MM_ANONPAGES, MM_SHMEMPAGES. The zero page counts nowhere. */
-enum rss_kind { MM_ANONPAGES, MM_FILEPAGES, MM_SHMEMPAGES, MM_RSS_KINDS };
+enum rss_kind {
+  MM_ANONPAGES,
+  MM_FILEPAGES,
+  MM_SHMEMPAGES,
+  MM_RSS_KINDS
+};
 
 /* How a fault was served: what the reports and the tests count. */
 enum fault_kind {
@@ -129,16 +135,18 @@ struct mm_struct {
   struct rb_root mm_rb;              /* (m) all VMAs, disjoint, by address */
   struct vm_area_struct *mmap;       /* (m) the lowest VMA */
   struct vm_area_struct *mmap_cache; /* (m) the last one find_vma() found, or NULL */
+  struct vm_area_struct *vma_spares; /* (m) up to VMA_SPARES_MAX unused ones, linked by vm_next: the next split or mmap takes them */
+  unsigned vma_spare_count;          /* (m) */
   uint64_t highest_vm_end;           /* (m) */
   struct pt pt;                      /* (m) for writing; the hardware reads it at any time */
   struct mm_context context;
-  uint32_t mm_users; /* (a) processes and threads that run here */
-  uint32_t rmap_id;  /* (c) this mm's family of forks; see rmap.h */
-  uint32_t map_count;                            /* (m) VMAs */
+  uint32_t mm_users;                                               /* (a) processes and threads that run here */
+  uint32_t rmap_id;                                                /* (c) this mm's family of forks; see rmap.h */
+  uint32_t map_count;                                              /* (m) VMAs */
   uint64_t total_vm, committed_vm, rss[MM_RSS_KINDS], hiwater_rss; /* (m) in pages */
-  uint64_t faults[FAULT_KINDS];                  /* (m) */
-  uint64_t start_brk, brk;                       /* (m) the heap: [start_brk, brk) */
-  uint64_t stack_limit;                          /* (m) bytes a stack may grow to */
+  uint64_t faults[FAULT_KINDS];                                    /* (m) */
+  uint64_t start_brk, brk;                                         /* (m) the heap: [start_brk, brk) */
+  uint64_t stack_limit;                                            /* (m) bytes a stack may grow to */
   /* Set by exec before the mm runs, for reports only. */
   uint64_t start_code, end_code, start_stack;
 };

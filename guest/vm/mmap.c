@@ -47,7 +47,7 @@ struct vm_area_struct *mmap_region(struct mm_struct *mm, struct vm_area_struct *
   struct vm_area_struct *vma = vma_merge(mm, prev, addr, addr + len, kind, pgoff);
   if (vma) {
     if (fresh)
-      vm_area_free(fresh);
+      vm_area_free(mm, fresh);
     return vma;
   }
   CHECK(fresh != NULL);
@@ -107,13 +107,13 @@ static err_t take_backing(struct mapping *map, struct vm_file *file, uint64_t pg
   return err;
 }
 
-static void drop(struct mapping *map) {
+static void drop(struct mm_struct *mm, struct mapping *map) {
   if (map->kind.ops == &shared_vm_ops && map->kind.backing)
     vm_shared_put(map->kind.backing);
   if (map->fresh)
-    vm_area_free(map->fresh);
+    vm_area_free(mm, map->fresh);
   if (map->spare)
-    vm_area_free(map->spare);
+    vm_area_free(mm, map->spare);
   vm_uncommit(map->charged_pages);
 }
 
@@ -128,9 +128,9 @@ static err_t take_vmas(struct mm_struct *mm, struct mapping *map, const struct v
   bool splits = replaces && unmap_splits(mm, map->addr, map->addr + map->len);
   if (mm->map_count + splits >= MAX_MAP_COUNT)
     return ERR_NOMEM;
-  if (needs_fresh(mm, map, prev, replaces) && !(map->fresh = vm_area_alloc()))
+  if (needs_fresh(mm, map, prev, replaces) && !(map->fresh = vm_area_alloc(mm)))
     return ERR_NOMEM;
-  if (splits && !(map->spare = vm_area_alloc()))
+  if (splits && !(map->spare = vm_area_alloc(mm)))
     return ERR_NOMEM;
   return ERR_OK;
 }
@@ -157,8 +157,7 @@ static void commit_mapping(struct mm_struct *mm, struct mapping *map, struct vm_
     vm_shared_put(map->kind.backing);
 }
 
-static err_t map_locked(struct mm_struct *mm, uint64_t hint, unsigned flags, struct vm_file *file, uint64_t pgoff,
-                        struct mapping *map) {
+static err_t map_locked(struct mm_struct *mm, uint64_t hint, unsigned flags, struct vm_file *file, uint64_t pgoff, struct mapping *map) {
   struct vm_area_struct *prev = NULL;
   err_t err = get_unmapped_area(mm, hint, map->len, flags, &map->addr, &prev);
   if (err != ERR_OK)
@@ -174,7 +173,7 @@ static err_t map_locked(struct mm_struct *mm, uint64_t hint, unsigned flags, str
   if (err == ERR_OK)
     commit_mapping(mm, map, prev, replaces);
   else
-    drop(map);
+    drop(mm, map);
   return err;
 }
 

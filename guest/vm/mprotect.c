@@ -156,9 +156,9 @@ static bool moves_edge(const struct vm_area_struct *vma, const struct change *c)
   return c->start == vma->vm_start ? goes_on_in_prev(vma, &kind) : c->end == vma->vm_end && goes_on_in_next(vma, &kind);
 }
 
-static void drop_spares(struct change *c) {
+static void drop_spares(struct mm_struct *mm, struct change *c) {
   while (c->spares > 0)
-    vm_area_free(take_spare(c));
+    vm_area_free(mm, take_spare(c));
 }
 
 static err_t reserve(struct mm_struct *mm, const struct vm_area_struct *first, struct change *c) {
@@ -171,10 +171,10 @@ static err_t reserve(struct mm_struct *mm, const struct vm_area_struct *first, s
   if (mm->map_count + cuts > MAX_MAP_COUNT)
     return ERR_NOMEM;
   for (; c->spares < cuts; c->spares++) {
-    if (!(c->spare[c->spares] = vm_area_alloc()))
+    if (!(c->spare[c->spares] = vm_area_alloc(mm)))
       return ERR_NOMEM;
   }
-  return vm_commit(c->charge_pages);
+  return c->charge_pages ? vm_commit(c->charge_pages) : ERR_OK;
 }
 
 static err_t protect_locked(struct mm_struct *mm, struct change *c, bool grows_down) {
@@ -193,7 +193,7 @@ static err_t protect_locked(struct mm_struct *mm, struct change *c, bool grows_d
     if (vma && vma->vm_start == c->end)
       (void)vma_merge_with_prev(mm, vma);
   }
-  drop_spares(c);
+  drop_spares(mm, c);
   return err;
 }
 

@@ -65,7 +65,7 @@ void unmap_region(struct mm_struct *mm, uint64_t start, uint64_t end, struct vm_
 err_t do_munmap_locked(struct mm_struct *mm, uint64_t start, uint64_t end) {
   struct vm_area_struct *spare = NULL;
   if (unmap_splits(mm, start, end)) {
-    if (mm->map_count >= MAX_MAP_COUNT || !(spare = vm_area_alloc()))
+    if (mm->map_count >= MAX_MAP_COUNT || !(spare = vm_area_alloc(mm)))
       return ERR_NOMEM;
   }
   unmap_region(mm, start, end, spare);

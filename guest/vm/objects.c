@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /*
- * The slabs of the VM layer's objects: VMAs, address spaces, shared objects. Objects come zeroed. No lock here; the slabs have their own.
+ * The slabs of the VM layer's objects: VMAs, address spaces, shared objects; the slabs have their own locks. An mm keeps the last VMAs it
+ * freed, since mmap and munmap, or mprotect there and back, make and unmake the same ones again and again: that saves both slab calls and
+ * needs no lock but the mmap_lock that is held anyway.
  */
 
 #include "guest/vm/internal.h"
@@ -23,12 +25,28 @@ uint64_t vm_shrink_slabs(void) {
   return slab_shrink(vma_slab) + slab_shrink(mm_slab) + slab_shrink(shared_slab);
 }
 
-struct vm_area_struct *vm_area_alloc(void) {
-  return slab_alloc(vma_slab);
+struct vm_area_struct *vm_area_alloc(struct mm_struct *mm) {
+  struct vm_area_struct *vma = mm->vma_spares;
+  if (!vma)
+    return slab_alloc(vma_slab);
+  mm->vma_spares = vma->vm_next;
+  mm->vma_spare_count--;
+  return vma;
 }
 
-void vm_area_free(struct vm_area_struct *vma) {
-  slab_free(vma_slab, vma);
+void vm_area_free(struct mm_struct *mm, struct vm_area_struct *vma) {
+  if (mm->vma_spare_count == VMA_SPARES_MAX) {
+    slab_free(vma_slab, vma);
+    return;
+  }
+  vma->vm_next = mm->vma_spares;
+  mm->vma_spares = vma;
+  mm->vma_spare_count++;
+}
+
+void vm_area_drop_spares(struct mm_struct *mm) {
+  while (mm->vma_spares)
+    slab_free(vma_slab, vm_area_alloc(mm));
 }
 
 struct mm_struct *mm_struct_alloc(void) {

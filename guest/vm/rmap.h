@@ -21,7 +21,12 @@
 #include "core/types.h"
 #include "guest/vm/mm_types.h"
 
-enum rmap_kind { RMAP_NONE, RMAP_ANON, RMAP_FILE, RMAP_SHARED };
+enum rmap_kind {
+  RMAP_NONE,
+  RMAP_ANON,
+  RMAP_FILE,
+  RMAP_SHARED
+};
 
 #define RMAP_ID_SHIFT TASK_SIZE_BITS
 #define RMAP_ID_MASK ((1u << (64 - RMAP_ID_SHIFT)) - 1)

@@ -74,6 +74,13 @@ static err_t place_below(struct mm_struct *mm, uint64_t len, uint64_t high, uint
   return ERR_OK;
 }
 
+/* Multiples of 2 MiB lie on a 2 MiB boundary (Linux: thp_get_unmapped_area): whole tables come and go with them. */
+static err_t place_aligned(struct mm_struct *mm, uint64_t len, uint64_t *addr, struct vm_area_struct **prev) {
+  err_t err = place_below(mm, len + SZ_2M - PAGE_SIZE, MMAP_BASE, addr, prev);
+  *addr = align_up(*addr, SZ_2M);
+  return err;
+}
+
 /* True if [addr, addr + len) is free and in reach; `prev` gets the VMA before it. */
 static bool range_is_free(struct mm_struct *mm, uint64_t addr, uint64_t len, bool keep_gap, struct vm_area_struct **prev) {
   struct vm_area_struct *next = find_vma_prev(mm, addr, prev);
@@ -91,8 +98,7 @@ static err_t place_fixed(struct mm_struct *mm, uint64_t addr, uint64_t len, unsi
   return (flags & MAP_FIXED_NOREPLACE) && !is_free ? ERR_EXIST : ERR_OK;
 }
 
-err_t get_unmapped_area(struct mm_struct *mm, uint64_t hint, uint64_t len, unsigned flags, uint64_t *addr,
-                        struct vm_area_struct **prev) {
+err_t get_unmapped_area(struct mm_struct *mm, uint64_t hint, uint64_t len, unsigned flags, uint64_t *addr, struct vm_area_struct **prev) {
   if (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) {
     *addr = hint;
     return place_fixed(mm, hint, len, flags, prev);
@@ -105,6 +111,8 @@ err_t get_unmapped_area(struct mm_struct *mm, uint64_t hint, uint64_t len, unsig
     *addr = hint;
     return ERR_OK;
   }
+  if (is_aligned(len, SZ_2M) && place_aligned(mm, len, addr, prev) == ERR_OK)
+    return ERR_OK;
   err_t err = place_below(mm, len, MMAP_BASE, addr, prev);
   return err == ERR_OK ? err : place_below(mm, len, TASK_SIZE, addr, prev);
 }

@@ -22,17 +22,26 @@ static uint64_t gap_below(const struct vm_area_struct *vma) {
   return high > low ? high - low : 0;
 }
 
-static uint64_t subtree_gap(struct rb_node *n) {
+static ALWAYS_INLINE uint64_t subtree_gap(struct rb_node *n) {
   return n ? vma_of(n)->rb_subtree_gap : 0;
 }
 
-static void augment_gap(struct rb_node *n) {
-  struct vm_area_struct *vma = vma_of(n);
-  vma->rb_subtree_gap = max_u64(gap_below(vma), max_u64(subtree_gap(n->left), subtree_gap(n->right)));
+static ALWAYS_INLINE uint64_t compute_gap(struct rb_node *n) {
+  return max_u64(gap_below(vma_of(n)), max_u64(subtree_gap(n->left), subtree_gap(n->right)));
 }
 
+static void augment_gap(struct rb_node *n) {
+  vma_of(n)->rb_subtree_gap = compute_gap(n);
+}
+
+/* Up from `vma` as far as it makes a difference. */
 void vma_gap_changed(struct vm_area_struct *vma) {
-  rb_augment_path(&vma->vm_rb, augment_gap);
+  for (struct rb_node *n = &vma->vm_rb; n; n = n->parent) {
+    uint64_t gap = compute_gap(n);
+    if (gap == vma_of(n)->rb_subtree_gap)
+      return;
+    vma_of(n)->rb_subtree_gap = gap;
+  }
 }
 
 struct vm_area_struct *find_vma_slow(struct mm_struct *mm, uint64_t addr) {
@@ -79,7 +88,10 @@ static void chain_insert(struct mm_struct *mm, struct vm_area_struct *vma, struc
     mm->highest_vm_end = vma->vm_end;
 }
 
-/* In-order neighbours share an edge of the tree: one of them has the free link between the two. */
+/*
+ * In-order neighbours share an edge of the tree: one of them has the free link between the two. Either way `next` lies on the path from the
+ * new node to the root, so its gap, too, is brought up to date on the way.
+ */
 static void tree_insert(struct mm_struct *mm, struct vm_area_struct *vma) {
   struct vm_area_struct *prev = vma->vm_prev, *next = vma->vm_next;
   if (prev && !prev->vm_rb.right)
@@ -94,25 +106,23 @@ void vma_link(struct mm_struct *mm, struct vm_area_struct *vma, struct vm_area_s
   vma->vm_mm = mm;
   chain_insert(mm, vma, prev);
   tree_insert(mm, vma);
-  if (vma->vm_next && vma->vm_next->vm_start != vma->vm_end)
-    vma_gap_changed(vma->vm_next);
   mm->map_count++;
   mm->mmap_cache = vma;
 }
 
 void vma_unlink(struct mm_struct *mm, struct vm_area_struct *vma) {
   struct vm_area_struct *prev = vma->vm_prev, *next = vma->vm_next;
-  rb_erase(&mm->mm_rb, &vma->vm_rb, augment_gap);
   if (prev)
     prev->vm_next = next;
   else
     mm->mmap = next;
-  if (next) {
+  if (next)
     next->vm_prev = prev;
-    vma_gap_changed(next);
-  } else {
+  else
     mm->highest_vm_end = prev ? prev->vm_end : 0;
-  }
+  rb_erase(&mm->mm_rb, &vma->vm_rb, augment_gap);
+  if (next) /* the path that rb_erase() went up may start above it */
+    vma_gap_changed(next);
   mm->map_count--;
   mm->mmap_cache = prev;
 }

@@ -4,14 +4,10 @@
  * Taking pages out: zap_page_range() for a range, exit_mmap() for all there is.
  *
  * The engine makes entries invalid, has the TLB forget them, and only then hands over each frame, so a frame is never freed while some
- * CPU can still reach it. Lock: mmap_lock for a range; exit_mmap() runs when nobody else knows the mm, and needs none, so that
- * interrupts stay open between its steps.
+ * CPU can still reach it. Lock: mmap_lock for a range; exit_mmap() runs when nobody else knows the mm, and needs none.
  */
 
 #include "guest/vm/internal.h"
-
-/* Tables freed in one go while an address space is taken down. */
-#define EXIT_TABLES_PER_STEP 32u
 
 static void zap_leaf(void *ctx, uint64_t ia, pa_t out, unsigned level, uint64_t desc) {
   struct mm_struct *mm = ctx;
@@ -35,19 +31,29 @@ void zap_page_range(struct mm_struct *mm, uint64_t start, uint64_t end) {
   CHECK(err == ERR_OK);
 }
 
-void exit_mmap(struct mm_struct *mm) {
+/* The whole TLB first, once: from then on nobody can know anything of this space, and the flushes of each range fall away. */
+static void forget_translations(struct mm_struct *mm) {
   if (mm->context.id)
     vm_home_tlb_flush_mm(&mm->context);
-  while (pt_destroy(&mm->pt, EXIT_TABLES_PER_STEP, zap_leaf, mm) == ERR_AGAIN)
-    ;
+  mm->context.id = 0;
+}
+
+/* The tables go with their last page; pt_destroy() only sees to it that none is left. */
+void exit_mmap(struct mm_struct *mm) {
+  forget_translations(mm);
   for (struct vm_area_struct *vma = mm->mmap, *next; vma; vma = next) {
     next = vma->vm_next;
+    if (vma->faulted)
+      zap_page_range(mm, vma->vm_start, vma->vm_end);
     if (vma->vm_ops)
       vma->vm_ops->close(vma);
-    vm_area_free(vma);
+    vm_area_free(mm, vma);
   }
+  vm_area_drop_spares(mm);
   mm->mmap = mm->mmap_cache = NULL;
   vm_uncommit(mm->committed_vm);
+  err_t err = pt_destroy(&mm->pt, 1, NULL, NULL);
+  CHECK(err == ERR_OK);
   for (unsigned kind = 0; kind < MM_RSS_KINDS; kind++)
     CHECK(mm->rss[kind] == 0);
 }

@@ -239,7 +239,9 @@ static void test_mprotect_respects_sharing(void **state) {
 
 static void test_fork_of_fork(void **state) {
   (void)state;
-  enum { GENERATIONS = 5 };
+  enum {
+    GENERATIONS = 5
+  };
   struct mm_struct *mms[GENERATIONS] = {mm};
   map(0, 1, RW, ANON);
   store(mm, page(0), 100);
@@ -420,7 +422,8 @@ static void test_file_error_is_sigbus(void **state) {
 
 static uint64_t make_stack(void) {
   uint64_t out;
-  assert_int_equal(do_mmap(mm, STACK_TOP - STACK_PAGES * PAGE_SIZE, STACK_PAGES * PAGE_SIZE, RW, ANON | MAP_GROWSDOWN, NULL, 0, &out), ERR_OK);
+  assert_int_equal(do_mmap(mm, STACK_TOP - STACK_PAGES * PAGE_SIZE, STACK_PAGES * PAGE_SIZE, RW, ANON | MAP_GROWSDOWN, NULL, 0, &out),
+                   ERR_OK);
   return out;
 }
 
@@ -597,7 +600,9 @@ static void test_stats(void **state) {
 /* More address spaces than ASIDs, on two CPUs: every one still sees its own memory. */
 static void test_asid_rollover(void **state) {
   (void)state;
-  enum { SPACES = 300 };
+  enum {
+    SPACES = 300
+  };
   static struct mm_struct *spaces[SPACES];
   for (unsigned i = 0; i < SPACES; i++) {
     uint64_t out;

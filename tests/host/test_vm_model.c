@@ -84,8 +84,8 @@ static uint64_t *value_of(struct page *p) {
 }
 
 static bool one_run(const struct page *a, const struct page *b) {
-  return a->mapped && b->mapped && a->prot == b->prot && a->shared == b->shared && a->noreserve == b->noreserve && a->account == b->account &&
-         a->stack == b->stack && a->backing == b->backing && (!a->backing || a->pgoff + 1 == b->pgoff);
+  return a->mapped && b->mapped && a->prot == b->prot && a->shared == b->shared && a->noreserve == b->noreserve &&
+         a->account == b->account && a->stack == b->stack && a->backing == b->backing && (!a->backing || a->pgoff + 1 == b->pgoff);
 }
 
 static bool starts_window(unsigned n) {
@@ -182,8 +182,14 @@ static void check_everything(void) {
 
 /* ---- Operations: the real thing and the oracle, side by side ---- */
 
-static const uint8_t prots[] = {PROT_READ | PROT_WRITE, PROT_READ | PROT_WRITE, PROT_READ | PROT_WRITE, PROT_READ, PROT_NONE,
-                                PROT_READ | PROT_EXEC,  PROT_EXEC,              PROT_READ | PROT_WRITE | PROT_EXEC};
+static const uint8_t prots[] = {PROT_READ | PROT_WRITE,
+                                PROT_READ | PROT_WRITE,
+                                PROT_READ | PROT_WRITE,
+                                PROT_READ,
+                                PROT_NONE,
+                                PROT_READ | PROT_EXEC,
+                                PROT_EXEC,
+                                PROT_READ | PROT_WRITE | PROT_EXEC};
 
 static uint8_t random_prot(void) {
   return prots[rnd(sizeof prots)];

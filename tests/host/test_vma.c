@@ -286,12 +286,27 @@ static void test_stack_keeps_its_gap(void **state) {
   uint64_t out;
   const uint64_t stack = MMAP_BASE - 64 * PAGE_SIZE;
   assert_int_equal(mm_alloc(&mm), ERR_OK);
-  assert_int_equal(do_mmap(mm, stack, 64 * PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_GROWSDOWN, NULL, 0,
-                           &out),
-                   ERR_OK);
+  assert_int_equal(
+      do_mmap(mm, stack, 64 * PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_GROWSDOWN, NULL, 0, &out),
+      ERR_OK);
   assert_int_equal(must_place(0, 4, 0), stack - STACK_GUARD_GAP - 4 * PAGE_SIZE);
   assert_int_equal(must_place(stack - 4 * PAGE_SIZE, 4, 0), stack - STACK_GUARD_GAP - 8 * PAGE_SIZE); /* a hint may not enter it */
-  assert_int_equal(must_place(stack - 4 * PAGE_SIZE, 4, MAP_FIXED), stack - 4 * PAGE_SIZE);            /* MAP_FIXED may */
+  assert_int_equal(must_place(stack - 4 * PAGE_SIZE, 4, MAP_FIXED), stack - 4 * PAGE_SIZE);           /* MAP_FIXED may */
+  mm_put(mm);
+}
+
+static void test_big_mappings_are_aligned(void **state) {
+  (void)state;
+  assert_int_equal(mm_alloc(&mm), ERR_OK);
+  assert_int_equal(must_place(0, 1, 0), MMAP_BASE - PAGE_SIZE);
+  assert_int_equal(must_place(0, 512, 0), MMAP_BASE - 2 * SZ_2M);
+  assert_int_equal(must_place(0, 1024, MAP_NORESERVE), MMAP_BASE - 4 * SZ_2M);
+  assert_int_equal(must_place(0, 513, 0), MMAP_BASE - 4 * SZ_2M - 513 * PAGE_SIZE);
+  assert_int_equal(must_place(0, 1, 0), MMAP_BASE - 2 * PAGE_SIZE);
+  /* Room, but no boundary in it: still better than above MMAP_BASE. */
+  uint64_t low = MMAP_BASE - 4 * SZ_2M - 513 * PAGE_SIZE - MMAP_MIN_ADDR;
+  assert_int_equal(must_place(0, (low >> PAGE_SHIFT) - 600, 0), MMAP_MIN_ADDR + 600 * PAGE_SIZE);
+  assert_int_equal(must_place(0, 512, 0), MMAP_MIN_ADDR + 88 * PAGE_SIZE);
   mm_put(mm);
 }
 
@@ -318,7 +333,9 @@ static void test_full(void **state) {
 /* Gaps of every size in a comb: the search finds the highest that fits, as a linear scan does. */
 static void test_comb(void **state) {
   (void)state;
-  enum { TEETH = 64 };
+  enum {
+    TEETH = 64
+  };
   assert_int_equal(mm_alloc(&mm), ERR_OK);
   uint64_t base = MMAP_BASE - 4096 * PAGE_SIZE, addr = MMAP_BASE, gap_end[TEETH];
   /* From the top: a gap of (i * 7) % 13 pages, then a tooth of one page, alternating kinds so that nothing merges. */
@@ -326,7 +343,8 @@ static void test_comb(void **state) {
     gap_end[i] = addr;
     addr -= (i * 7 % 13 + 1) * PAGE_SIZE;
     uint64_t out;
-    assert_int_equal(do_mmap(mm, addr, PAGE_SIZE, i & 1 ? PROT_READ : PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, NULL, 0, &out), ERR_OK);
+    assert_int_equal(do_mmap(mm, addr, PAGE_SIZE, i & 1 ? PROT_READ : PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, NULL, 0, &out),
+                     ERR_OK);
   }
   machine_check_mm(mm);
   assert_true(addr > base);
@@ -460,6 +478,7 @@ int main(void) {
       cmocka_unit_test(test_placement_is_top_down),
       cmocka_unit_test(test_hints),
       cmocka_unit_test(test_stack_keeps_its_gap),
+      cmocka_unit_test(test_big_mappings_are_aligned),
       cmocka_unit_test(test_full),
       cmocka_unit_test(test_comb),
       cmocka_unit_test(test_bad_arguments),

@@ -38,6 +38,7 @@ static UNUSED void test_file_put(struct vm_file *file) {
 
 static UNUSED const struct vm_file_ops test_file_ops = {test_file_read, test_file_get, test_file_put};
 
-#define TEST_FILE(id_) {.file = {.ops = &test_file_ops, .name = "test-file"}, .id = (id_)}
+#define TEST_FILE(id_)                                                                                                                     \
+  { .file = {.ops = &test_file_ops, .name = "test-file"}, .id = (id_) }
 
 #endif

@@ -14,7 +14,11 @@
 
 #define MACHINE_CPUS 2u
 
-enum access { ACCESS_LOAD, ACCESS_STORE, ACCESS_FETCH };
+enum access {
+  ACCESS_LOAD,
+  ACCESS_STORE,
+  ACCESS_FETCH
+};
 
 /* Boot: RAM of `frames`, the core, the VM layer with 8-bit ASIDs. Once per program. */
 void machine_boot(uint64_t frames);
