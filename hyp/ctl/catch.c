@@ -20,6 +20,7 @@
 
 #define CATCHES_MAX 8u
 #define VARIABLES_MAX 8u
+#define ADDRESS_DIGITS 4u
 
 struct variable {
   char name[CATCH_NAME_MAX];
@@ -41,24 +42,33 @@ static struct variable *find_variable(const char *name) {
   return NULL;
 }
 
-/* The hexadecimal number that follows `text` in `line`, 0 if there is none. */
+static int hex_digit(char c) {
+  if (c >= '0' && c <= '9')
+    return c - '0';
+  return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* The word at `at` as hexadecimal, with or without 0x; false if it is no such word, or shorter than an address worth catching. */
+static bool hex_word(const char *at, uint64_t *value) {
+  unsigned digits = 0;
+  at += at[0] == '0' && at[1] == 'x' ? 2 : 0;
+  for (*value = 0; hex_digit(*at) >= 0; at++, digits++)
+    *value = *value << 4 | (uint64_t)hex_digit(*at);
+  bool ends = !(*at >= 'a' && *at <= 'z') && !(*at >= 'A' && *at <= 'Z') && *at != '_';
+  return ends && digits >= ADDRESS_DIGITS;
+}
+
+/* The first address that follows `text` in `line`, 0 if there is none. */
 static uint64_t number_after(const char *line, const char *text) {
   uint64_t value = 0;
   const char *at = line;
   while (*at && strncmp(at, text, strlen(text)) != 0)
     at++;
-  while (*at && !(at[0] == '0' && at[1] == 'x'))
-    at++;
-  for (at += *at ? 2 : 0; *at; at++) {
-    char c = *at;
-    if (c >= '0' && c <= '9')
-      value = value << 4 | (uint64_t)(c - '0');
-    else if (c >= 'a' && c <= 'f')
-      value = value << 4 | (uint64_t)(c - 'a' + 10);
-    else
-      break;
-  }
-  return value;
+  at += *at ? strlen(text) : 0;
+  for (char before = ' '; *at; before = *at++)
+    if (before == ' ' && hex_word(at, &value))
+      return value;
+  return 0;
 }
 
 static void keep(const char *name, uint64_t value) {

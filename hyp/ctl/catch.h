@@ -4,7 +4,7 @@
 
 /*
  * Catching a VM in the act: it is paused at the very instruction by which it completes a line with a certain text, and the
- * first 0x number behind that text is kept under a name, for `walk alpha $name`.
+ * first address behind that text (a word of at least four hexadecimal digits, with or without 0x) is kept under a name, for `walk alpha $name`.
  */
 
 #include "core/err.h"

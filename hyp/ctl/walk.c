@@ -167,7 +167,7 @@ static bool wrote_entry(const struct trace_record *r, uint64_t entry, uint64_t u
 static void print_last_change(pa_t entry) {
   const struct trace_record *r = trace_find_last(wrote_entry, entry.v, 0, TRACE_DEPTH);
   if (r)
-    hyp_printf("       last written by CPU %u at %llu: %llx -> %llx\n", r->cpu, ULL(r->time), ULL(r->arg[1]), ULL(r->arg[2]));
+    hyp_printf("       last written by CPU %u at tick %llu: %llx -> %llx\n", r->cpu, ULL(r->time), ULL(r->arg[1]), ULL(r->arg[2]));
 }
 
 static void print_frame(pfn_t f) {
