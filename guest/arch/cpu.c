@@ -10,6 +10,8 @@
 #include "guest/arch/fp.h"
 #include "mm/port.h"
 
+void copy_page(void *to, const void *from);
+
 struct cpu cpus[CPUS_MAX];
 unsigned cpu_count = 1;
 struct cpu_features cpu_features;
@@ -71,15 +73,5 @@ void port_zero_slow(void *to, uint64_t bytes) {
 }
 
 void port_copy_frame(pfn_t to, pfn_t from) {
-  char *d = port_frame_ptr(to);
-  const char *s = port_frame_ptr(from), *end = s + PAGE_SIZE;
-  do {
-    uint64_t a, b, c, e;
-    __asm__ volatile("ldp %0, %1, [%4]\n\tldp %2, %3, [%4, #16]\n\tstp %0, %1, [%5]\n\tstp %2, %3, [%5, #16]"
-                     : "=&r"(a), "=&r"(b), "=&r"(c), "=&r"(e)
-                     : "r"(s), "r"(d)
-                     : "memory");
-    s += 32;
-    d += 32;
-  } while (s < end);
+  copy_page(port_frame_ptr(to), port_frame_ptr(from));
 }

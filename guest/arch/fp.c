@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Lazy FP/SIMD. Invariant: cpu->fp_enabled means that the registers are newer than task->fp of the current task; otherwise
- * task->fp is right, and if moreover cpu->fp_owner is the task and task->fp_cpu is this CPU, the registers still equal it.
+ * task->fp is right (all zeroes, whatever it holds, as long as task->fp_used is not set), and if moreover cpu->fp_owner is the task and task->fp_cpu is this CPU, the registers still equal it.
  */
 #include "guest/arch/fp.h"
 
@@ -22,6 +22,8 @@ void fp_trapped(void) {
   struct cpu *cpu = this_cpu();
   struct task *t = current_task();
   sysreg_write(cpacr_el1, CPACR_EL1_FPEN); /* the ERET to EL0 synchronises */
+  if (!t->fp_used)
+    memset(&t->fp, 0, sizeof t->fp);
   if (cpu->fp_owner != t || t->fp_cpu != cpu->id)
     fp_load(&t->fp);
   cpu->fp_owner = t;
@@ -45,8 +47,6 @@ void fp_switch_out(void) {
 void fp_reset(void) {
   struct task *t = current_task();
   fp_trap_enable();
-  if (t->fp_used)
-    memset(&t->fp, 0, sizeof t->fp);
   t->fp_used = false;
   t->fp_cpu = FP_CPU_NONE;
 }
@@ -55,10 +55,8 @@ void fp_fork(struct task *child) {
   struct task *t = current_task();
   child->fp_cpu = FP_CPU_NONE;
   child->fp_used = t->fp_used;
-  if (!t->fp_used) {
-    memset(&child->fp, 0, sizeof child->fp);
+  if (!t->fp_used)
     return;
-  }
   fp_sync();
   memcpy(&child->fp, &t->fp, sizeof child->fp);
 }
