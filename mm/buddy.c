@@ -38,10 +38,18 @@ static void unlink(struct zone *z, struct frame *frame, unsigned order, unsigned
     z->avail[type] &= (uint16_t) ~(1u << order);
 }
 
-static uint32_t pop(struct zone *z, unsigned order, unsigned type) {
-  uint32_t index = z->list[type][order].head;
-  unlink(z, frame_at(index), order, type);
-  word_store(frame_at(index), 0); /* before the lock is released: nobody may take it for a free buddy */
+/* The first block of a list that is not empty. */
+static ALWAYS_INLINE uint32_t pop(struct zone *z, unsigned order, unsigned type) {
+  struct free_list *list = &z->list[type][order];
+  uint32_t index = list->head;
+  struct frame *frame = frame_at(index);
+  word_store(frame, 0); /* before the lock is released: nobody may take it for a free buddy */
+  if (--list->count == 0) {
+    z->avail[type] &= (uint16_t) ~(1u << order);
+    return index;
+  }
+  list->head = frame->next;
+  frame_at(frame->next)->prev = INDEX_NONE;
   return index;
 }
 
@@ -81,24 +89,24 @@ uint32_t buddy_take(struct zone *z, unsigned order, enum migratetype type) {
   return index;
 }
 
-unsigned buddy_take_many(struct zone *z, enum migratetype type, uint32_t *to, unsigned want) {
-  unsigned got = 0, from, order;
-  while (got < want) {
+unsigned buddy_take_many(struct zone *z, enum migratetype type, struct block *to, unsigned want) {
+  unsigned left = want, from, order;
+  while (left != 0) {
     enum migratetype source = z->avail[type] != 0 ? type : fallback_find(z, 0, type);
     if (source == MIGRATE_TYPES)
       break;
     from = bits_ffs(z->avail[source]);
-    order = bits_fls(want - got);
+    order = bits_fls(left);
     if (order > from)
       order = from;
     uint32_t index = pop(z, from, source);
     if (from != order)
       expand(z, index, from, order, source);
-    for (uint32_t i = index + (1u << order); i-- != index;)
-      to[got++] = i;
+    *to++ = (struct block){index, order};
+    left -= 1u << order;
   }
-  z->free -= got;
-  return got;
+  z->free -= want - left;
+  return want - left;
 }
 
 /* Take the block of `order` at `index` out of the free block of `from` >= order that holds it, giving all else back. */

@@ -24,19 +24,23 @@ static bool is_unopened(const struct zone *z, uint32_t pb) {
   return pb << PAGEBLOCK_ORDER >= z->start && pb << PAGEBLOCK_ORDER < z->end && pageblock_kind(pb) == PAGEBLOCK_UNOPENED;
 }
 
-/* Open the pageblock, and the other one of its 4 MiB chunk if that is unopened too, so that they flow together. */
-static void open_chunk(struct zone *z, uint32_t pb) {
-  uint32_t first = is_unopened(z, pb ^ 1) ? pb & ~1u : pb;
-  uint32_t end = first == (pb & ~1u) && is_unopened(z, pb | 1) ? first + 2 : first + 1;
-  for (uint32_t i = first; i < end; i++) {
+/* Open one pageblock, or both of a chunk: a block that is given back as if it came from somebody. */
+static void open_pageblocks(struct zone *z, uint32_t first, unsigned count) {
+  for (uint32_t i = first; i < first + count; i++) {
     word_store(frame_at(i << PAGEBLOCK_ORDER), 0);
     pageblock_set(i, PAGEBLOCK_WHOLE, pageblock_type(i));
   }
-  for (uint32_t i = first; i < end; i++) {
-    z->unopened -= (uint32_t)PAGEBLOCK_FRAMES;
-    z->free -= (uint32_t)PAGEBLOCK_FRAMES; /* given back at once */
-    buddy_give(z, i << PAGEBLOCK_ORDER, PAGEBLOCK_ORDER);
-  }
+  z->unopened -= count << PAGEBLOCK_ORDER;
+  z->free -= count << PAGEBLOCK_ORDER;
+  buddy_give(z, first << PAGEBLOCK_ORDER, count == 2 ? MAX_ORDER : PAGEBLOCK_ORDER);
+}
+
+/* The pageblock with the other one of its 4 MiB chunk, if that is unopened too and of the same type; else alone. */
+static void open_chunk(struct zone *z, uint32_t pb) {
+  if (is_unopened(z, pb ^ 1) && pageblock_type(pb) == pageblock_type(pb ^ 1))
+    open_pageblocks(z, pb & ~1u, 2);
+  else
+    open_pageblocks(z, pb, 1);
 }
 
 void fallback_open_at(struct zone *z, uint32_t index) {

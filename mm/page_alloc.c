@@ -25,6 +25,10 @@ static void tell(pfn_t f, unsigned order, alloc_flags_t flags) {
     port_event(MM_EVENT_FRAME_ALLOC, f.v, order, type_of(flags), 0, 0);
 }
 
+static ALWAYS_INLINE bool events_are_on(void) {
+  return port_event_on(MM_EVENT_FRAME_ALLOC) || port_event_on(MM_EVENT_FRAME_STATE);
+}
+
 /* --- single frames ------------------------------------------------------------------------------------------------------------- */
 
 static NOINLINE bool refill(struct percpu *pc, alloc_flags_t flags) {
@@ -51,11 +55,11 @@ static NOINLINE err_t finish_single(pfn_t f, alloc_flags_t flags) {
   return ERR_OK;
 }
 
-/* Take from a list that is not empty. */
-static ALWAYS_INLINE pfn_t pop(struct percpu_list *list, uint64_t count, enum migratetype type) {
+/* Take from a list that is not empty: `word` is what the frame becomes. */
+static ALWAYS_INLINE pfn_t pop(struct percpu_list *list, uint64_t count, uint64_t word) {
   pfn_t f = list->frames[count - 1];
   atomic_store_relaxed(&list->count, count - 1);
-  word_store(frame_of(f), word_make(FRAME_CACHED, 0, type, FRAME_F_HEAD));
+  word_store(frame_of(f), word);
   return f;
 }
 
@@ -66,7 +70,7 @@ static NOINLINE err_t alloc_slowly(alloc_flags_t flags, pfn_t *out) {
   port_flags_t irq = port_irq_save();
   struct percpu_list *list = &percpu_this()->list[type];
   if (refill(percpu_this(), flags)) {
-    *out = pop(list, list->count, type);
+    *out = pop(list, list->count, word_make(FRAME_CACHED, 0, type, FRAME_F_HEAD));
     err = ERR_OK;
   }
   port_irq_restore(irq);
@@ -81,7 +85,7 @@ static ALWAYS_INLINE err_t alloc_single(alloc_flags_t flags, pfn_t *out) {
     port_irq_restore(irq);
     return alloc_slowly(flags, out);
   }
-  pfn_t f = pop(list, count, type_of(flags));
+  pfn_t f = pop(list, count, word_make(FRAME_CACHED, 0, type_of(flags), FRAME_F_HEAD));
   port_irq_restore(irq);
   *out = f;
   if (unlikely(port_event_on(MM_EVENT_FRAME_ALLOC)) || flags & (ALLOC_ZERO | ALLOC_RETURN_CORE))
@@ -91,24 +95,38 @@ static ALWAYS_INLINE err_t alloc_single(alloc_flags_t flags, pfn_t *out) {
 
 /* --- blocks -------------------------------------------------------------------------------------------------------------------- */
 
-static uint32_t take_block(unsigned order, alloc_flags_t flags) {
+static uint32_t take_from(struct zone *z, unsigned order, alloc_flags_t flags) {
   uint32_t index = INDEX_NONE;
-  for (struct zone *z = zones; z < zones + zone_count && index == INDEX_NONE; z++) {
-    port_lock_acquire(&z->lock);
-    if (zone_allows(z, 1u << order, flags & ALLOC_ATOMIC))
-      index = buddy_take(z, order, type_of(flags));
-    port_lock_release(&z->lock);
-  }
+  port_lock_acquire(&z->lock);
+  if (zone_allows(z, 1u << order, flags & ALLOC_ATOMIC))
+    index = buddy_take(z, order, type_of(flags));
+  port_lock_release(&z->lock);
   return index;
 }
 
+static uint32_t take_anywhere(unsigned order, alloc_flags_t flags) {
+  uint32_t index = INDEX_NONE;
+  for (struct zone *z = zones; z < zones + zone_count && index == INDEX_NONE; z++)
+    index = take_from(z, order, flags);
+  return index;
+}
+
+/* Another zone, if need be after giving back what this CPU keeps: it may be all that a block lacks. */
+static NOINLINE uint32_t take_slowly(struct percpu *pc, unsigned order, alloc_flags_t flags) {
+  uint32_t index = take_anywhere(order, flags);
+  if (index != INDEX_NONE)
+    return index;
+  percpu_drain_all(pc);
+  return take_anywhere(order, flags);
+}
+
 /* A block has left the buddy: its entry, the ledger. */
-static void hand_out(struct percpu *pc, uint32_t index, unsigned order, alloc_flags_t flags) {
+static ALWAYS_INLINE void hand_out(struct percpu *pc, uint32_t index, unsigned order, alloc_flags_t flags) {
   frame_reset(frame_at(index), word_make(handed_out_as(flags), order, type_of(flags), FRAME_F_HEAD));
   ledger_move(pc, ledger_key(FRAME_FREE, OWNER_CORE), ledger_key(handed_out_as(flags), OWNER_CORE), 1u << order);
 }
 
-static err_t finish_block(pfn_t f, unsigned order, alloc_flags_t flags) {
+static ALWAYS_INLINE err_t finish_block(pfn_t f, unsigned order, alloc_flags_t flags) {
   if (flags & ALLOC_ZERO)
     port_zero_frames(f, (uint64_t)1 << order);
   tell(f, order, flags);
@@ -124,15 +142,13 @@ static NOINLINE err_t alloc_block(unsigned order, alloc_flags_t flags, pfn_t *ou
     return ERR_INVAL;
   port_flags_t irq = port_irq_save();
   struct percpu *pc = percpu_this();
-  uint32_t index = take_block(order, flags);
-  if (unlikely(index == INDEX_NONE)) {
-    percpu_drain_all(pc); /* its frames may be all that a block lacks */
-    index = take_block(order, flags);
-  }
-  if (index != INDEX_NONE)
+  uint32_t index = take_from(zones, order, flags);
+  if (unlikely(index == INDEX_NONE))
+    index = take_slowly(pc, order, flags);
+  if (likely(index != INDEX_NONE))
     hand_out(pc, index, order, flags);
   port_irq_restore(irq);
-  if (index == INDEX_NONE)
+  if (unlikely(index == INDEX_NONE))
     return ERR_NOMEM;
   *out = index_pfn(index);
   return finish_block(*out, order, flags);
@@ -143,6 +159,35 @@ err_t page_alloc(unsigned order, alloc_flags_t flags, pfn_t *out) {
   if (likely(order == 0 && flags <= ALLOC_FLAGS_ALL))
     return alloc_single(flags, out);
   return alloc_block(order, flags, out);
+}
+
+static NOINLINE err_t alloc_owned_slowly(unsigned order, alloc_flags_t flags, owner_t owner, uint64_t rmap, pfn_t *out) {
+  if (flags & ALLOC_RETURN_CORE)
+    return ERR_INVAL;
+  err_t err = page_alloc(order, flags, out);
+  if (err == ERR_OK)
+    frame_set_state(*out, order, FRAME_OWNED, owner, rmap);
+  return err;
+}
+
+/* page_alloc() and frame_set_state() folded into one, where nothing is to be told, zeroed or refilled. */
+err_t page_alloc_owned(unsigned order, alloc_flags_t flags, owner_t owner, uint64_t rmap, pfn_t *out) {
+  if (unlikely(order != 0 || (flags & ~ALLOC_ATOMIC) >= PERCPU_TYPES || owner >= OWNERS_MAX || events_are_on()))
+    return alloc_owned_slowly(order, flags, owner, rmap, out);
+  enum migratetype type = type_of(flags);
+  port_flags_t irq = port_irq_save();
+  struct percpu *pc = percpu_this();
+  uint64_t count = pc->list[type].count;
+  if (unlikely(count == 0)) {
+    port_irq_restore(irq);
+    return alloc_owned_slowly(order, flags, owner, rmap, out);
+  }
+  pfn_t f = pop(&pc->list[type], count, word_make(FRAME_OWNED, 0, type, FRAME_F_HEAD) | (uint64_t)owner << WORD_OWNER_SHIFT);
+  atomic_store_relaxed(&frame_of(f)->rmap, rmap);
+  ledger_move(pc, ledger_key(FRAME_CACHED, OWNER_CORE), ledger_key(FRAME_OWNED, owner), 1);
+  port_irq_restore(irq);
+  *out = f;
+  return ERR_OK;
 }
 
 err_t page_alloc_bulk(unsigned count, alloc_flags_t flags, pfn_t *out) {

@@ -21,7 +21,7 @@ static uint32_t allowance(const struct zone *z, bool atomic) {
   return atomic && z->free != 0;
 }
 
-static unsigned take(struct zone *z, enum migratetype type, bool atomic, uint32_t *to) {
+static unsigned take(struct zone *z, enum migratetype type, bool atomic, struct block *to) {
   unsigned got;
   port_lock_acquire(&z->lock);
   got = buddy_take_many(z, type, to, allowance(z, atomic));
@@ -29,16 +29,27 @@ static unsigned take(struct zone *z, enum migratetype type, bool atomic, uint32_
   return got;
 }
 
+/* The frames of a block, the last one first, so that they are handed out in ascending order. */
+static pfn_t *add_block(pfn_t *to, const struct block *block, uint64_t word) {
+  pfn_t first = index_pfn(block->index);
+  struct frame *frame = frame_at(block->index);
+  for (unsigned i = 1u << block->order; i-- != 0;) {
+    frame_reset(&frame[i], word);
+    atomic_store_relaxed(&to->v, first.v + i);
+    to++;
+  }
+  return to;
+}
+
 bool percpu_refill(struct percpu *pc, enum migratetype type, bool atomic) {
   uint64_t word = word_make(FRAME_CACHED, 0, type, FRAME_F_HEAD | FRAME_F_PERCPU);
-  uint32_t batch[PERCPU_BATCH];
+  struct block batch[PERCPU_BATCH];
+  pfn_t *to = pc->list[type].frames;
   unsigned got = 0;
   for (struct zone *z = zones; z < zones + zone_count && got == 0; z++)
     got = take(z, type, atomic, batch);
-  for (unsigned i = 0; i < got; i++) {
-    frame_reset(frame_at(batch[i]), word);
-    atomic_store_relaxed(&pc->list[type].frames[i].v, frame_base_pfn + batch[i]);
-  }
+  for (const struct block *block = batch; to < pc->list[type].frames + got; block++)
+    to = add_block(to, block, word);
   atomic_store_relaxed(&pc->list[type].count, got);
   ledger_move(pc, ledger_key(FRAME_FREE, OWNER_CORE), ledger_key(FRAME_CACHED, OWNER_CORE), got);
   return got != 0;

@@ -251,11 +251,12 @@ uint32_t entry_find_head(uint32_t index);
 uint32_t buddy_take(struct zone *z, unsigned order, enum migratetype type);
 /* The block at exactly `index`, if it is free. */
 bool buddy_take_at(struct zone *z, uint32_t index, unsigned order);
-/*
- * Up to `want` single frames, as whole blocks where there are small ones; writes their indexes from `to` on, descending, and nothing of
- * their entries.
- */
-unsigned buddy_take_many(struct zone *z, enum migratetype type, uint32_t *to, unsigned want);
+/* Up to `want` frames as blocks of any order, small ones first; returns the frames. `to` has room for `want`. */
+struct block {
+  uint32_t index;
+  uint32_t order;
+};
+unsigned buddy_take_many(struct zone *z, enum migratetype type, struct block *to, unsigned want);
 /* Put a block back and merge it. Its head's entry need not be valid; its tails must be no heads. Takes `free` up, ledger not. */
 void buddy_give(struct zone *z, uint32_t index, unsigned order);
 /* The frames [index, index + count), all single: as aligned blocks. Clears their heads. */

@@ -62,6 +62,13 @@ uint64_t frame_table_bytes(const struct mem_range *ram, unsigned ram_count);
 MUST_CHECK err_t page_alloc(unsigned order, alloc_flags_t flags, pfn_t *out);
 
 /*
+ * page_alloc() followed by frame_set_state(FRAME_OWNED, owner, rmap), in one step and half the instructions: the fault path. Zeroing, if
+ * not asked for by ALLOC_ZERO, is the caller's, before a descriptor maps the frame. Errors as page_alloc(); ERR_INVAL also for
+ * ALLOC_RETURN_CORE.
+ */
+MUST_CHECK err_t page_alloc_owned(unsigned order, alloc_flags_t flags, owner_t owner, uint64_t rmap, pfn_t *out);
+
+/*
  * Give a block back, of the order it was allocated (or split to), in any state from which docs/frame-states.md allows it, not pinned; a
  * double free, a wrong order or another state trips a CHECK. Cannot fail.
  */

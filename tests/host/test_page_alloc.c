@@ -246,6 +246,81 @@ static void zeroed_means_zeroed(void **state) {
   world_destroy(&w);
 }
 
+static void owned_at_once(void **state) {
+  (void)state;
+  struct world w;
+  struct ledger l;
+  pfn_t f;
+  world_create(&w, &clean);
+  for (unsigned i = 0; i < 200; i++) {
+    unsigned order = i % 8 ? 0 : 3;
+    assert_int_equal(page_alloc_owned(order, ALLOC_MOVABLE | (i % 3 ? 0 : ALLOC_ZERO), 9, 0x7000 + i, &f), ERR_OK);
+    world_note_alloc(&w, f, order);
+    assert_int_equal(frame_state(f), FRAME_OWNED);
+    assert_true(frame_of(f)->owner == 9 && frame_of(f)->rmap == 0x7000 + i && frame_of(f)->flags == FRAME_F_HEAD);
+    assert_int_equal(frame_of(f)->refs | frame_of(f)->private, 0);
+  }
+  world_audit(&w, false);
+  ledger_read_owner(9, &l);
+  assert_int_equal(l.frames[FRAME_OWNED], 25 * 8 + 175);
+  assert_int_equal(page_alloc_owned(0, ALLOC_MOVABLE | ALLOC_RETURN_CORE, 9, 0, &f), ERR_INVAL);
+  assert_int_equal(page_alloc_owned(0, 3, 9, 0, &f), ERR_INVAL);
+  assert_int_equal(page_alloc_owned(MAX_ORDER + 1, ALLOC_MOVABLE, 9, 0, &f), ERR_INVAL);
+  while (page_alloc_owned(0, ALLOC_MOVABLE, 9, 0, &f) == ERR_OK)
+    world_note_alloc(&w, f, 0);
+  world_audit(&w, false);
+  world_destroy(&w);
+}
+
+static struct world *race_world;
+static pfn_t race_frame;
+static unsigned race_order;
+
+/* Another CPU gives the neighbour back while the first holds a block that it has not claimed yet. */
+static void free_neighbour(void) {
+  port_host_unlocked = NULL;
+  port_host_cpu = 1;
+  page_free(race_frame, race_order);
+  page_drain_local();
+  world_note_free(race_world, race_frame, race_order);
+  port_host_cpu = 0;
+}
+
+static void race(struct world *w, unsigned order, unsigned alloc_order) {
+  pfn_t pair = pfn(0x40000 + 1024), got;
+  assert_int_equal(page_alloc_at(pair, order + 1, ALLOC_MOVABLE), ERR_OK);
+  world_note_alloc(w, pair, order + 1);
+  frame_split_block(pair, order + 1, order);
+  page_free(pair, order);
+  world_note_free(w, pair, order);
+  page_drain_local();
+  race_world = w;
+  race_frame = pfn_add(pair, (uint64_t)1 << order);
+  race_order = order;
+  port_host_unlocked = free_neighbour;
+  assert_int_equal(page_alloc(alloc_order, ALLOC_MOVABLE, &got), ERR_OK);
+  assert_null(port_host_unlocked);
+  world_note_alloc(w, got, alloc_order);
+  world_audit(w, false);
+  page_free(got, alloc_order);
+  world_note_free(w, got, alloc_order);
+  page_drain_local();
+  world_audit(w, true);
+}
+
+static void a_block_on_its_way_is_nobodys_buddy(void **state) {
+  (void)state;
+  struct world w;
+  world_create(&w, &clean);
+  race(&w, 0, 0);
+  race(&w, 2, 0);
+  race(&w, 3, 3);
+  race(&w, 4, 2);
+  race(&w, 8, 8);
+  race(&w, 9, 9);
+  world_destroy(&w);
+}
+
 static void neighbours_come_in_order(void **state) {
   (void)state;
   struct world w;
@@ -271,6 +346,8 @@ int main(void) {
       cmocka_unit_test(a_list_of_another_type_is_no_waste),
       cmocka_unit_test(bulk_is_all_or_nothing),
       cmocka_unit_test(zeroed_means_zeroed),
+      cmocka_unit_test(owned_at_once),
+      cmocka_unit_test(a_block_on_its_way_is_nobodys_buddy),
       cmocka_unit_test(neighbours_come_in_order),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -80,8 +80,13 @@ static inline void port_lock_acquire(struct port_lock *lock) {
     port_relax();
 }
 
+/* Called each time a lock has been released, if set: what another CPU might do at just that moment. */
+extern void (*port_host_unlocked)(void);
+
 static inline void port_lock_release(struct port_lock *lock) {
   atomic_store_release(&lock->owner, atomic_load_relaxed(&lock->owner) + 1);
+  if (port_host_unlocked)
+    port_host_unlocked();
 }
 
 static inline void *port_frame_ptr(pfn_t f) {
