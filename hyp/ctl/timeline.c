@@ -264,6 +264,7 @@ void timeline_poke(void) {
 void timeline_start(const struct scenario *s, bool interactive) {
   if (s->steps == 0)
     return;
+  memset(&timeline, 0, sizeof timeline);
   timeline.scenario = s;
   timeline.interactive = interactive;
   timeline.judging = scenario_has_expectations(s);
