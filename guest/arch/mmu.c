@@ -203,6 +203,26 @@ err_t mmu_map_device(pa_t a, uint64_t bytes) {
   return pt_map(&kernel_pt, upper_ia(LINEAR_BASE + start), pa(start), end - start, PROT_DEVICE, SZ_2M);
 }
 
+void mmu_unmap_device(pa_t a, uint64_t bytes) {
+  uint64_t start = align_down(a.v, PAGE_SIZE), end = align_up(a.v + bytes, PAGE_SIZE);
+  err_t e = pt_unmap(&kernel_pt, upper_ia(LINEAR_BASE + start), end - start, NULL, NULL);
+  CHECK(e == ERR_OK); /* nothing is split, so nothing is allocated */
+}
+
+/* Beside the engine, which would look into the table. The slot is the last GiB of the address space, which nothing else uses. */
+const void *mmu_hang_table(pfn_t table) {
+  uint64_t *slot = (uint64_t *)kernel_pt.root + 511;
+  CHECK(*slot == 0);
+  port_pte_store(slot, pfn_pa(table).v | DESC_TABLE);
+  kernel_publish(&kernel_pt);
+  return (const void *)(~(uint64_t)0 << 30);
+}
+
+void mmu_drop_table(void) {
+  port_pte_store((uint64_t *)kernel_pt.root + 511, 0);
+  kernel_tlb_flush(&kernel_pt, 0, PAGE_SIZE, 2, true);
+}
+
 uint64_t mmu_kernel_ttbr(void) {
   return pfn_pa(kernel_pt.root_pfn).v;
 }

@@ -41,6 +41,16 @@ MUST_CHECK err_t mmu_init(const struct machine *m);
 /* Map `bytes` of device registers at `a` into the linear map. ERR_EXIST if they are. */
 MUST_CHECK err_t mmu_map_device(pa_t a, uint64_t bytes);
 
+/* The inverse, of exactly what was mapped. */
+void mmu_unmap_device(pa_t a, uint64_t bytes);
+
+/*
+ * For guest/kernel/probe.c: hang `table`, contents unseen, into the kernel's tables as a level-2 table and return an address it translates;
+ * then take it out again. What it holds must be no valid entries.
+ */
+const void *mmu_hang_table(pfn_t table);
+void mmu_drop_table(void);
+
 /* TTBR0: run in `mm`, or in nothing (NULL). */
 void mmu_switch_mm(struct mm_struct *mm);
 

@@ -166,3 +166,13 @@ user_copy_out:
     b 2b
 3:  mov x0, x2
     ret
+
+/* bool probe_read(const volatile void *p): one 32-bit read that may fault. */
+    .globl probe_read
+probe_read:
+9:  ldr w1, [x0]
+    user_access 3f
+    mov w0, #1
+    ret
+3:  mov w0, #0
+    ret

@@ -30,6 +30,8 @@ static bool kernel_takes(const char *word) {
     bootargs.init = word + 5;
   else if (strcmp(word, "trace") == 0)
     bootargs.trace = true;
+  else if (strcmp(word, "probe") == 0)
+    bootargs.probe = true;
   else if (strcmp(word, "quiet") == 0)
     bootargs.quiet = true;
   else if (strncmp(word, "poweroff=", 9) == 0)

@@ -8,6 +8,7 @@
  *
  *   init=PATH       the first program; default /init, then /bin/init
  *   trace           tell Sluice the steps of every fault of a process (SLUICE_HVC_TRACE)
+ *   probe           before init, try what only the hypervisor can answer (probe.h)
  *   poweroff=off    stay up when init has ended
  *   quiet           no banner, no line per process
  */
@@ -18,7 +19,7 @@
 
 struct bootargs {
   const char *init; /* NULL: the default */
-  bool trace, poweroff, quiet;
+  bool trace, probe, poweroff, quiet;
   const char *argv[INIT_ARGS_MAX]; /* without argv[0] */
   const char *envp[INIT_ARGS_MAX];
   unsigned argc, envc;

@@ -26,6 +26,7 @@ struct extable_entry {
 extern const struct extable_entry __extable_start[], __extable_end[];
 
 static uint64_t total_handled; /* atomic */
+uint64_t fault_fixed_esr;
 
 /* ---- Reports ---- */
 
@@ -142,8 +143,10 @@ void exception_el1_sync(struct trap_frame *f, uint64_t esr, uint64_t far) {
   struct mm_struct *mm = current_task()->mm;
   if (fixup == NULL)
     panic_exception("exception in the kernel", f, esr, far);
-  if (mm == NULL || !access_ok(far, 1) || !is_paging_fault(esr) || handle_mm_fault(mm, far, fault_flags(esr)) != VM_FAULT_OK)
-    f->elr = fixup->fixup;
+  if (mm != NULL && access_ok(far, 1) && is_paging_fault(esr) && handle_mm_fault(mm, far, fault_flags(esr)) == VM_FAULT_OK)
+    return;
+  fault_fixed_esr = esr;
+  f->elr = fixup->fixup;
 }
 
 /* ---- Everything else from EL0 ---- */

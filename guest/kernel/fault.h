@@ -6,6 +6,9 @@
 
 struct task;
 
+/* ESR of the last kernel access that the exception table caught. For reports. */
+extern uint64_t fault_fixed_esr;
+
 /* Faults of processes served so far, of all that have ended. */
 uint64_t faults_handled(void);
 /* `t`, the current task, ends: print its line of counts and add them up. */

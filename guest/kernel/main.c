@@ -20,6 +20,7 @@
 #include "guest/kernel/irq.h"
 #include "guest/kernel/memory.h"
 #include "guest/kernel/panic.h"
+#include "guest/kernel/probe.h"
 #include "guest/kernel/process.h"
 #include "guest/kernel/sched.h"
 #include "guest/kernel/trace.h"
@@ -92,6 +93,8 @@ _Noreturn void kernel_main(pa_t fdt, pa_t image) {
   /* files and the first process */
   must(initramfs_init(linear_va(machine.initrd_start), machine.initrd_end.v - machine.initrd_start.v), "initramfs");
   trace_init(bootargs.trace);
+  if (bootargs.probe)
+    probe_run();
   must(process_start_init(), "init");
   sched_idle();
 }

@@ -74,12 +74,19 @@ static const char *status_name(uint64_t esr) {
   }
 }
 
+/* The status codes that say where the walk ended (Arm ARM D17.2.37). */
+static bool has_level(uint64_t esr) {
+  return esr_fsc_type(esr) <= ESR_FSC_PERMISSION || esr_fsc_type(esr) == ESR_FSC_EXTERNAL_WALK;
+}
+
 const char *esr_describe(uint64_t esr, char *to, uint64_t cap) {
   unsigned ec = esr_ec(esr);
   bool data = ec == ESR_EC_DABT_LOWER || ec == ESR_EC_DABT_SAME, fetch = ec == ESR_EC_IABT_LOWER || ec == ESR_EC_IABT_SAME;
-  if (data || fetch)
-    format(to, cap, "%s: %s on %s, level %u", class_name(ec), status_name(esr),
-           fetch ? "fetch" : esr & ESR_WnR ? "write" : "read", esr_fsc_level(esr));
+  const char *access = fetch ? "fetch" : esr & ESR_WnR ? "write" : "read";
+  if ((data || fetch) && has_level(esr))
+    format(to, cap, "%s: %s on %s, level %u", class_name(ec), status_name(esr), access, esr_fsc_level(esr));
+  else if (data || fetch)
+    format(to, cap, "%s: %s on %s", class_name(ec), status_name(esr), access);
   else
     format(to, cap, "%s (EC 0x%x)", class_name(ec), ec);
   return to;
