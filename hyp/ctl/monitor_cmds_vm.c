@@ -79,13 +79,13 @@ static void print_faults(const struct vm *vm) {
     exits += vm->vcpus[i]->exits;
   }
   hyp_printf("%s: %llu stage-2 faults served, %llu of them by 2 MiB; %llu stage-1 faults seen; %llu exits\n", vm->config.name,
-             (unsigned long long)vm->s2.faults, (unsigned long long)vm->s2.faults_2m, (unsigned long long)s1, (unsigned long long)exits);
+             (unsigned long long)stage2_faults(&vm->s2), (unsigned long long)vm->s2.faults_2m, (unsigned long long)s1, (unsigned long long)exits);
 }
 
 /* Every frame of a VM came by a fault or by loading (which populates as a fault does), and the ledger must know all of them. */
 static bool faults_add_up(struct session *s, const struct vm *vm) {
   struct ledger l;
-  uint64_t frames = vm->s2.faults - vm->s2.faults_2m + vm->s2.faults_2m * PAGEBLOCK_FRAMES;
+  uint64_t frames = stage2_faults(&vm->s2) - vm->s2.faults_2m + vm->s2.faults_2m * PAGEBLOCK_FRAMES;
   ledger_read_owner(vm->id, &l);
   uint64_t owned = l.frames[FRAME_OWNED] + l.frames[FRAME_SHARED] + l.frames[FRAME_LENT];
   if (frames != vm->s2.populated_frames || owned != frames) {
@@ -94,7 +94,7 @@ static bool faults_add_up(struct session *s, const struct vm *vm) {
     return false;
   }
   hyp_printf("sluice: faults: %s: %llu stage-2 faults, %llu of them 2 MiB blocks, account for all %llu frames\n", vm->config.name,
-             (unsigned long long)vm->s2.faults, (unsigned long long)vm->s2.faults_2m, (unsigned long long)owned);
+             (unsigned long long)stage2_faults(&vm->s2), (unsigned long long)vm->s2.faults_2m, (unsigned long long)owned);
   return true;
 }
 

@@ -57,7 +57,7 @@ static uint64_t owned_frames(const struct vm *vm) {
 static int64_t stat(const struct vcpu *v) {
   switch (v->x[1]) {
   case SLUICE_STAT_S2_FAULTS:
-    return (int64_t)v->vm->s2.faults;
+    return (int64_t)stage2_faults(&v->vm->s2);
   case SLUICE_STAT_S2_FAULTS_2M:
     return (int64_t)v->vm->s2.faults_2m;
   case SLUICE_STAT_EXITS:

@@ -49,30 +49,46 @@ static void out_of_memory(struct vcpu *v, uint64_t esr, uint64_t at) {
   vm_pause_nomem(v->vm);
 }
 
+/* RAM that is mapped: its access flag, or the guest raced with a change and may try again. */
+static void touch_mapped(struct vcpu *v, uint64_t esr, uint64_t at) {
+  struct stage2 *s2 = &v->vm->s2;
+  note(v, at, esr, TRACE_FAULT_SPURIOUS);
+  if (esr_fsc_type(esr) != ESR_FSC_ACCESS_FLAG)
+    return;
+  spin_lock(&s2->lock);
+  err_t err = pt_mark_accessed(&s2->pt, at, (esr & ESR_WnR) != 0);
+  spin_unlock(&s2->lock);
+  (void)err; /* ERR_NOENT: unmapped meanwhile; the access is repeated and faults as what it then is */
+}
+
+static NOINLINE void note_mapped(struct vcpu *v, uint64_t esr, uint64_t at) {
+  struct pt_leaf leaf;
+  struct stage2 *s2 = &v->vm->s2;
+  spin_lock(&s2->lock);
+  bool block = pt_lookup(&s2->pt, at, &leaf) == ERR_OK && leaf.level == 2;
+  spin_unlock(&s2->lock);
+  note(v, at, esr, block ? TRACE_FAULT_MAPPED_2M : TRACE_FAULT_MAPPED_4K);
+}
+
+static NOINLINE void serve_rare(struct vcpu *v, uint64_t esr, uint64_t at) {
+  if (v->views != NULL)
+    view_fault(v, esr, ipa(at));
+  else
+    touch_mapped(v, esr, at);
+}
+
 /* A fault on RAM: after this the access can be tried again. */
 static NOINLINE void serve_ram(struct vcpu *v, uint64_t esr, uint64_t at) {
-  struct stage2 *s2 = &v->vm->s2;
-  if (unlikely(v->views != NULL)) {
-    view_fault(v, esr, ipa(at));
+  if (unlikely(v->views != NULL || esr_fsc_type(esr) != ESR_FSC_TRANSLATION)) {
+    serve_rare(v, esr, at);
     return;
   }
-  if (likely(esr_fsc_type(esr) == ESR_FSC_TRANSLATION)) {
-    uint64_t blocks = s2->faults_2m;
-    err_t err = stage2_populate(s2, ipa(at));
-    v->s2_faults++;
-    if (unlikely(err != ERR_OK))
-      out_of_memory(v, esr, at);
-    else
-      note(v, at, esr, s2->faults_2m != blocks ? TRACE_FAULT_MAPPED_2M : TRACE_FAULT_MAPPED_4K);
-    return;
-  }
-  note(v, at, esr, TRACE_FAULT_SPURIOUS);
-  if (esr_fsc_type(esr) == ESR_FSC_ACCESS_FLAG) {
-    spin_lock(&s2->lock);
-    err_t err = pt_mark_accessed(&s2->pt, at, (esr & ESR_WnR) != 0);
-    spin_unlock(&s2->lock);
-    (void)err; /* ERR_NOENT: unmapped meanwhile; the access is repeated and faults as what it then is */
-  }
+  v->s2_faults++;
+  err_t err = stage2_populate_ram(&v->vm->s2, at);
+  if (unlikely(err != ERR_OK))
+    out_of_memory(v, esr, at);
+  else if (trace_on(TRACE_GROUP_FAULT))
+    note_mapped(v, esr, at);
 }
 
 /* A load of less than its register, sign-extended. */

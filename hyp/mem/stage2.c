@@ -112,7 +112,7 @@ err_t stage2_init(struct stage2 *s2, struct vm *vm, uint64_t ram_bytes) {
 }
 
 /* Frames change owner: the old contents go, in the data caches and (what a previous guest executed) in the instruction caches. */
-static void cleanse(pfn_t f, unsigned order) {
+static inline void cleanse(pfn_t f, unsigned order) {
   uint64_t bytes = PAGE_SIZE << order;
   if (features.needs_clean)
     zero_lines_poc(port_frame_ptr(f), bytes);
@@ -122,20 +122,22 @@ static void cleanse(pfn_t f, unsigned order) {
     icache_flush_all();
 }
 
-static err_t populate_leaf(struct stage2 *s2, uint64_t ia, unsigned order) {
+/* Specialised for a page and for a block: `order` is a constant where it is inlined. */
+static ALWAYS_INLINE err_t populate_leaf(struct stage2 *s2, uint64_t ia, unsigned order) {
   pfn_t f;
-  unsigned level = order ? 2 : 3;
   err_t err = page_alloc(order, ALLOC_MOVABLE, &f);
-  if (err != ERR_OK)
+  if (unlikely(err != ERR_OK))
     return err;
   cleanse(f, order);
-  frame_set_state(f, order, FRAME_OWNED, s2->vm->id, ia);
+  frame_set_state(f, order, FRAME_OWNED, s2->pt.id, ia);
   spin_lock(&s2->lock);
-  err = pt_map_leaf(&s2->pt, ia, pfn_pa(f), level, RAM_PROT);
+  err = pt_map_leaf(&s2->pt, ia, pfn_pa(f), order ? 2 : 3, RAM_PROT);
   if (likely(err == ERR_OK)) {
     s2->populated_frames += (uint64_t)1 << order;
-    s2->faults++;
-    s2->faults_2m += order != 0;
+    if (order)
+      s2->faults_2m++;
+    else
+      s2->faults_4k++;
   }
   spin_unlock(&s2->lock);
   if (unlikely(err != ERR_OK))
@@ -143,7 +145,12 @@ static err_t populate_leaf(struct stage2 *s2, uint64_t ia, unsigned order) {
   return err;
 }
 
-/* May a 2 MiB block go here? Not if the VM forbids it, or if a table of 4 KiB leaves stands there. */
+static NOINLINE err_t populate_page(struct stage2 *s2, uint64_t a) {
+  err_t err = populate_leaf(s2, align_down(a, PAGE_SIZE), 0);
+  return unlikely(err == ERR_EXIST) ? ERR_OK : err;
+}
+
+/* May a 2 MiB block go here? Not if a table of 4 KiB leaves, or a leaf, stands there already. */
 static bool block_possible(struct stage2 *s2, uint64_t ia) {
   struct pt_leaf leaf;
   spin_lock(&s2->lock);
@@ -152,15 +159,16 @@ static bool block_possible(struct stage2 *s2, uint64_t ia) {
   return err == ERR_NOENT && leaf.level <= 2;
 }
 
+err_t stage2_populate_ram(struct stage2 *s2, uint64_t a) {
+  if (s2->force_4k || !block_possible(s2, a))
+    return populate_page(s2, a);
+  err_t err = populate_leaf(s2, align_down(a, SZ_2M), ORDER_2M);
+  /* No block to be had, or the place was taken meanwhile, perhaps by smaller leaves. */
+  return likely(err == ERR_OK) ? err : populate_page(s2, a);
+}
+
 err_t stage2_populate(struct stage2 *s2, ipa_t a) {
-  if (!stage2_is_ram(s2, a))
-    return ERR_RANGE;
-  err_t err = ERR_NOMEM;
-  if (!s2->force_4k && block_possible(s2, a.v))
-    err = populate_leaf(s2, align_down(a.v, SZ_2M), ORDER_2M);
-  if (err == ERR_NOMEM || err == ERR_EXIST) /* no block to be had, or the place was taken meanwhile: perhaps by smaller leaves */
-    err = populate_leaf(s2, align_down(a.v, PAGE_SIZE), 0);
-  return err == ERR_EXIST ? ERR_OK : err;
+  return stage2_is_ram(s2, a) ? stage2_populate_ram(s2, a.v) : ERR_RANGE;
 }
 
 err_t stage2_lookup(struct stage2 *s2, ipa_t a, pa_t *out) {

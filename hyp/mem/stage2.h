@@ -24,7 +24,7 @@ struct stage2 {
   uint8_t ran_here[CPUS_MAX]; /* vCPU id + 1 that ran last on each CPU; that CPU only */
   bool force_4k;             /* constant */
   uint64_t populated_frames;  /* lock */
-  uint64_t faults, faults_2m; /* served by populating; lock */
+  uint64_t faults_4k, faults_2m; /* served by populating; lock */
 };
 
 MUST_CHECK err_t stage2_init(struct stage2 *s2, struct vm *vm, uint64_t ram_bytes);
@@ -36,6 +36,13 @@ static inline bool stage2_is_ram(const struct stage2 *s2, ipa_t a) {
 
 /* Make sure RAM at `a` is backed by a zeroed frame and mapped. ERR_RANGE if it is not RAM, ERR_NOMEM. Idempotent; from any CPU. */
 MUST_CHECK err_t stage2_populate(struct stage2 *s2, ipa_t a);
+
+/* The same for an address known to be RAM: the fault path. */
+MUST_CHECK err_t stage2_populate_ram(struct stage2 *s2, uint64_t a);
+
+static inline uint64_t stage2_faults(const struct stage2 *s2) {
+  return s2->faults_4k + s2->faults_2m;
+}
 
 /* The physical address behind `a`: ERR_NOENT if nothing is mapped. The answer holds until the VM's table lock is next free. */
 MUST_CHECK err_t stage2_lookup(struct stage2 *s2, ipa_t a, pa_t *out);
