@@ -81,7 +81,7 @@ bool report_walk_stage1(struct vm *vm, va_t address, uint64_t *out);
 void report_walk_stage2(struct vm *vm, ipa_t address);
 
 /* ESR_ELx in words: "data abort from a lower EL: translation fault, level 3, write of 4 bytes from x2". Always terminates; returns `to`. */
-#define ESR_TEXT_MAX 128u
+#define ESR_TEXT_MAX 160u
 const char *esr_describe(uint64_t esr, char to[ESR_TEXT_MAX]);
 /* "name+0x1c" of an address in EL2's text if a symbol table is linked, else "0x..." */
 #define SYMBOL_TEXT_MAX 64u
