@@ -124,6 +124,16 @@ def die_with_parent():
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
+def stop(process):
+    """Ask, then force: QEMU's main loop may never hear a polite request when a guest floods it. Returns what it said."""
+    process.terminate()
+    try:
+        return process.communicate(timeout=5)[0]
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.communicate()[0]
+
+
 def last_lines(text, count=15):
     return "\n".join("  | " + line for line in text.splitlines()[-count:])
 
@@ -153,8 +163,7 @@ def run_headless(machine, console_path):
         said, _ = process.communicate(timeout=machine.timeout)
     except subprocess.TimeoutExpired:
         timed_out = True
-        process.terminate()
-        said, _ = process.communicate()
+        said = stop(process)
     except BaseException:
         process.kill()
         process.wait()
