@@ -256,7 +256,7 @@ void hw_check_make(const struct hw *hw, uint64_t ia, unsigned level, uint64_t ol
     const struct hw_tlb_entry *e = &hw->tlb[i];
     if (!overlap(e->ia, e->size, ia, span(level)))
       continue;
-    if (table || e->leaf_size != leaf.size || e->out + (ia - e->ia) != leaf.out)
+    if (table || e->leaf_size != leaf.size || e->size != (leaf.contig ? 16 * leaf.size : leaf.size) || e->out + (ia - e->ia) != leaf.out)
       hw_die("a TLB holds another translation of %#llx than the one being made", (unsigned long long)ia);
   }
   for (unsigned i = 0; i < hw->walk_count; i++)

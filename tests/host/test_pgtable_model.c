@@ -89,6 +89,20 @@ static void op_unmap(struct world *w) {
   assert_false(world_any_mapped(w, ia, size));
 }
 
+/* A page comes, is used and goes: what both quick ways are for. */
+static void op_page_comes_and_goes(struct world *w) {
+  uint64_t ia = any_address(w, SZ_4K), out = any_out(w, ia, SZ_4K);
+  err_t err;
+  WORLD_EACH_FAILURE(w, err, pt_map_leaf(&w->pt, ia, pa(out), 3, PT_R | PT_W));
+  if (err != ERR_OK)
+    return;
+  world_set(w, ia, SZ_4K, out, PT_R | PT_W);
+  hw_speculate(&w->hw, ia);
+  w->leaf_cursor = ia;
+  assert_int_equal(pt_unmap(&w->pt, ia, SZ_4K, world_leaf_gone, w), ERR_OK);
+  assert_false(world_any_mapped(w, ia, SZ_4K));
+}
+
 static void op_protect(struct world *w) {
   uint64_t ia = any_address(w, SZ_4K), size = any_size(w, ia);
   pt_prot_t prot = any_prot(w) & ~(PT_DEVICE | PT_NC | PT_GLOBAL);
@@ -203,7 +217,7 @@ static void op_mark(struct world *w) {
 
 static void random_op(struct world *w) {
   static void (*const ops[])(struct world *) = {
-      op_map, op_map, op_map, op_map_leaf, op_map_leaf, op_map_leaf, op_unmap, op_unmap, op_unmap, op_protect, op_protect, op_protect_each,
+      op_map, op_map, op_map, op_map_leaf, op_map_leaf, op_map_leaf, op_unmap, op_unmap, op_unmap, op_page_comes_and_goes, op_protect, op_protect, op_protect_each,
       op_replace, op_split, op_collapse, op_age, op_mark,
   };
   ops[world_random(w, sizeof(ops) / sizeof(ops[0]))](w);
