@@ -127,11 +127,16 @@ void vgic_set_ppi(struct vcpu *v, unsigned intid, bool level) {
   vgic_unlock(v->vm, vgic_bank_changed(v, &v->vgic.priv, BIT(intid)));
 }
 
-void vgic_inject_timer(struct vcpu *v) {
+static NOINLINE void inject_timer(struct vcpu *v) {
   spin_lock(&v->vm->vgic.lock);
   v->vgic.priv.line |= BIT(VGIC_TIMER);
   v->vgic.hw_unlinked = true;
   vgic_unlock(v->vm, vgic_lr_update(v, &v->vgic.priv, VGIC_TIMER) ? (vgic_kick_t)BIT(v->id) : 0);
+}
+
+void vgic_inject_timer(struct vcpu *v) {
+  if (!vgic_relaunch(v, VGIC_TIMER))
+    inject_timer(v);
 }
 
 /* The timer's list register, or -1. */

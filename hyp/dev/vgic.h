@@ -39,6 +39,7 @@ struct vgic_bank {
   uint64_t active;     /* active, but in no list register */
   uint64_t resident;   /* in a list register of some vCPU */
   uint64_t soft;       /* resident: its pending bit stems from `latch`, so a falling line does not take it back */
+  uint64_t again;      /* resident: once finished, its list register may be made pending again as it stands */
   uint64_t deactivate; /* resident: order to the CPU that has it to clear its active bit */
   uint8_t priority[64];
   uint8_t lr[64]; /* resident: which list register; active: the priority it was acknowledged at */
@@ -57,8 +58,8 @@ struct vgic_cpu {
 
 struct vgic {
   struct spinlock lock;
-  bool enabled; /* GICD_CTLR.EnableGrp1 */
-  bool group0;  /* GICD_CTLR.EnableGrp0: kept, without effect */
+  bool enabled;  /* GICD_CTLR.EnableGrp1 */
+  bool group0;   /* GICD_CTLR.EnableGrp0: kept, without effect */
   uint32_t owed; /* vCPUs (bit per id) to be told when the lock is dropped */
   struct vgic_bank spi;
   uint64_t router[VGIC_SPIS];      /* GICD_IROUTER */

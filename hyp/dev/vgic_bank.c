@@ -98,7 +98,7 @@ static vgic_kick_t spi_changed(struct vm *vm, unsigned index) {
   return kick;
 }
 
-vgic_kick_t vgic_bank_changed(struct vcpu *v, struct vgic_bank *b, uint64_t bits) {
+vgic_kick_t vgic_bank_settle(struct vcpu *v, struct vgic_bank *b, uint64_t bits) {
   vgic_kick_t kick = 0;
   bool spi = vgic_is_spi(v, b);
   if (!spi && (bits & BIT(VGIC_TIMER)))

@@ -13,7 +13,6 @@
  * Lock: vm->vgic.lock, held by every caller.
  */
 #include "hyp/core/vm.h"
-#include "hyp/ctl/trace.h"
 #include "hyp/dev/vgic_priv.h"
 #include "hyp/dev/vtimer.h"
 
@@ -83,6 +82,7 @@ static void hand_over(struct vcpu *v, unsigned index) {
 static uint64_t vacate(struct vcpu *v, struct vgic_bank *b, uint64_t bit, unsigned n) {
   b->resident &= ~bit;
   b->soft &= ~bit;
+  b->again &= ~bit;
   if (vgic_is_spi(v, b))
     hand_over(v, bits_ffs(bit));
   v->vgic.lr_used &= ~(uint32_t)BIT(n);
@@ -92,6 +92,7 @@ static uint64_t vacate(struct vcpu *v, struct vgic_bank *b, uint64_t bit, unsign
 /* A linked list register cannot ask for its EOI: the timer's loses its link, and gets it anew when this one has ended. */
 static uint64_t unlink_active(struct vcpu *v, struct vgic_bank *b, uint64_t bit, uint64_t lr) {
   b->line |= bit;
+  b->again &= ~bit;
   v->vgic.hw_unlinked = vgic_is_here(v);
   return lr & ~(ICH_LR_HW | GENMASK(44, 32));
 }
@@ -104,6 +105,7 @@ static uint64_t take_latch(struct vcpu *v, struct vgic_bank *b, uint64_t bit, ui
   if (lr & ICH_LR_PENDING) {
     b->latch &= ~bit;
     b->soft |= bit;
+    b->again &= (lr & ICH_LR_HW) ? ~bit : ~(uint64_t)0;
   } else if (lr & ICH_LR_HW) {
     lr = unlink_active(v, b, bit, lr);
   }
@@ -143,10 +145,11 @@ void vgic_lr_reconcile(struct vcpu *v, unsigned n) {
   if (b->deactivate & bit)
     lr = clear_active(v, lr);
   b->deactivate &= ~bit;
-  if ((lr & ICH_LR_PENDING) && !((b->soft | vgic_pending(b)) & bit))
-    lr = withdraw(v, lr);
-  if ((lr & ICH_LR_PENDING) && (!is_wanted(v, b, bit) || lr_priority(lr) != b->priority[index]))
-    lr = retract(v, b, bit, lr);
+  bool due = (b->soft | vgic_pending(b)) & bit, fits = is_wanted(v, b, bit) && lr_priority(lr) == b->priority[index];
+  if (!due || !fits)
+    b->again &= ~bit;
+  if (lr & ICH_LR_PENDING)
+    lr = !due ? withdraw(v, lr) : !fits ? retract(v, b, bit, lr) : lr;
   if ((b->latch & bit) && (lr & VGIC_LR_STATE))
     lr = take_latch(v, b, bit, lr);
   if (!(lr & VGIC_LR_STATE))
@@ -170,6 +173,11 @@ static uint64_t link_timer(struct vcpu *v) {
   return ICH_LR_HW | (uint64_t)VGIC_TIMER << ICH_LR_PINTID_SHIFT;
 }
 
+/* vgic_relaunch() is for SGIs, which are always latched, and for the linked timer when only its line asks. */
+static bool can_relaunch(const struct vgic_bank *b, unsigned index, uint64_t lr) {
+  return (lr & ICH_LR_HW) ? !(b->soft & BIT(index)) : index < GIC_SGIS;
+}
+
 static void place(struct vcpu *v, struct vgic_bank *b, unsigned index, unsigned n) {
   uint64_t bit = BIT(index);
   bool spi = vgic_is_spi(v, b);
@@ -181,6 +189,7 @@ static void place(struct vcpu *v, struct vgic_bank *b, unsigned index, unsigned 
   b->soft = (b->soft & ~bit) | (b->latch & bit);
   b->latch &= ~bit;
   b->resident |= bit;
+  b->again |= can_relaunch(b, index, lr) ? bit : 0;
   b->lr[index] = (uint8_t)n;
   if (spi)
     v->vm->vgic.holder[index] = (uint8_t)v->id;
@@ -292,8 +301,10 @@ static uint64_t evicted(const struct vcpu *v, const struct vgic_bank *b) {
 
 static void set_hcr(struct vcpu *v, bool left_behind) {
   uint64_t hcr = ICH_HCR_EN;
-  if (left_behind)
+  if (left_behind) {
     hcr |= ICH_HCR_NPIE;
+    v->vgic.priv.again = 0; /* what stays behind may be more urgent */
+  }
   if (evicted(v, &v->vgic.priv) || evicted(v, &v->vm->vgic.spi))
     hcr |= ICH_HCR_LRENPIE | ICH_HCR_TDIR;
   if (hcr != v->vgic.hcr || (hcr & ICH_HCR_LRENPIE))
@@ -424,7 +435,7 @@ static unsigned group_mask(uint64_t vmcr) {
   return ~0u << point;
 }
 
-bool vgic_has_pending(struct vcpu *v) {
+static NOINLINE bool is_signalled(struct vcpu *v) {
   spin_lock(&v->vm->vgic.lock);
   unsigned best = best_pending(v);
   bool signalled = false;
@@ -434,4 +445,16 @@ bool vgic_has_pending(struct vcpu *v) {
   }
   spin_unlock(&v->vm->vgic.lock);
   return signalled;
+}
+
+/* Most often nothing is pending at all, and that shows without the lock: whoever makes something pending elsewhere also sends a request. */
+bool vgic_has_pending(struct vcpu *v) {
+  if (vgic_pending(&v->vgic.priv) & ~v->vgic.priv.resident)
+    return is_signalled(v);
+  if (vgic_pending(&v->vm->vgic.spi) & ~v->vm->vgic.spi.resident)
+    return is_signalled(v);
+  for (uint32_t used = v->vgic.lr_used; used != 0; used &= used - 1)
+    if (lr_get(v, bits_ffs(used)) & ICH_LR_PENDING)
+      return is_signalled(v);
+  return false;
 }

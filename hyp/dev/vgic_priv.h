@@ -8,6 +8,7 @@
 #include "core/compiler.h"
 #include "hyp/core/vcpu.h"
 #include "hyp/core/vm.h"
+#include "hyp/ctl/trace.h"
 #include "hyp/dev/vgic.h"
 #include "hyp/dev/vgic_hw.h"
 
@@ -74,7 +75,14 @@ uint64_t vgic_lr_peek(struct vcpu *v, unsigned n);
 /* vgic_bank.c */
 
 /* Something changed about `bits` of a bank (private: of `v`; SPIs: of v->vm): bring list registers in line. */
-vgic_kick_t vgic_bank_changed(struct vcpu *v, struct vgic_bank *b, uint64_t bits);
+vgic_kick_t vgic_bank_settle(struct vcpu *v, struct vgic_bank *b, uint64_t bits);
+
+static inline vgic_kick_t vgic_bank_changed(struct vcpu *v, struct vgic_bank *b, uint64_t bits) {
+  if (likely(!(bits & (b->resident | vgic_pending(b) | BIT(VGIC_TIMER)))))
+    return 0;
+  return vgic_bank_settle(v, b, bits);
+}
+
 /* Read and write of the 32-bit registers that are laid out one bit, two bits or a byte per interrupt. `offset` is that of GICD_*. */
 uint32_t vgic_bank_read(struct vcpu *v, struct vgic_bank *b, unsigned first, uint64_t offset, vgic_kick_t *kick);
 vgic_kick_t vgic_bank_write(struct vcpu *v, struct vgic_bank *b, unsigned first, uint64_t offset, uint32_t value, uint32_t mask);
@@ -87,6 +95,26 @@ void vgic_kick(struct vm *vm, vgic_kick_t kick);
 void vgic_timer_resample(struct vcpu *v);
 /* The physical active state of PPI 27, held for `v` on this CPU, is not needed any more. */
 void vgic_timer_release(struct vcpu *v);
+
+/*
+ * The commonest injection: the list register that SGI or PPI `intid` of `v` had is finished and not folded yet, so it only needs its pending bit
+ * again. False: go the long way. `v` is here. Needs no lock: while it is, only this CPU changes what is resident, where and `again`; a change by
+ * another CPU comes with a request to reconcile, obeyed before the guest is entered.
+ */
+static inline bool vgic_relaunch(struct vcpu *v, unsigned intid) {
+  const struct vgic_bank *b = &v->vgic.priv;
+  if (unlikely(!(b->again & BIT(intid))))
+    return false;
+  unsigned n = b->lr[intid];
+  uint64_t lr = vgic_hw_read_lr(n);
+  if (unlikely(lr & VGIC_LR_STATE))
+    return false;
+  lr |= ICH_LR_PENDING;
+  v->vgic.lr[n] = lr;
+  vgic_hw_write_lr(n, lr);
+  trace(TRACE_GROUP_IRQ, TRACE_INJECT, vmid_value(&v->vm->s2.vmid), intid, v->id, 0, 0, 0);
+  return true;
+}
 
 /* Drop the lock, then tell the vCPUs in `kick` and those that are owed it. */
 static inline void vgic_unlock(struct vm *vm, vgic_kick_t kick) {

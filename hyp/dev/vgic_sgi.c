@@ -21,17 +21,23 @@ static uint32_t targets(const struct vcpu *v, uint64_t sgi1r) {
   return (sgi1r & SGI1R_ELSEWHERE) ? 0 : (uint32_t)sgi1r & 0xffff & all;
 }
 
-void vgic_send_sgi(struct vcpu *v, uint64_t sgi1r) {
-  unsigned intid = (unsigned)bits_get(sgi1r, 27, 24);
+static NOINLINE void send(struct vcpu *v, unsigned intid, uint32_t to) {
   vgic_kick_t kick = 0;
   spin_lock(&v->vm->vgic.lock);
-  for (uint32_t to = targets(v, sgi1r); to != 0; to &= to - 1) {
+  for (; to != 0; to &= to - 1) {
     struct vcpu *t = v->vm->vcpus[bits_ffs(to)];
     t->vgic.priv.latch |= BIT(intid);
     if ((t->vgic.priv.enabled & BIT(intid)) && vgic_lr_update(t, &t->vgic.priv, intid))
       kick |= to & -to;
   }
   vgic_unlock(v->vm, kick);
+}
+
+void vgic_send_sgi(struct vcpu *v, uint64_t sgi1r) {
+  unsigned intid = (unsigned)bits_get(sgi1r, 27, 24);
+  uint32_t to = targets(v, sgi1r);
+  if (to != 1u << v->id || !vgic_relaunch(v, intid))
+    send(v, intid, to);
 }
 
 void vgic_deactivate(struct vcpu *v, unsigned intid) {

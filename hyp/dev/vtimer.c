@@ -69,7 +69,8 @@ bool vtimer_cntv_asserted(struct vcpu *v) {
 
 /* A PPI that was on its way when its timer was stopped is not for this vCPU: end it. */
 void vtimer_irq(struct vcpu *v) {
-  if (vtimer_cntv_asserted(v))
+  uint64_t ctl = sysreg_read(cntv_ctl_el0);
+  if (likely(ctl == (CNT_CTL_ENABLE | CNT_CTL_ISTATUS)))
     vgic_inject_timer(v);
   else
     sysreg_write_enc(ICC_DIR_EL1, PPI_CNTV);
