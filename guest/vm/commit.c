@@ -11,10 +11,14 @@
 #include "core/atomic.h"
 #include "guest/vm/internal.h"
 
-static uint64_t committed_pages;
+static uint64_t committed_pages, limit_pages;
+
+void vm_commit_init(void) {
+  limit_pages = ledger_total();
+}
 
 err_t vm_commit(uint64_t pages) {
-  if (pages > ledger_total())
+  if (pages > limit_pages)
     return ERR_NOMEM;
   atomic_fetch_add_relaxed(&committed_pages, pages);
   return ERR_OK;

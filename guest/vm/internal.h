@@ -136,6 +136,7 @@ bool unmap_splits(struct mm_struct *mm, uint64_t start, uint64_t end);
 MUST_CHECK err_t do_munmap_locked(struct mm_struct *mm, uint64_t start, uint64_t end);
 
 /* ---- commit.c: atomic, no lock needed ---- */
+void vm_commit_init(void);
 /* Charge `pages` of future memory. ERR_NOMEM if that is obviously too much (Linux's OVERCOMMIT_GUESS). */
 MUST_CHECK err_t vm_commit(uint64_t pages);
 void vm_uncommit(uint64_t pages);

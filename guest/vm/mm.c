@@ -57,6 +57,7 @@ static const struct pt_ops user_pt_ops = {
 };
 
 err_t vm_init(unsigned asid_bits) {
+  vm_commit_init();
   err_t err = asid_space_init(&asids, asid_bits);
   if (err == ERR_OK)
     err = vm_objects_init();

@@ -89,8 +89,18 @@ static err_t check_request(uint64_t *len, unsigned prot, unsigned flags, const s
   return file && type != MAP_PRIVATE ? ERR_UNSUPPORTED : ERR_OK;
 }
 
+/* Field by field: an initialiser would clear the whole by a call. */
+static void init_mapping(struct mapping *map, uint64_t len, vm_flags_t flags) {
+  map->kind.flags = flags;
+  map->kind.ops = NULL;
+  map->kind.backing = NULL;
+  map->len = len;
+  map->charged_pages = 0;
+  map->fresh = NULL;
+  map->spare = NULL;
+}
+
 static err_t take_backing(struct mapping *map, struct vm_file *file, uint64_t pgoff) {
-  uint64_t pages = map->len >> PAGE_SHIFT;
   if (file) {
     map->kind.ops = &file_private_vm_ops;
     map->kind.backing = file;
@@ -102,7 +112,7 @@ static err_t take_backing(struct mapping *map, struct vm_file *file, uint64_t pg
   map->kind.ops = &shared_vm_ops;
   map->pgoff = 0;
   struct vm_shared *shared = NULL;
-  err_t err = vm_shared_create(pages, !(map->kind.flags & VM_NORESERVE), &shared);
+  err_t err = vm_shared_create(map->len >> PAGE_SHIFT, !(map->kind.flags & VM_NORESERVE), &shared);
   map->kind.backing = shared;
   return err;
 }
@@ -117,22 +127,12 @@ static void drop(struct mm_struct *mm, struct mapping *map) {
   vm_uncommit(map->charged_pages);
 }
 
-/* A new VMA is needed unless a neighbour will grow instead; where it replaces something, neighbours change, so one is taken anyway. */
-static bool needs_fresh(struct mm_struct *mm, const struct mapping *map, const struct vm_area_struct *prev, bool replaces) {
-  const struct vm_area_struct *next = prev ? prev->vm_next : mm->mmap;
-  return replaces || (!can_vma_merge_after(prev, &map->kind, map->addr, map->pgoff) &&
-                      !can_vma_merge_before(next, &map->kind, map->addr + map->len, map->pgoff + (map->len >> PAGE_SHIFT)));
-}
-
-static err_t take_vmas(struct mm_struct *mm, struct mapping *map, const struct vm_area_struct *prev, bool replaces) {
+/* The VMA for the new range is taken even where a neighbour may grow instead: it stays with the mm and costs nothing the next time. */
+static err_t take_vmas(struct mm_struct *mm, struct mapping *map, bool replaces) {
   bool splits = replaces && unmap_splits(mm, map->addr, map->addr + map->len);
-  if (mm->map_count + splits >= MAX_MAP_COUNT)
+  if (mm->map_count + splits >= MAX_MAP_COUNT || !(map->fresh = vm_area_alloc(mm)))
     return ERR_NOMEM;
-  if (needs_fresh(mm, map, prev, replaces) && !(map->fresh = vm_area_alloc(mm)))
-    return ERR_NOMEM;
-  if (splits && !(map->spare = vm_area_alloc(mm)))
-    return ERR_NOMEM;
-  return ERR_OK;
+  return splits && !(map->spare = vm_area_alloc(mm)) ? ERR_NOMEM : ERR_OK;
 }
 
 static err_t take_charge(struct mapping *map) {
@@ -167,7 +167,7 @@ static err_t map_locked(struct mm_struct *mm, uint64_t hint, unsigned flags, str
   map->pgoff = map->addr >> PAGE_SHIFT;
   err = take_backing(map, file, pgoff);
   if (err == ERR_OK)
-    err = take_vmas(mm, map, prev, replaces);
+    err = take_vmas(mm, map, replaces);
   if (err == ERR_OK)
     err = take_charge(map);
   if (err == ERR_OK)
@@ -193,7 +193,8 @@ err_t do_mmap(struct mm_struct *mm, uint64_t addr, uint64_t len, unsigned prot, 
   err_t err = check_request(&len, prot, flags, file, pgoff);
   if (err != ERR_OK)
     return err;
-  struct mapping map = {.len = len, .kind.flags = calc_vm_flags(prot, flags)};
+  struct mapping map;
+  init_mapping(&map, len, calc_vm_flags(prot, flags));
   port_flags_t irq = mmap_lock(mm);
   err = map_locked(mm, addr, flags, file, pgoff, &map);
   mmap_unlock(mm, irq);
