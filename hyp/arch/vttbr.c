@@ -27,8 +27,11 @@ static uint64_t value_of(const struct pt *pt, const struct vmid *vmid) {
 static void use(const struct stage2 *s2, const struct pt *pt, struct vmid *vmid) {
   if (vmid_activate(vmid, this_cpu()->id))
     tlb_flush_all_vmids();
+  uint64_t value = value_of(pt, vmid);
+  if (value == sysreg_read(vttbr_el2))
+    return; /* another vCPU of the VM that is here already */
   sysreg_write(vtcr_el2, s2->vtcr);
-  write_vttbr(value_of(pt, vmid));
+  write_vttbr(value);
   isb();
 }
 

@@ -27,6 +27,8 @@ zero_64_byte_blocks:
   /* As above, each line cleaned to the point of coherency (64-byte lines). */
   .global zero_clean_64_byte_blocks
 zero_clean_64_byte_blocks:
+  tst x1, #0x7fff
+  b.eq 2f
 1:.rept 64
   dc zva, x0
   dc cvac, x0
@@ -34,4 +36,12 @@ zero_clean_64_byte_blocks:
   .endr
   subs x1, x1, #4096
   b.ne 1b
+  ret
+2:.rept 512
+  dc zva, x0
+  dc cvac, x0
+  add x0, x0, #64
+  .endr
+  subs x1, x1, #8, lsl #12
+  b.ne 2b
   ret

@@ -98,22 +98,27 @@ static uint64_t earliest_sleeper(struct cpu *c) {
   return at;
 }
 
-void sched_update_timer(struct cpu *c) {
-  struct vcpu *v = c->current;
-  uint64_t at = c->slice_end;
-  if (!list_is_empty(&c->sleepers))
-    at = min_u64(at, earliest_sleeper(c));
-  if (v && v->state == VCPU_RUNNING)
-    at = min_u64(at, vtimer_next(v));
-  if (c->id == 0)
-    at = min_u64(at, work_next());
-  if (at == c->timer_at)
+/*
+ * The alarm may be early, never late: what came to matter just now can only bring it forward. When it fires, sched_tick() works out the next one from
+ * everything.
+ */
+static inline void alarm_by(struct cpu *c, uint64_t at) {
+  if (at >= c->timer_at)
     return;
   c->timer_at = at;
-  if (at == TIMER_NEVER)
-    timer_disarm();
-  else
-    timer_arm(at);
+  timer_arm(at);
+}
+
+static uint64_t next_event(struct cpu *c) {
+  struct vcpu *v = c->current;
+  uint64_t at = min_u64(c->slice_end, earliest_sleeper(c));
+  if (v && v->state == VCPU_RUNNING)
+    at = min_u64(at, vtimer_next(v));
+  return c->id == 0 ? min_u64(at, work_next()) : at;
+}
+
+void sched_update_timer(struct cpu *c) {
+  alarm_by(c, next_event(c));
 }
 
 static void start_slice(struct cpu *c) {
@@ -137,6 +142,7 @@ static void unload(struct cpu *c) {
   vgic_save(v);
   vtimer_save(v);
   fp_switch_out(v);
+  alarm_by(c, vtimer_next(v)); /* its timer is not the hardware's any more */
   spin_lock(&c->rq_lock);
   c->current = NULL;
   spin_unlock(&c->rq_lock);
@@ -147,6 +153,7 @@ static void load(struct cpu *c, struct vcpu *v) {
   vttbr_load(v);
   el2_load_identity(v);
   el1_load(&v->el1);
+  atomic_fetch_and(&v->requests, ~VCPU_REQ_VGIC); /* the load looks at everything that is pending */
   vgic_load(v);
   vtimer_load(v);
   fp_switch_in(v);
@@ -291,6 +298,15 @@ static void idle_once(struct cpu *c) {
   irq_poll(c);
 }
 
+/* `v` was taken: its state comes in if it is not here already, and its slice begins. */
+static struct vcpu *enter(struct cpu *c, struct vcpu *v) {
+  if (c->current != v)
+    switch_to(c, v);
+  start_slice(c);
+  alarm_by(c, min_u64(c->slice_end, vtimer_next(v)));
+  return v;
+}
+
 static struct vcpu *next(struct cpu *c) {
   for (;;) {
     struct vcpu *v = pick_local(c);
@@ -298,13 +314,8 @@ static struct vcpu *next(struct cpu *c) {
       v = revive_current(c);
     if (!v)
       v = steal(c, NOT_READY);
-    if (v) {
-      if (c->current != v)
-        switch_to(c, v);
-      start_slice(c);
-      sched_update_timer(c);
-      return v;
-    }
+    if (v)
+      return enter(c, v);
     if (c->current && wants_stop(c->current))
       obey_stop(c, c->current);
     else
@@ -327,12 +338,9 @@ static struct vcpu *rotate(struct cpu *c, struct vcpu *v) {
     spin_lock(&c->rq_lock);
     enqueue(c, v);
     spin_unlock(&c->rq_lock);
-    switch_to(c, other);
     v = other;
   }
-  start_slice(c);
-  sched_update_timer(c);
-  return v;
+  return enter(c, v);
 }
 
 static void do_work(struct cpu *c) {
@@ -392,8 +400,8 @@ static void wake_tickless(void) {
     struct cpu *c = &cpus[bits_ffs(who)];
     who &= who - 1;
     if (c == this_cpu()) {
-      start_slice(c);
-      sched_update_timer(c);
+      c->slice_end = timer_now() + slice_ticks;
+      alarm_by(c, c->slice_end);
     } else {
       gic_send_sgi(c, GIC_SGI_KICK);
     }

@@ -28,7 +28,7 @@ bool sched_stop_vcpu(struct vcpu *v, bool off);
 
 /* CNTHP fired, or somebody kicked this CPU: look at deadlines and at the run queue. */
 void sched_tick(struct cpu *c);
-/* Something this CPU's alarm depends on changed (a deadline, EL2's own work). This CPU only. */
+/* Something this CPU's alarm depends on has come nearer (a deadline, EL2's own work). This CPU only. */
 void sched_update_timer(struct cpu *c);
 
 #endif
