@@ -13,7 +13,7 @@ MACHINE = {"memory": 256, "cpus": 1, "timeout": 60}
 
 def refused(boot, **asked):
     """The console of a run that ended at once, by itself and without a guest having started."""
-    outcome = boot(expect=FAIL, check_trace=False, **asked)
+    outcome = boot(expect=FAIL, trace=False, **asked)
     assert outcome.reason == "could not start"
     assert outcome.seconds < 20, "the machine was not switched off"
     assert ": started" not in outcome.console
