@@ -78,7 +78,10 @@ static enum work_result cmd_stats(struct session *s) {
   return WORK_MORE;
 }
 
-/* 100,000 instructions are 100 us under icount shift=0. */
+/*
+ * 100,000 instructions are 100 us under icount shift=0, but on one CPU only: with several, QEMU runs them in turn on one count, which goes on
+ * for a CPU that stands still in the middle of EL2. There the figure is shown and held against nothing.
+ */
 static enum work_result cmd_masked(struct session *s) {
   uint64_t bound, worst = 0;
   if (!session_number(s, 1, &bound))
@@ -87,6 +90,10 @@ static enum work_result cmd_masked(struct session *s) {
     return session_fail_done(s, "not measured: the scenario lacks `measure-masked`");
   for (unsigned i = 0; i < cpu_count; i++)
     worst = max_u64(worst, time_to_us(cpus[i].masked_max));
+  if (cpu_count > 1) {
+    hyp_printf("sluice: masked: at most %llu us on a count that %u CPUs share: no measure, run it on one\n", (unsigned long long)worst, cpu_count);
+    return WORK_DONE;
+  }
   if (worst > bound)
     return session_fail_done(s, "masked for %llu us, more than %llu", (unsigned long long)worst, (unsigned long long)bound);
   hyp_printf("sluice: masked: at most %llu us on any CPU\n", (unsigned long long)worst);
