@@ -15,12 +15,10 @@
 
 /* A frame for a user page with one reference. ERR_NOMEM. */
 static inline MUST_CHECK err_t user_page_alloc(alloc_flags_t flags, uint64_t rmap, pfn_t *out) {
-  err_t err = page_alloc(0, ALLOC_MOVABLE | flags, out);
-  if (unlikely(err != ERR_OK))
-    return err;
-  frame_set_state(*out, 0, FRAME_OWNED, OWNER_USER, rmap);
-  frame_of(*out)->refs = 1;
-  return ERR_OK;
+  err_t err = page_alloc_owned(0, ALLOC_MOVABLE | flags, OWNER_USER, rmap, out);
+  if (likely(err == ERR_OK))
+    frame_of(*out)->refs = 1;
+  return err;
 }
 
 static inline void user_page_get(pfn_t f) {

@@ -308,6 +308,17 @@ err_t __wrap_page_alloc(unsigned order, alloc_flags_t flags, pfn_t *out) {
   return err;
 }
 
+err_t __real_page_alloc_owned(unsigned order, alloc_flags_t flags, owner_t owner, uint64_t rmap, pfn_t *out);
+err_t __wrap_page_alloc_owned(unsigned order, alloc_flags_t flags, owner_t owner, uint64_t rmap, pfn_t *out);
+err_t __wrap_page_alloc_owned(unsigned order, alloc_flags_t flags, owner_t owner, uint64_t rmap, pfn_t *out) {
+  if (fails_now())
+    return ERR_NOMEM;
+  err_t err = __real_page_alloc_owned(order, flags, owner, rmap, out);
+  if (err == ERR_OK)
+    memset(&icache_clean[out->v - RAM_BASE_PFN], 0, (size_t)1 << order);
+  return err;
+}
+
 void *__real_slab_alloc(struct slab_cache *cache);
 void *__wrap_slab_alloc(struct slab_cache *cache);
 void *__wrap_slab_alloc(struct slab_cache *cache) {

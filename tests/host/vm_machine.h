@@ -54,7 +54,7 @@ void machine_check_mm(const struct mm_struct *mm);
  * more, for the object. */
 void machine_check_refs(struct mm_struct *const *mms, unsigned count);
 
-/* ---- Failures on demand (link with --wrap=page_alloc --wrap=slab_alloc) ---- */
+/* ---- Failures on demand (link with --wrap of page_alloc, page_alloc_owned and slab_alloc) ---- */
 
 /* Let the `nth` allocation from now (1: the next) fail; 0: none. */
 void machine_fail_allocation(unsigned nth);
