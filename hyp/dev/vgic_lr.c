@@ -32,10 +32,6 @@ static unsigned lr_intid(uint64_t lr) {
   return (unsigned)(lr & ICH_LR_VINTID_MASK);
 }
 
-static unsigned lr_priority(uint64_t lr) {
-  return (unsigned)bits_get(lr, 55, 48);
-}
-
 uint64_t vgic_lr_peek(struct vcpu *v, unsigned n) {
   return lr_get(v, n);
 }
@@ -145,7 +141,7 @@ void vgic_lr_reconcile(struct vcpu *v, unsigned n) {
   if (b->deactivate & bit)
     lr = clear_active(v, lr);
   b->deactivate &= ~bit;
-  bool due = (b->soft | vgic_pending(b)) & bit, fits = is_wanted(v, b, bit) && lr_priority(lr) == b->priority[index];
+  bool due = (b->soft | vgic_pending(b)) & bit, fits = is_wanted(v, b, bit) && vgic_lr_priority(lr) == b->priority[index];
   if (!due || !fits)
     b->again &= ~bit;
   if (lr & ICH_LR_PENDING)
@@ -216,7 +212,7 @@ static void evict_active(struct vcpu *v, unsigned n) {
   if (lr & ICH_LR_HW)
     v->vgic.hw_unlinked = true;
   b->active |= BIT(index);
-  b->lr[index] = (uint8_t)lr_priority(lr);
+  b->lr[index] = (uint8_t)vgic_lr_priority(lr);
   lr_set(v, n, vacate(v, b, BIT(index), n));
 }
 
@@ -237,7 +233,7 @@ static int make_room(struct vcpu *v, unsigned priority) {
   unsigned pending_priority = 0, active_priority = 0;
   for (unsigned n = 0; n < vgic_lr_count; n++) {
     uint64_t lr = lr_get(v, n);
-    unsigned p = lr_priority(lr);
+    unsigned p = vgic_lr_priority(lr);
     if (!(lr & ICH_LR_ACTIVE)) {
       if (pending < 0 || p >= pending_priority) {
         pending = (int)n;
@@ -266,8 +262,7 @@ static unsigned most_urgent(const uint8_t priority[64], uint64_t bits) {
   return best;
 }
 
-/* The bank and index of the most urgent candidate for `v`; NULL if there is none. */
-static struct vgic_bank *pick(struct vcpu *v, unsigned *index) {
+struct vgic_bank *vgic_lr_pick(struct vcpu *v, unsigned *index) {
   struct vgic_bank *priv = &v->vgic.priv, *spi = &v->vm->vgic.spi;
   uint64_t from_priv = ready_for(v, priv), from_spi = ready_for(v, spi);
   if (from_spi == 0) {
@@ -338,7 +333,7 @@ void vgic_lr_fill(struct vcpu *v) {
   unsigned index;
   bool left_behind = false;
   take_ends(v);
-  while (!left_behind && (b = pick(v, &index)) != NULL) {
+  while (!left_behind && (b = vgic_lr_pick(v, &index)) != NULL) {
     int n = find_free(v);
     if (n < 0)
       n = make_room(v, b->priority[index]);
@@ -398,63 +393,4 @@ void vgic_flush(struct vcpu *v) {
 
 void vgic_maintenance(struct vcpu *v) {
   vgic_flush(v);
-}
-
-/* The most urgent interrupt that only waits to be signalled: in a list register or about to enter one. 0x100: none. */
-static unsigned best_pending(struct vcpu *v) {
-  unsigned index, best = 0x100;
-  if (!v->vm->vgic.enabled)
-    return best;
-  struct vgic_bank *b = pick(v, &index);
-  if (b != NULL)
-    best = b->priority[index];
-  for (uint32_t used = v->vgic.lr_used; used != 0; used &= used - 1) {
-    uint64_t lr = lr_get(v, bits_ffs(used));
-    if ((lr & VGIC_LR_STATE) == ICH_LR_PENDING && lr_priority(lr) < best)
-      best = lr_priority(lr);
-  }
-  return best;
-}
-
-/* Running priority of the virtual CPU interface; 0x100 when idle. Active-priority bit i stands for priority i << (3, 2 or 1). */
-static unsigned running_priority(struct vcpu *v) {
-  unsigned shift = vgic_apr_count == 1 ? 3 : vgic_apr_count == 2 ? 2 : 1;
-  if (vgic_is_here(v))
-    vgic_hw_read_apr(vgic_apr_count, v->vgic.ap0r, v->vgic.ap1r);
-  for (unsigned i = 0; i < vgic_apr_count; i++) {
-    uint64_t active = (v->vgic.ap0r[i] | v->vgic.ap1r[i]) & 0xffffffff;
-    if (active != 0)
-      return (32 * i + bits_ffs(active)) << shift;
-  }
-  return 0x100;
-}
-
-/* Group priority mask (ICC_BPR1_EL1; ICC_BPR0_EL1 where ICC_CTLR_EL1.CBPR says so). */
-static unsigned group_mask(uint64_t vmcr) {
-  unsigned point = (vmcr & ICH_VMCR_VCBPR) ? (unsigned)bits_get(vmcr, 23, 21) + 1 : (unsigned)bits_get(vmcr, 20, 18);
-  return ~0u << point;
-}
-
-static NOINLINE bool is_signalled(struct vcpu *v) {
-  spin_lock(&v->vm->vgic.lock);
-  unsigned best = best_pending(v);
-  bool signalled = false;
-  if (best < 0x100) {
-    uint64_t vmcr = vgic_is_here(v) ? vgic_hw_read_vmcr() : v->vgic.vmcr;
-    signalled = (vmcr & ICH_VMCR_VENG1) && best < bits_get(vmcr, 31, 24) && (best & group_mask(vmcr)) < running_priority(v);
-  }
-  spin_unlock(&v->vm->vgic.lock);
-  return signalled;
-}
-
-/* Most often nothing is pending at all, and that shows without the lock: whoever makes something pending elsewhere also sends a request. */
-bool vgic_has_pending(struct vcpu *v) {
-  if (vgic_pending(&v->vgic.priv) & ~v->vgic.priv.resident)
-    return is_signalled(v);
-  if (vgic_pending(&v->vm->vgic.spi) & ~v->vm->vgic.spi.resident)
-    return is_signalled(v);
-  for (uint32_t used = v->vgic.lr_used; used != 0; used &= used - 1)
-    if (lr_get(v, bits_ffs(used)) & ICH_LR_PENDING)
-      return is_signalled(v);
-  return false;
 }

@@ -56,6 +56,10 @@ static inline bool vgic_is_reachable(const struct vcpu *v) {
   return v->vgic.loaded_on == NULL || vgic_is_here(v);
 }
 
+static inline unsigned vgic_lr_priority(uint64_t lr) {
+  return (unsigned)bits_get(lr, 55, 48);
+}
+
 /* vgic_lr.c */
 
 /* Take over what the guest did with list register `n` of `v` (reachable), and what software wants of it. */
@@ -69,6 +73,8 @@ void vgic_lr_fill(struct vcpu *v);
  * vcpu_request().
  */
 bool vgic_lr_update(struct vcpu *v, struct vgic_bank *b, unsigned index);
+/* The bank and index of the most urgent candidate for `v`; NULL if there is none. */
+struct vgic_bank *vgic_lr_pick(struct vcpu *v, unsigned *index);
 /* List register `n` of `v`, by the best knowledge this CPU has. */
 uint64_t vgic_lr_peek(struct vcpu *v, unsigned n);
 

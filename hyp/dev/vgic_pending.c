@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What WFI waits for: would the virtual CPU interface signal an interrupt now? It would if the most urgent pending one is more urgent than
+ * the priority mask and, by its group priority, than what is running (IHI 0069, 4.8). PSTATE.I does not matter: WFI ends all the same.
+ *
+ * Asked about the vCPU that is loaded here, on every WFI and every wake-up, so it looks without the lock first.
+ */
+#include "hyp/dev/vgic_priv.h"
+
+/* The most urgent pending interrupt in a list register of `v`; 0x100: none. */
+static unsigned best_resident(struct vcpu *v) {
+  unsigned best = 0x100;
+  bool here = vgic_is_here(v);
+  for (uint32_t used = v->vgic.lr_used; used != 0; used &= used - 1) {
+    uint64_t lr = here ? vgic_hw_read_lr(bits_ffs(used)) : v->vgic.lr[bits_ffs(used)];
+    if ((lr & VGIC_LR_STATE) == ICH_LR_PENDING && vgic_lr_priority(lr) < best)
+      best = vgic_lr_priority(lr);
+  }
+  return best;
+}
+
+/* The most urgent that only waits to be signalled: in a list register or about to enter one. */
+static NOINLINE unsigned best_pending(struct vcpu *v) {
+  unsigned index, best = 0x100;
+  spin_lock(&v->vm->vgic.lock);
+  struct vgic_bank *b = vgic_lr_pick(v, &index);
+  if (b != NULL)
+    best = b->priority[index];
+  if (v->vm->vgic.enabled && best_resident(v) < best)
+    best = best_resident(v);
+  spin_unlock(&v->vm->vgic.lock);
+  return best;
+}
+
+/* Running priority of the virtual CPU interface; 0x100 when idle. Active-priority bit i stands for priority i << (3, 2 or 1). */
+static unsigned running_priority(struct vcpu *v) {
+  unsigned shift = vgic_apr_count == 1 ? 3 : vgic_apr_count == 2 ? 2 : 1;
+  if (vgic_is_here(v))
+    vgic_hw_read_apr(vgic_apr_count, v->vgic.ap0r, v->vgic.ap1r);
+  for (unsigned i = 0; i < vgic_apr_count; i++) {
+    uint64_t active = (v->vgic.ap0r[i] | v->vgic.ap1r[i]) & 0xffffffff;
+    if (active != 0)
+      return (32 * i + bits_ffs(active)) << shift;
+  }
+  return 0x100;
+}
+
+/* Group priority mask (ICC_BPR1_EL1; ICC_BPR0_EL1 where ICC_CTLR_EL1.CBPR says so). */
+static unsigned group_mask(uint64_t vmcr) {
+  unsigned point = (vmcr & ICH_VMCR_VCBPR) ? (unsigned)bits_get(vmcr, 23, 21) + 1 : (unsigned)bits_get(vmcr, 20, 18);
+  return ~0u << point;
+}
+
+/* Would the CPU interface signal an interrupt of `priority`? */
+static bool is_signalled(struct vcpu *v, unsigned priority) {
+  uint64_t vmcr = vgic_is_here(v) ? vgic_hw_read_vmcr() : v->vgic.vmcr;
+  if (!(vmcr & ICH_VMCR_VENG1) || priority >= bits_get(vmcr, 31, 24))
+    return false;
+  unsigned running = running_priority(v);
+  return running == 0x100 || (priority & group_mask(vmcr)) < running;
+}
+
+/* Does anything wait for a list register, of this vCPU or another? */
+static bool has_outside(const struct vcpu *v) {
+  return vgic_ready(&v->vgic.priv) || vgic_ready(&v->vm->vgic.spi);
+}
+
+/* Most often the list registers tell, and need no lock: whoever makes something pending elsewhere meanwhile also sends a request. */
+bool vgic_has_pending(struct vcpu *v) {
+  unsigned best = has_outside(v) || !vgic_is_here(v) ? best_pending(v) : best_resident(v);
+  return best < 0x100 && is_signalled(v, best);
+}
