@@ -158,6 +158,8 @@ static void load(struct cpu *c, struct vcpu *v) {
   vtimer_load(v);
   fp_switch_in(v);
   c->current = v;
+  if (unlikely(v->vm->entered_at == 0))
+    v->vm->entered_at = timer_now();
 }
 
 static uint64_t trace_name(const struct vcpu *v) {
