@@ -116,6 +116,18 @@ err_t mmu_enable_early(pa_t dtb, pa_t uart) {
   return ERR_OK;
 }
 
+/* Entries that were invalid become valid: no TLB can hold them, so publishing them to the walker is all (Arm ARM D8.13.1). */
+err_t mmu_extend_early(pa_t start, pa_t end) {
+  uint64_t region = (uint64_t)image_start / (EARLY_ENTRIES * SZ_1G);
+  if (start.v / (EARLY_ENTRIES * SZ_1G) != region || (end.v - 1) / (EARLY_ENTRIES * SZ_1G) != region)
+    return ERR_RANGE;
+  for (uint64_t a = align_down(start.v, SZ_1G); a < end.v; a += SZ_1G)
+    early_block(a, EARLY_NORMAL);
+  dsb(ishst);
+  isb();
+  return ERR_OK;
+}
+
 static err_t map(uint64_t start, uint64_t end, pt_prot_t prot) {
   if (start >= end)
     return ERR_OK;

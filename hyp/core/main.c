@@ -43,6 +43,8 @@ static void read_machine(const void *dtb, struct machine *m) {
   if (machine_read(dtb, m, error) != ERR_OK)
     ctl_boot_error("%s", error);
   must(machine_reserve(m, pa((uint64_t)image_start), pa((uint64_t)image_end)), "reserving the image");
+  for (unsigned i = 0; i < m->ram_count; i++)
+    must(mmu_extend_early(pfn_pa(m->ram[i].start), pfn_pa(m->ram[i].end)), "mapping RAM");
 }
 
 /* The scenario is what the boot loader passed as initrd; it stays where it is, images inside. */
