@@ -26,7 +26,7 @@ err_t do_anonymous_page(struct vm_area_struct *vma, uint64_t addr, bool write) {
   pfn_t frame;
   if (!write)
     return read_touch(vma, addr);
-  err_t err = user_page_alloc(ALLOC_ZERO, rmap_key(RMAP_ANON, mm->rmap_id, addr), &frame);
+  err_t err = user_page_alloc_zeroed(rmap_key(RMAP_ANON, mm->rmap_id, addr), &frame);
   if (unlikely(err != ERR_OK))
     return err;
   err = vm_map_page(vma, addr, frame, vma->vm_page_prot);

@@ -40,7 +40,7 @@ static void replace(struct vm_area_struct *vma, uint64_t addr, pfn_t frame) {
 static err_t replace_zero(struct vm_area_struct *vma, uint64_t addr) {
   struct mm_struct *mm = vma->vm_mm;
   pfn_t frame;
-  err_t err = user_page_alloc(ALLOC_ZERO, rmap_key(RMAP_ANON, mm->rmap_id, addr), &frame);
+  err_t err = user_page_alloc_zeroed(rmap_key(RMAP_ANON, mm->rmap_id, addr), &frame);
   if (unlikely(err != ERR_OK))
     return err;
   replace(vma, addr, frame);
@@ -51,7 +51,7 @@ static err_t replace_zero(struct vm_area_struct *vma, uint64_t addr) {
 static err_t copy(struct vm_area_struct *vma, uint64_t addr, pfn_t old) {
   struct mm_struct *mm = vma->vm_mm;
   pfn_t frame;
-  err_t err = user_page_alloc(0, rmap_key(RMAP_ANON, mm->rmap_id, addr), &frame);
+  err_t err = user_page_alloc(rmap_key(RMAP_ANON, mm->rmap_id, addr), &frame);
   if (unlikely(err != ERR_OK))
     return err;
   port_copy_frame(frame, old);

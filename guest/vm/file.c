@@ -18,7 +18,7 @@ static void file_close(struct vm_area_struct *vma) {
 
 static err_t file_fault(struct vm_area_struct *vma, struct vm_fault_page *vmf) {
   struct vm_file *file = vma->vm_file;
-  err_t err = user_page_alloc(0, rmap_key(RMAP_FILE, vma->vm_mm->rmap_id, vmf->addr), &vmf->frame);
+  err_t err = user_page_alloc(rmap_key(RMAP_FILE, vma->vm_mm->rmap_id, vmf->addr), &vmf->frame);
   if (err != ERR_OK)
     return err;
   err = file->ops->read_page(file, vmf->pgoff, port_frame_ptr(vmf->frame));

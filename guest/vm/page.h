@@ -12,12 +12,21 @@
 #include "guest/vm/vm.h"
 #include "mm/frame.h"
 #include "mm/page_alloc.h"
+#include "mm/port.h"
 
-/* A frame for a user page with one reference. ERR_NOMEM. */
-static inline MUST_CHECK err_t user_page_alloc(alloc_flags_t flags, uint64_t rmap, pfn_t *out) {
-  err_t err = page_alloc_owned(0, ALLOC_MOVABLE | flags, OWNER_USER, rmap, out);
+/* A frame for a user page with one reference, contents whatever they were: the caller fills it before it is mapped. ERR_NOMEM. */
+static inline MUST_CHECK err_t user_page_alloc(uint64_t rmap, pfn_t *out) {
+  err_t err = page_alloc_owned(0, ALLOC_MOVABLE, OWNER_USER, rmap, out);
   if (likely(err == ERR_OK))
     frame_of(*out)->refs = 1;
+  return err;
+}
+
+/* The same, zeroed here: page_alloc_owned() is quick only where it need not. */
+static inline MUST_CHECK err_t user_page_alloc_zeroed(uint64_t rmap, pfn_t *out) {
+  err_t err = user_page_alloc(rmap, out);
+  if (likely(err == ERR_OK))
+    port_zero_frames(*out, 1);
   return err;
 }
 

@@ -45,7 +45,7 @@ static void shared_close(struct vm_area_struct *vma) {
 }
 
 static err_t add_page(struct vm_shared *shared, uint64_t pgoff, pfn_t *out) {
-  err_t err = user_page_alloc(ALLOC_ZERO, rmap_key(RMAP_SHARED, shared->id, pgoff << PAGE_SHIFT), out);
+  err_t err = user_page_alloc_zeroed(rmap_key(RMAP_SHARED, shared->id, pgoff << PAGE_SHIFT), out);
   if (err != ERR_OK)
     return err;
   err = store_insert(&shared->store, pgoff, *out);
