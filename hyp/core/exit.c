@@ -133,7 +133,7 @@ static void dispatch(struct cpu *c, unsigned intid) {
       sysreg_write_enc(ICC_DIR_EL1, intid);
   } else if (intid == GIC_SGI_KICK) {
     gic_end(intid);
-    sched_tick(c);
+    sched_kicked(c);
   } else if (intid == PPI_CNTHP) {
     timer_disarm();
     gic_end(intid);

@@ -149,6 +149,8 @@ static void unload(struct cpu *c) {
 }
 
 static void load(struct cpu *c, struct vcpu *v) {
+  if (unlikely(v->reset_pending))
+    vcpu_reset(v);
   v->el2_stack = (uint64_t)c->stack_top;
   vttbr_load(v);
   el2_load_identity(v);
@@ -494,6 +496,21 @@ static void expire_sleepers(struct cpu *c, uint64_t now) {
     vtimer_expire(due, now); /* raises the interrupt, which wakes it */
     vcpu_request(due, VCPU_REQ_VGIC);
   }
+}
+
+/* An idle CPU looks at everything anyway; a busy one only has to notice that somebody waits. */
+void sched_kicked(struct cpu *c) {
+  struct vcpu *v = c->current;
+  if (!v || v->state != VCPU_RUNNING)
+    return;
+  if (atomic_load_relaxed(&ready_count) > 0) {
+    if (c->slice_end == TIMER_NEVER)
+      start_slice(c);
+    alarm_by(c, c->slice_end);
+    consider_preemption(c);
+  }
+  if (c->id == 0)
+    alarm_by(c, work_next());
 }
 
 void sched_tick(struct cpu *c) {

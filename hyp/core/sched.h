@@ -26,8 +26,10 @@ void sched_start_vcpu(struct vcpu *v);
  */
 bool sched_stop_vcpu(struct vcpu *v, bool off);
 
-/* CNTHP fired, or somebody kicked this CPU: look at deadlines and at the run queue. */
+/* CNTHP fired: look at deadlines and at the run queue. */
 void sched_tick(struct cpu *c);
+/* Another CPU sent GIC_SGI_KICK: it has queued a vCPU or work here, or set requests of the vCPU that runs here. */
+void sched_kicked(struct cpu *c);
 /* Something this CPU's alarm depends on has come nearer (a deadline, EL2's own work). This CPU only. */
 void sched_update_timer(struct cpu *c);
 

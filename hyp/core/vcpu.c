@@ -30,6 +30,17 @@ void vcpu_power_off(struct vcpu *v) {
   ask_self(v, VCPU_REQ_OFF);
 }
 
+/* What a CPU_ON promises of the registers (PSCI 1.1, 6.4). On the CPU that is about to run it, so that the caller need not wait. */
+void vcpu_reset(struct vcpu *v) {
+  memset(v->x, 0, sizeof(v->x));
+  v->x[0] = v->boot_context;
+  el1_reset(&v->el1, v->boot_entry.v);
+  fp_reset(v);
+  vgic_vcpu_reset(v);
+  vtimer_reset(v);
+  v->reset_pending = false;
+}
+
 /* Only one caller may bring a vCPU up: `powered` decides. It may still be on its way off: then its state is not OFF yet. */
 err_t vcpu_power_on(struct vcpu *v, ipa_t entry, uint64_t context) {
   bool off = false;
@@ -39,13 +50,10 @@ err_t vcpu_power_on(struct vcpu *v, ipa_t entry, uint64_t context) {
     atomic_store_release(&v->powered, false);
     return ERR_BUSY;
   }
-  memset(v->x, 0, sizeof(v->x));
-  v->x[0] = context;
+  v->boot_entry = entry;
+  v->boot_context = context;
+  v->reset_pending = true;
   atomic_store_relaxed(&v->requests, v->views || masked_is_measured() ? VCPU_REQ_ALWAYS : 0);
-  el1_reset(&v->el1, entry.v);
-  fp_reset(v);
-  vgic_vcpu_reset(v);
-  vtimer_reset(v);
   trace(TRACE_GROUP_VM, TRACE_CPU_ON, 0, v->id, entry.v, 0, 0, 0);
   sched_start_vcpu(v);
   return ERR_OK;

@@ -63,6 +63,9 @@ struct vcpu {
   struct vm *vm;
   enum vcpu_state state; /* cpu->rq_lock */
   bool powered;          /* on, in PSCI's sense; atomic. False while its VM is off */
+  bool reset_pending;    /* it starts from boot_entry with x0 = boot_context when it is next loaded; constant while it can be READY */
+  ipa_t boot_entry;
+  uint64_t boot_context;
   struct list_node rq_node;    /* in cpu->rq when READY */
   struct list_node sleep_node; /* in cpu->sleepers when BLOCKED with a deadline */
   uint64_t vruntime;  /* ticks of CPU time, weighted; cpu->rq_lock */
@@ -107,6 +110,8 @@ void vcpu_request(struct vcpu *v, uint32_t requests);
 void vcpu_block(struct vcpu *v);
 /* PSCI CPU_ON: reset `v` and let it run from `entry` with x0 = context. ERR_EXIST if it is on, ERR_BUSY if it is going off. */
 MUST_CHECK err_t vcpu_power_on(struct vcpu *v, ipa_t entry, uint64_t context);
+/* Carry out the reset that vcpu_power_on() asked for; the scheduler, as it loads `v`. */
+void vcpu_reset(struct vcpu *v);
 /* PSCI CPU_OFF of the current vCPU. The switch happens on the way out. */
 void vcpu_power_off(struct vcpu *v);
 /* Give the rest of the slice away (WFE trapped, yield). */

@@ -332,6 +332,7 @@ static enum work_result step_restart(struct vm *vm) {
   vm->loaded = vm->flushed = false;
   vm->load_done = 0;
   vm->verdict = VERDICT_NONE;
+  vm->state = VM_PAUSED; /* as after vm_create(): no longer off, or GOAL_RUN would ask for a restart again */
   spin_lock(&vms_lock);
   if (vm->goal == GOAL_RESTART)
     vm->goal = GOAL_RUN;
