@@ -174,8 +174,6 @@ void buddy_give_run(struct zone *z, uint32_t index, uint32_t count) {
       order = bits_ffs(index);
     if (order > MAX_ORDER)
       order = MAX_ORDER;
-    for (uint32_t i = 1; i < 1u << order; i++)
-      word_store(frame_at(index + i), 0);
     buddy_give(z, index, order);
     index += 1u << order;
     count -= 1u << order;

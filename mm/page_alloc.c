@@ -55,11 +55,14 @@ static NOINLINE err_t finish_single(pfn_t f, alloc_flags_t flags) {
   return ERR_OK;
 }
 
-/* Take from a list that is not empty: `word` is what the frame becomes. */
-static ALWAYS_INLINE pfn_t pop(struct percpu_list *list, uint64_t count, uint64_t word) {
-  pfn_t f = list->frames[count - 1];
-  atomic_store_relaxed(&list->count, count - 1);
-  word_store(frame_of(f), word);
+/* Take from a list of `count` > 0: the frame becomes what `word` says. */
+static ALWAYS_INLINE pfn_t pop(struct percpu *pc, enum migratetype type, uint64_t count, uint64_t word, uint64_t rmap) {
+  pfn_t f = pc->frames[type][count - 1];
+  struct frame *frame = frame_of(f);
+  atomic_store_relaxed(&pc->count[type], count - 1);
+  word_store(frame, word);
+  if (rmap != 0)
+    atomic_store_relaxed(&frame->rmap, rmap);
   return f;
 }
 
@@ -68,9 +71,9 @@ static NOINLINE err_t alloc_slowly(alloc_flags_t flags, pfn_t *out) {
   enum migratetype type = type_of(flags);
   err_t err = type < PERCPU_TYPES ? ERR_NOMEM : ERR_INVAL;
   port_flags_t irq = port_irq_save();
-  struct percpu_list *list = &percpu_this()->list[type];
-  if (refill(percpu_this(), flags)) {
-    *out = pop(list, list->count, word_make(FRAME_CACHED, 0, type, FRAME_F_HEAD));
+  struct percpu *pc = percpu_this();
+  if (refill(pc, flags)) {
+    *out = pop(pc, type, pc->count[type], word_make(FRAME_CACHED, 0, type, FRAME_F_HEAD), 0);
     err = ERR_OK;
   }
   port_irq_restore(irq);
@@ -79,13 +82,13 @@ static NOINLINE err_t alloc_slowly(alloc_flags_t flags, pfn_t *out) {
 
 static ALWAYS_INLINE err_t alloc_single(alloc_flags_t flags, pfn_t *out) {
   port_flags_t irq = port_irq_save();
-  struct percpu_list *list = &percpu_this()->list[type_of(flags)];
-  uint64_t count = list->count;
+  struct percpu *pc = percpu_this();
+  uint64_t count = pc->count[type_of(flags)];
   if (unlikely(count == 0)) {
     port_irq_restore(irq);
     return alloc_slowly(flags, out);
   }
-  pfn_t f = pop(list, count, word_make(FRAME_CACHED, 0, type_of(flags), FRAME_F_HEAD));
+  pfn_t f = pop(pc, type_of(flags), count, word_make(FRAME_CACHED, 0, type_of(flags), FRAME_F_HEAD), 0);
   port_irq_restore(irq);
   *out = f;
   if (unlikely(port_event_on(MM_EVENT_FRAME_ALLOC)) || flags & (ALLOC_ZERO | ALLOC_RETURN_CORE))
@@ -177,13 +180,13 @@ err_t page_alloc_owned(unsigned order, alloc_flags_t flags, owner_t owner, uint6
   enum migratetype type = type_of(flags);
   port_flags_t irq = port_irq_save();
   struct percpu *pc = percpu_this();
-  uint64_t count = pc->list[type].count;
+  uint64_t count = pc->count[type];
   if (unlikely(count == 0)) {
     port_irq_restore(irq);
     return alloc_owned_slowly(order, flags, owner, rmap, out);
   }
-  pfn_t f = pop(&pc->list[type], count, word_make(FRAME_OWNED, 0, type, FRAME_F_HEAD) | (uint64_t)owner << WORD_OWNER_SHIFT);
-  atomic_store_relaxed(&frame_of(f)->rmap, rmap);
+  uint64_t word = word_make(FRAME_OWNED, 0, type, FRAME_F_HEAD) | (uint64_t)owner << WORD_OWNER_SHIFT;
+  pfn_t f = pop(pc, type, count, word, rmap);
   ledger_move(pc, ledger_key(FRAME_CACHED, OWNER_CORE), ledger_key(FRAME_OWNED, owner), 1);
   port_irq_restore(irq);
   *out = f;
@@ -270,20 +273,19 @@ static NOINLINE void free_block(pfn_t f, unsigned order) {
 }
 
 /* The frame, handed out with `word`, enters a list that is not full. */
-static ALWAYS_INLINE void push(struct percpu *pc, pfn_t f, uint64_t word, unsigned type) {
-  struct percpu_list *list = &pc->list[type];
-  uint64_t count = list->count;
+static ALWAYS_INLINE void push(struct percpu *pc, pfn_t f, struct frame *frame, uint64_t word, unsigned type) {
+  uint64_t count = pc->count[type];
   ledger_move(pc, ledger_key_of(word), ledger_key(FRAME_CACHED, OWNER_CORE), 1);
-  frame_reset(frame_of(f), word_make(FRAME_CACHED, 0, type, FRAME_F_HEAD | FRAME_F_PERCPU));
-  atomic_store_relaxed(&list->frames[count].v, f.v);
-  atomic_store_relaxed(&list->count, count + 1);
+  frame_reset(frame, word_make(FRAME_CACHED, 0, type, FRAME_F_HEAD | FRAME_F_PERCPU));
+  atomic_store_relaxed(&pc->frames[type][count].v, f.v);
+  atomic_store_relaxed(&pc->count[type], count + 1);
 }
 
 static NOINLINE void free_to_full_list(pfn_t f, uint64_t word, unsigned type) {
   port_flags_t irq = port_irq_save();
   struct percpu *pc = percpu_this();
   percpu_drain(pc, type, PERCPU_BATCH);
-  push(pc, f, word, type);
+  push(pc, f, frame_of(f), word, type);
   port_irq_restore(irq);
   tell_free(f, 0);
 }
@@ -295,16 +297,17 @@ void page_free(pfn_t f, unsigned order) {
     free_block(f, order);
     return;
   }
-  uint64_t word = word_load(frame_of(f));
+  struct frame *frame = frame_of(f);
+  uint64_t word = word_load(frame);
   check_freeable(word, 0);
   port_flags_t irq = port_irq_save();
   struct percpu *pc = percpu_this();
-  if (unlikely(pc->list[type].count == PERCPU_HIGH)) {
+  if (unlikely(pc->count[type] == PERCPU_HIGH)) {
     port_irq_restore(irq);
     free_to_full_list(f, word, type);
     return;
   }
-  push(pc, f, word, type);
+  push(pc, f, frame, word, type);
   port_irq_restore(irq);
   tell_free(f, 0);
 }

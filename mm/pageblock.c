@@ -3,8 +3,9 @@
  * Pageblocks: 2 MiB of frames that share a migrate type, and the unit in which the frame table comes into being.
  *
  * Boot writes one byte per pageblock. The 16 KiB of entries of a pageblock stay unwritten (whatever the memory held) until it is first
- * split below 2 MiB; up to then only the first entry counts. Once SPLIT, a pageblock stays so, and FRAME_F_HEAD is exact in every
- * entry: merging clears it, splitting sets it. So the head of any frame is found by trying its aligned predecessors from order 0 up.
+ * split below 2 MiB; up to then only the first entry counts. Once SPLIT, a pageblock stays so, and every head has FRAME_F_HEAD. Tails
+ * do not, but for one case: single frames that a per-CPU list gave back as a run keep the word they had there (CACHED, PERCPU, order
+ * 0), which nobody can free or claim. So the head of any frame is found by trying its aligned predecessors from the largest order down.
  *
  * Bytes are written under the zone's lock and read without (one byte, atomic).
  */
@@ -36,8 +37,10 @@ static bool heads(uint32_t index, unsigned order) {
   return word_is_head(word) && word_order(word) >= order;
 }
 
+/* Largest first: what lies within a block may look like a head of less (frames that went back as a run), never of more. */
+/* Largest first: within a block there may be what looks like a head of less, never of as much or more. */
 uint32_t entry_find_head(uint32_t index) {
-  for (unsigned order = 0; order <= MAX_ORDER; order++) {
+  for (unsigned order = MAX_ORDER + 1; order-- != 0;) {
     uint32_t candidate = index & ~((1u << order) - 1);
     if (heads(candidate, order))
       return candidate;

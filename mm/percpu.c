@@ -44,24 +44,24 @@ static pfn_t *add_block(pfn_t *to, const struct block *block, uint64_t word) {
 bool percpu_refill(struct percpu *pc, enum migratetype type, bool atomic) {
   uint64_t word = word_make(FRAME_CACHED, 0, type, FRAME_F_HEAD | FRAME_F_PERCPU);
   struct block batch[PERCPU_BATCH];
-  pfn_t *to = pc->list[type].frames;
+  pfn_t *to = pc->frames[type];
   unsigned got = 0;
   for (struct zone *z = zones; z < zones + zone_count && got == 0; z++)
     got = take(z, type, atomic, batch);
-  for (const struct block *block = batch; to < pc->list[type].frames + got; block++)
+  for (const struct block *block = batch; to < pc->frames[type] + got; block++)
     to = add_block(to, block, word);
-  atomic_store_relaxed(&pc->list[type].count, got);
+  atomic_store_relaxed(&pc->count[type], got);
   ledger_move(pc, ledger_key(FRAME_FREE, OWNER_CORE), ledger_key(FRAME_CACHED, OWNER_CORE), got);
   return got != 0;
 }
 
 /* The first entries of `frames` that are neighbours, up or down: their number, and the lowest of them. */
-static unsigned take_run(const pfn_t *frames, unsigned count, pfn_t *lowest) {
-  uint64_t step = count > 1 ? frames[1].v - frames[0].v : 0;
+static ALWAYS_INLINE unsigned take_run(const pfn_t *frames, unsigned count, pfn_t *lowest) {
+  uint64_t step = count > 1 ? frames[1].v - frames[0].v : 0, expected = frames[0].v + step;
   unsigned length = 1;
   if (step == 1 || step == ~(uint64_t)0) {
-    while (length < count && frames[length].v - frames[length - 1].v == step)
-      length++;
+    for (; length < count && frames[length].v == expected; length++)
+      expected += step;
   }
   *lowest = step == 1 ? frames[0] : frames[length - 1];
   return length;
@@ -83,19 +83,17 @@ static unsigned give_zone(const pfn_t *frames, unsigned count) {
 }
 
 void percpu_drain(struct percpu *pc, unsigned type, unsigned count) {
-  pfn_t *frames = pc->list[type].frames;
-  uint64_t left = pc->list[type].count - count;
+  uint64_t left = pc->count[type] - count;
+  const pfn_t *frames = pc->frames[type] + left;
   for (unsigned done = 0; done < count;)
     done += give_zone(frames + done, count - done);
-  for (uint64_t i = 0; i < left; i++)
-    atomic_store_relaxed(&frames[i].v, frames[count + i].v);
-  atomic_store_relaxed(&pc->list[type].count, left);
+  atomic_store_relaxed(&pc->count[type], left);
   ledger_move(pc, ledger_key(FRAME_CACHED, OWNER_CORE), ledger_key(FRAME_FREE, OWNER_CORE), count);
 }
 
 void percpu_drain_all(struct percpu *pc) {
   for (unsigned type = 0; type < PERCPU_TYPES; type++)
-    percpu_drain(pc, type, (unsigned)pc->list[type].count);
+    percpu_drain(pc, type, (unsigned)pc->count[type]);
 }
 
 void percpu_reset(void) {
@@ -105,10 +103,10 @@ void percpu_reset(void) {
     percpu_of[cpu] = &percpus[cpu];
 }
 
-static uint64_t count_in(const struct percpu_list *list, pfn_t start, pfn_t end) {
-  uint64_t sum = 0, count = atomic_load_relaxed(&list->count);
+static uint64_t count_in(const struct percpu *pc, unsigned type, pfn_t start, pfn_t end) {
+  uint64_t sum = 0, count = atomic_load_relaxed(&pc->count[type]);
   for (uint64_t i = 0; i < count; i++) {
-    uint64_t f = atomic_load_relaxed(&list->frames[i].v);
+    uint64_t f = atomic_load_relaxed(&pc->frames[type][i].v);
     sum += f >= start.v && f < end.v;
   }
   return sum;
@@ -118,7 +116,7 @@ uint64_t percpu_cached(pfn_t start, pfn_t end) {
   uint64_t sum = 0;
   for (unsigned cpu = 0; cpu < PORT_CPUS_MAX; cpu++) {
     for (unsigned type = 0; type < PERCPU_TYPES; type++)
-      sum += count_in(&percpus[cpu].list[type], start, end);
+      sum += count_in(&percpus[cpu], type, start, end);
   }
   return sum;
 }

@@ -182,21 +182,16 @@ void ledger_reset(uint32_t free, uint32_t reserved);
 
 #define PERCPU_TYPES 3u /* UNMOVABLE, MOVABLE, RECLAIMABLE */
 #define PERCPU_BATCH 32u
-#define PERCPU_HIGH 63u
-
-/* A stack of single frames, in state CACHED with FRAME_F_PERCPU. */
-struct percpu_list {
-  uint64_t count;
-  pfn_t frames[PERCPU_HIGH];
-};
+#define PERCPU_HIGH 64u
 
 /*
- * Only its own CPU writes it; others may glimpse. The ledger has a counter per owner and state, modulo 2^32: only the sum over CPUs means
+ * Lists of single frames, in state CACHED with FRAME_F_PERCPU, and the ledger. Only its own CPU writes it; others may glimpse. The ledger has a counter per owner and state, modulo 2^32: only the sum over CPUs means
  * anything. The fourth list, of no type, stays empty, so that flags need no check before a list is looked at.
  */
 struct percpu {
   uint32_t ledger[OWNERS_MAX * LEDGER_STATES];
-  struct percpu_list list[PERCPU_TYPES + 1];
+  uint64_t count[PERCPU_TYPES + 1];
+  pfn_t frames[PERCPU_TYPES + 1][PERCPU_HIGH]; /* stacks */
 } ALIGNED(64);
 extern struct percpu percpus[PORT_CPUS_MAX];
 extern struct percpu *percpu_of[PORT_CPUS_MAX]; /* &percpus[cpu]: a load is cheaper than the product, and done once */
@@ -259,7 +254,7 @@ struct block {
 unsigned buddy_take_many(struct zone *z, enum migratetype type, struct block *to, unsigned want);
 /* Put a block back and merge it. Its head's entry need not be valid; its tails must be no heads. Takes `free` up, ledger not. */
 void buddy_give(struct zone *z, uint32_t index, unsigned order);
-/* The frames [index, index + count), all single: as aligned blocks. Clears their heads. */
+/* The frames [index, index + count), all single: as aligned blocks. Their entries must not say FREE. */
 void buddy_give_run(struct zone *z, uint32_t index, uint32_t count);
 /* A free block of whole pageblocks, order >= 9, changes its type. False if `from` has none. */
 bool buddy_convert(struct zone *z, unsigned order, enum migratetype from, enum migratetype to);
@@ -278,7 +273,7 @@ void fallback_open_at(struct zone *z, uint32_t index);
 
 /* Refill an empty list; false if there is nothing. */
 bool percpu_refill(struct percpu *pc, enum migratetype type, bool atomic);
-/* Give the oldest `count` of a list back to the buddy. */
+/* Give the newest `count` of a list back to the buddy. */
 void percpu_drain(struct percpu *pc, unsigned type, unsigned count);
 void percpu_drain_all(struct percpu *pc);
 /* Frames of [start, end) in all CPUs' lists: a glimpse. */

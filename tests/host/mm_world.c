@@ -27,6 +27,14 @@ static void count(struct world *w) {
   }
 }
 
+/* What memory held before: in every entry the head of a single frame that may be freed, the worst that could stand there. */
+static void plant(void *table, uint64_t bytes) {
+  struct frame *frame = table;
+  memset(table, 0xa5, bytes);
+  for (uint64_t i = 0; i < bytes / sizeof(*frame); i++)
+    frame[i].word = (struct frame){.state = FRAME_CORE, .flags = FRAME_F_HEAD}.word;
+}
+
 void world_create(struct world *w, const struct world_config *c) {
   unsigned ram_count = count_ranges(c->ram, 8), reserved_count = count_ranges(c->reserved, 8);
   uint64_t bytes = frame_table_bytes(c->ram, ram_count), end = c->ram[ram_count - 1].end.v;
@@ -36,8 +44,7 @@ void world_create(struct world *w, const struct world_config *c) {
   w->frames = end - w->base + 1024;
   uint64_t table_end = table + (bytes >> PAGE_SHIFT) + 1;
   port_host_ram_create(w->base, (table_end > end ? table_end : end) - w->base);
-  /* the table's memory holds anything at all */
-  memset(port_frame_ptr(pfn(table)), 0xa5, bytes);
+  plant(port_frame_ptr(pfn(table)), bytes);
   memcpy(reserved, c->reserved, sizeof(c->reserved));
   reserved[reserved_count++] = (struct mem_range){pfn(table), pfn(table + (bytes >> PAGE_SHIFT))};
   w->what = calloc(w->frames, 1);

@@ -227,6 +227,18 @@ static void misuse_trips_a_check(void **state) {
   world_audit(&w, true);
 }
 
+/* In a pageblock opened and split for it: entries nobody has used yet must not pass for heads. */
+static void a_tail_never_used_is_no_head(void **state) {
+  (void)state;
+  pfn_t f = pfn(0x40000 + F(40));
+  assert_int_equal(page_alloc_at(f, 2, ALLOC_MOVABLE), ERR_OK);
+  world_note_alloc(&w, f, 2);
+  assert_check_fails(page_free(pfn_add(f, 1), 0));
+  assert_check_fails(frame_set_state(pfn_add(f, 3), 0, FRAME_OWNED, 1, 0));
+  assert_check_fails(page_free(pfn_add(f, 300), 0));
+  give(f, 2);
+}
+
 /* --- blocks -------------------------------------------------------------------------------------------------------------------- */
 
 static void a_tail_answers_for_its_block(void **state) {
@@ -373,6 +385,7 @@ int main(void) {
       T(every_step_is_taken_or_refused),
       T(giving_back_follows_the_table),
       T(misuse_trips_a_check),
+      T(a_tail_never_used_is_no_head),
       T(a_tail_answers_for_its_block),
       T(any_number_may_be_looked_up),
       T(split_parts_are_blocks_of_their_own),
