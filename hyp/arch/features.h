@@ -7,11 +7,11 @@
 #include "core/types.h"
 
 struct cpu_features {
-  uint32_t on;       /* HYP_FEAT_* (hyp/ctl/ctl.h) */
-  uint8_t pa_range;  /* ID_AA64MMFR0_EL1.PARange as TCR.PS and VTCR.PS take it */
+  uint32_t on;      /* HYP_FEAT_* (hyp/ctl/ctl.h) */
+  uint8_t pa_range; /* ID_AA64MMFR0_EL1.PARange as TCR.PS and VTCR.PS take it */
   uint8_t pa_bits;
-  bool needs_clean;  /* frames must be cleaned to the PoC before a guest that may bypass caches gets them: no FWB */
-  bool needs_ic;     /* instruction caches must be invalidated when a frame's contents change owner: no DIC */
+  bool needs_clean; /* frames must be cleaned to the PoC before a guest that may bypass caches gets them: no FWB */
+  bool needs_ic;    /* instruction caches must be invalidated when a frame's contents change owner: no DIC */
 };
 
 extern struct cpu_features features;

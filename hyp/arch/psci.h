@@ -4,10 +4,10 @@
 
 /* The machine's own PSCI (by SMC), as EL2 calls it. */
 
+#include "arch/barrier.h"
 #include "arch/smccc.h"
 #include "arch/sysreg.h"
 #include "core/compiler.h"
-#include "arch/barrier.h"
 
 /* PSCI return code. `entry` is a physical address, `context` arrives in x0. */
 static inline long psci_cpu_on(uint64_t mpidr, uint64_t entry, uint64_t context) {

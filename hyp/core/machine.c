@@ -76,8 +76,7 @@ static void add_ram(struct machine *m, uint64_t start, uint64_t size) {
 err_t machine_reserve(struct machine *m, pa_t start, pa_t end) {
   if (m->reserved_count == MACHINE_RESERVED_MAX)
     return ERR_NOSPC;
-  m->reserved[m->reserved_count++] =
-      (struct mem_range){pfn(start.v >> PAGE_SHIFT), pfn(align_up(end.v, PAGE_SIZE) >> PAGE_SHIFT)};
+  m->reserved[m->reserved_count++] = (struct mem_range){pfn(start.v >> PAGE_SHIFT), pfn(align_up(end.v, PAGE_SIZE) >> PAGE_SHIFT)};
   return ERR_OK;
 }
 

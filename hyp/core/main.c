@@ -3,6 +3,7 @@
  * Boot, in order: console, MMU, the machine's device tree, the scenario, memory, interrupts, the other CPUs, the VMs. What goes wrong is said on
  * the UART in words, and the machine is turned off by PSCI.
  */
+#include "hyp/core/main.h"
 #include "arch/sysreg.h"
 #include "core/compiler.h"
 #include "core/string.h"
@@ -14,7 +15,6 @@
 #include "hyp/arch/vttbr.h"
 #include "hyp/arch/zero.h"
 #include "hyp/core/exit.h"
-#include "hyp/core/main.h"
 #include "hyp/core/masked.h"
 #include "hyp/core/memory.h"
 #include "hyp/core/sched.h"

@@ -30,9 +30,9 @@
 #define NOT_READY (~(uint64_t)0)
 
 static uint64_t slice_ticks;
-static uint64_t idle_mask;   /* CPUs in WFI; atomic */
-static uint64_t tickless;    /* CPUs that run a vCPU without a slice; atomic */
-static uint32_t ready_count; /* vCPUs READY anywhere; atomic */
+static uint64_t idle_mask;      /* CPUs in WFI; atomic */
+static uint64_t tickless;       /* CPUs that run a vCPU without a slice; atomic */
+static uint32_t ready_count;    /* vCPUs READY anywhere; atomic */
 static uint64_t floor_vruntime; /* of those picked lately: where newcomers start; racy, a hint */
 
 void sched_init(uint32_t slice_us) {
@@ -94,7 +94,8 @@ static void charge(struct vcpu *v, uint64_t now) {
 
 static uint64_t earliest_sleeper(struct cpu *c) {
   uint64_t at = TIMER_NEVER;
-  list_for_each(node, &c->sleepers) at = min_u64(at, vtimer_next(list_entry(node, struct vcpu, sleep_node)));
+  list_for_each (node, &c->sleepers)
+    at = min_u64(at, vtimer_next(list_entry(node, struct vcpu, sleep_node)));
   return at;
 }
 
@@ -197,7 +198,7 @@ static struct vcpu *pick_local(struct cpu *c) {
 }
 
 static struct vcpu *stealable(struct cpu *c, struct cpu *victim, uint64_t below) {
-  list_for_each(node, &victim->rq) {
+  list_for_each (node, &victim->rq) {
     struct vcpu *v = list_entry(node, struct vcpu, rq_node);
     if (v->vruntime >= below)
       return NULL;
@@ -483,7 +484,7 @@ static void expire_sleepers(struct cpu *c, uint64_t now) {
   for (;;) {
     struct vcpu *due = NULL;
     spin_lock(&c->rq_lock);
-    list_for_each(node, &c->sleepers) {
+    list_for_each (node, &c->sleepers) {
       struct vcpu *v = list_entry(node, struct vcpu, sleep_node);
       if (vtimer_next(v) <= now) {
         due = v;

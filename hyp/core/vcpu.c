@@ -3,6 +3,7 @@
  * Life of a vCPU as its guest sees it: power on and off by PSCI, waiting, yielding. Where and when it runs is sched.c's business.
  */
 #include "hyp/core/vcpu.h"
+#include "core/string.h"
 #include "hyp/arch/fp.h"
 #include "hyp/arch/switch.h"
 #include "hyp/core/cpu.h"
@@ -10,7 +11,6 @@
 #include "hyp/core/sched.h"
 #include "hyp/core/vm.h"
 #include "hyp/ctl/trace.h"
-#include "core/string.h"
 
 static void ask_self(struct vcpu *v, uint32_t request) {
   atomic_fetch_or(&v->requests, request);

@@ -43,22 +43,22 @@ struct fp_state {
 };
 
 /* Asynchronous requests to a vCPU, handled before it next enters the guest. Set by anybody (atomic OR), then vcpu_kick(). */
-#define VCPU_REQ_VGIC 0x1u  /* interrupts became pending in software: vgic_flush() */
-#define VCPU_REQ_PAUSE 0x2u /* leave the CPU: the VM is pausing or being destroyed */
-#define VCPU_REQ_VTTBR 0x4u /* VMID generation or view changed: reload VTTBR_EL2 */
-#define VCPU_REQ_OFF 0x8u   /* stop for good: CPU_OFF, SYSTEM_OFF, SYSTEM_RESET */
-#define VCPU_REQ_BLOCK 0x10u   /* by itself: wait for an interrupt */
-#define VCPU_REQ_RESCHED 0x20u /* its slice is over, or a better one is ready */
-#define VCPU_REQ_WORK 0x40u    /* EL2 has work of its own to do here */
+#define VCPU_REQ_VGIC 0x1u          /* interrupts became pending in software: vgic_flush() */
+#define VCPU_REQ_PAUSE 0x2u         /* leave the CPU: the VM is pausing or being destroyed */
+#define VCPU_REQ_VTTBR 0x4u         /* VMID generation or view changed: reload VTTBR_EL2 */
+#define VCPU_REQ_OFF 0x8u           /* stop for good: CPU_OFF, SYSTEM_OFF, SYSTEM_RESET */
+#define VCPU_REQ_BLOCK 0x10u        /* by itself: wait for an interrupt */
+#define VCPU_REQ_RESCHED 0x20u      /* its slice is over, or a better one is ready */
+#define VCPU_REQ_WORK 0x40u         /* EL2 has work of its own to do here */
 #define VCPU_REQ_ALWAYS 0x80000000u /* never cleared: every exit takes the long way out (it has views, or masked time is measured) */
 
 struct vcpu {
   /* Offsets known to assembly. */
   uint64_t x[31];
   uint64_t el2_stack; /* top of the stack of `cpu`, while current */
-  uint32_t requests; /* VCPU_REQ_*; atomic */
-  uint32_t id;       /* index in vm->vcpus; virtual affinity is Aff0 = id */
-  struct cpu *cpu;   /* where it runs, or ran last; that CPU's rq_lock */
+  uint32_t requests;  /* VCPU_REQ_*; atomic */
+  uint32_t id;        /* index in vm->vcpus; virtual affinity is Aff0 = id */
+  struct cpu *cpu;    /* where it runs, or ran last; that CPU's rq_lock */
 
   struct vm *vm;
   enum vcpu_state state; /* cpu->rq_lock */
@@ -68,10 +68,10 @@ struct vcpu {
   uint64_t boot_context;
   struct list_node rq_node;    /* in cpu->rq when READY */
   struct list_node sleep_node; /* in cpu->sleepers when BLOCKED with a deadline */
-  uint64_t vruntime;  /* ticks of CPU time, weighted; cpu->rq_lock */
-  uint64_t run_since; /* CNTPCT at switch-in */
-  uint64_t run_ticks; /* CPU time so far */
-  uint64_t affinity;  /* bit per physical CPU it may run on */
+  uint64_t vruntime;           /* ticks of CPU time, weighted; cpu->rq_lock */
+  uint64_t run_since;          /* CNTPCT at switch-in */
+  uint64_t run_ticks;          /* CPU time so far */
+  uint64_t affinity;           /* bit per physical CPU it may run on */
 
   struct el1_state el1;
   struct fp_state fp;

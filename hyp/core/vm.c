@@ -147,7 +147,8 @@ static unsigned free_id(void) {
 }
 
 static bool config_is_sane(const struct vm_config *c) {
-  return c->name[0] && c->vcpus >= 1 && c->vcpus <= VCPUS_MAX && c->memory_bytes >= 2 * SZ_2M && is_aligned(c->memory_bytes, SZ_2M) && c->image;
+  return c->name[0] && c->vcpus >= 1 && c->vcpus <= VCPUS_MAX && c->memory_bytes >= 2 * SZ_2M && is_aligned(c->memory_bytes, SZ_2M) &&
+         c->image;
 }
 
 /* True when stage 2 is empty and its tables are gone. First no TLB may hold anything of it. */

@@ -73,13 +73,13 @@ struct vm {
   uint64_t counter_offset; /* CNTVOFF_EL2: the VM's count starts at 0 when it starts */
   struct vgic vgic;
   struct vuart vuart;
-  struct work life; /* drives `goal` */
-  enum vm_goal goal;      /* vms_lock */
-  bool loaded;            /* images are in its RAM; work only */
-  bool flushed;           /* no TLB holds anything of it any more; work only */
-  bool announced;         /* its entry time has been printed */
-  uint64_t load_done;     /* bytes of image and initrd written so far; work only */
-  uint64_t entered_at;    /* CNTPCT when its first vCPU was first entered */
+  struct work life;    /* drives `goal` */
+  enum vm_goal goal;   /* vms_lock */
+  bool loaded;         /* images are in its RAM; work only */
+  bool flushed;        /* no TLB holds anything of it any more; work only */
+  bool announced;      /* its entry time has been printed */
+  uint64_t load_done;  /* bytes of image and initrd written so far; work only */
+  uint64_t entered_at; /* CNTPCT when its first vCPU was first entered */
   ipa_t initrd, dtb;
   enum vm_verdict verdict;
   uint64_t verdict_value;

@@ -36,7 +36,8 @@ uint64_t time_to_us(uint64_t ticks) {
 
 static void refresh_earliest(void) {
   uint64_t at = TIMER_NEVER;
-  list_for_each(node, &items) at = min_u64(at, list_entry(node, struct work, node)->wake_at);
+  list_for_each (node, &items)
+    at = min_u64(at, list_entry(node, struct work, node)->wake_at);
   atomic_store_relaxed(&earliest, at);
 }
 
@@ -68,7 +69,7 @@ void work_cancel(struct work *w) {
 static struct work *take_due(uint64_t now) {
   struct work *due = NULL;
   spin_lock(&work_lock);
-  list_for_each(node, &items) {
+  list_for_each (node, &items) {
     struct work *w = list_entry(node, struct work, node);
     if (w->wake_at <= now) {
       due = w;

@@ -21,8 +21,8 @@ struct work {
   struct list_node node;
   enum work_result (*step)(struct work *w);
   uint64_t wake_at; /* CNTPCT; ~0: only by work_wake() */
-  bool queued; /* in the list */
-  bool woken;  /* since its step began */
+  bool queued;      /* in the list */
+  bool woken;       /* since its step began */
 };
 
 /* From any CPU. Queue `w`, or make a waiting one run again soon. */

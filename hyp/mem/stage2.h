@@ -21,9 +21,9 @@ struct stage2 {
   uint64_t vtcr; /* VTCR_EL2 for this geometry; constant */
   ipa_t ram_base;
   uint64_t ram_bytes;
-  uint8_t ran_here[CPUS_MAX]; /* vCPU id + 1 that ran last on each CPU; that CPU only */
-  bool force_4k;             /* constant */
-  uint64_t populated_frames;  /* lock */
+  uint8_t ran_here[CPUS_MAX];    /* vCPU id + 1 that ran last on each CPU; that CPU only */
+  bool force_4k;                 /* constant */
+  uint64_t populated_frames;     /* lock */
   uint64_t faults_4k, faults_2m; /* served by populating; lock */
 };
 

@@ -23,11 +23,16 @@ static uint16_t vmid_of_table_set(uint64_t id_and_seq) {
 
 void port_event_write(enum mm_event event, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e) {
   static const uint16_t types[MM_EVENT_COUNT] = {
-      [MM_EVENT_PTE_WRITE] = TRACE_PTE_WRITE,     [MM_EVENT_DSB_ISHST] = TRACE_DSB,
-      [MM_EVENT_DSB_ISH] = TRACE_DSB,             [MM_EVENT_ISB] = TRACE_ISB,
-      [MM_EVENT_TABLE_ALLOC] = TRACE_TABLE_ALLOC, [MM_EVENT_TABLE_FREE] = TRACE_TABLE_FREE,
-      [MM_EVENT_FRAME_ALLOC] = TRACE_NONE,        [MM_EVENT_FRAME_FREE] = TRACE_FRAME_STATE,
-      [MM_EVENT_FRAME_STATE] = TRACE_FRAME_STATE, [MM_EVENT_FRAME_MOVE] = TRACE_FRAME_MOVE,
+      [MM_EVENT_PTE_WRITE] = TRACE_PTE_WRITE,
+      [MM_EVENT_DSB_ISHST] = TRACE_DSB,
+      [MM_EVENT_DSB_ISH] = TRACE_DSB,
+      [MM_EVENT_ISB] = TRACE_ISB,
+      [MM_EVENT_TABLE_ALLOC] = TRACE_TABLE_ALLOC,
+      [MM_EVENT_TABLE_FREE] = TRACE_TABLE_FREE,
+      [MM_EVENT_FRAME_ALLOC] = TRACE_NONE,
+      [MM_EVENT_FRAME_FREE] = TRACE_FRAME_STATE,
+      [MM_EVENT_FRAME_STATE] = TRACE_FRAME_STATE,
+      [MM_EVENT_FRAME_MOVE] = TRACE_FRAME_MOVE,
   };
   uint16_t vmid = event == MM_EVENT_PTE_WRITE ? vmid_of_table_set(e) : 0;
   if (event == MM_EVENT_DSB_ISH)
