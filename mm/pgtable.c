@@ -14,7 +14,10 @@
 #define IA_BITS_MAX 48u
 #define ROOT_ORDER_MAX 4u
 
-/* The start level resolves at least one bit, at most those of the concatenated tables; with concatenation there is no slack (Arm ARM D8.2.7). */
+/*
+ * The start level resolves at least one bit, at most those of the concatenated tables; with concatenation there is no slack (Arm ARM
+ * D8.2.7).
+ */
 static bool geometry_is_valid(unsigned start_level, unsigned root_order, unsigned ia_bits, unsigned features) {
   if (start_level > 2 || root_order > ROOT_ORDER_MAX || ia_bits < IA_BITS_MIN || ia_bits > IA_BITS_MAX)
     return false;

@@ -2,8 +2,8 @@
 /*
  * Blocks and runs: splitting a block into a table, collapsing a table into a block, dissolving a contiguous run, moving a leaf's output.
  *
- * Each of these changes how a translation is made, not what it is, while other CPUs may be using it. The new form is built off-line; the swap
- * itself is break-before-make by pt_replace(). What hardware noted in the old form (AF, dirty state) up to the moment of the
+ * Each of these changes how a translation is made, not what it is, while other CPUs may be using it. The new form is built off-line; the
+ * swap itself is break-before-make by pt_replace(). What hardware noted in the old form (AF, dirty state) up to the moment of the
  * break is carried over: the builder runs again if the entry changed under it.
  *
  * Refused: collapsing leaves that are not alike, contiguous and aligned.

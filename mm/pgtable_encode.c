@@ -2,8 +2,8 @@
 /*
  * The three encoders: what a leaf of stage 2, of EL1's stage 1 and of EL2's stage 1 looks like in memory (Arm ARM D8.3, D8.4, D8.5).
  *
- * Each pair inverts itself for every prot that its regime can express. What it cannot: stage 1 is always readable at its own exception level
- * and write implies read; EL2 (E2H = 0) has one privilege level; stage 2 has no global entries. Device memory is never executable,
+ * Each pair inverts itself for every prot that its regime can express. What it cannot: stage 1 is always readable at its own exception
+ * level and write implies read; EL2 (E2H = 0) has one privilege level; stage 2 has no global entries. Device memory is never executable,
  * whatever was asked: a speculative fetch from a device must not happen. Bits that a regime has as RES0 are never set.
  */
 #include "mm/pgtable_priv.h"
@@ -23,7 +23,9 @@
 #define SW_SHIFT 12 /* of PT_SW0 */
 #define SW_MASK (PT_SW0 | PT_SW1 | PT_SW2)
 
-/* Type, address, AF, software bits; a block has bit 1 clear. Shareability is for Normal memory: Device is outer shareable whatever it says. */
+/*
+ * Type, address, AF, software bits; a block has bit 1 clear. Shareability is for Normal memory: Device is outer shareable whatever it says.
+ */
 static ALWAYS_INLINE uint64_t common_bits(const struct pt *pt, pa_t out, unsigned level, pt_prot_t prot) {
   uint64_t desc = out.v | (level == 3 ? DESC_TYPE_PAGE : DESC_TYPE_BLOCK) | (uint64_t)(prot & SW_MASK) << (DESC_SW_SHIFT - SW_SHIFT);
   if (likely(!(prot & PT_OLD)))

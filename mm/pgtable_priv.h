@@ -175,9 +175,9 @@ static ALWAYS_INLINE uint64_t pt_clear(struct pt *pt, uint64_t *entry, uint64_t 
 }
 
 /*
- * Replace whatever `entry` holds and return what that was. Invalid to anything, anything to invalid, and changes within DESC_SOFT are one write;
- * anything else is break-before-make, TLB flush of the entry's span included. Making an entry invalid or less permissive leaves the flush to
- * the caller, who may gather several.
+ * Replace whatever `entry` holds and return what that was. Invalid to anything, anything to invalid, and changes within DESC_SOFT are one
+ * write; anything else is break-before-make, TLB flush of the entry's span included. Making an entry invalid or less permissive leaves the
+ * flush to the caller, who may gather several.
  */
 uint64_t pt_replace(struct pt *pt, uint64_t *entry, uint64_t desc, uint64_t ia, unsigned shift);
 

@@ -2,11 +2,11 @@
 /*
  * Changing what mapped leaves allow: protection, ageing, dirty logging.
  *
- * These are the changes that the Arm ARM lets happen in a valid descriptor (D8.14.1): one compare-and-swap per leaf, since hardware may set AF or
- * dirty state at the same moment, and one flush for all of them at the end. Between the two, other CPUs may act on either form.
+ * These are the changes that the Arm ARM lets happen in a valid descriptor (D8.14.1): one compare-and-swap per leaf, since hardware may
+ * set AF or dirty state at the same moment, and one flush for all of them at the end. Between the two, other CPUs may act on either form.
  *
- * Dirty logging: a leaf that is writable in principle carries DESC_LOGGED. Read-only in bit 7 means clean, writable means dirty. The first write
- * either faults (pt_mark_accessed makes it dirty) or, with DBM, is noted by hardware. pt_collect_dirty makes it clean again.
+ * Dirty logging: a leaf that is writable in principle carries DESC_LOGGED. Read-only in bit 7 means clean, writable means dirty. The first
+ * write either faults (pt_mark_accessed makes it dirty) or, with DBM, is noted by hardware. pt_collect_dirty makes it clean again.
  */
 #include "mm/pgtable_priv.h"
 

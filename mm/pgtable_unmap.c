@@ -2,8 +2,8 @@
 /*
  * Unmapping and taking down.
  *
- * pt_unmap makes entries invalid in batches, flushes each batch once, and only then hands out the leaves and frees the tables, so nothing is
- * reused while a TLB may still reach it. A table that the range covers whole is detached by one write, its leaves are read after the
+ * pt_unmap makes entries invalid in batches, flushes each batch once, and only then hands out the leaves and frees the tables, so nothing
+ * is reused while a TLB may still reach it. A table that the range covers whole is detached by one write, its leaves are read after the
  * flush, when hardware is done with them. A table that loses its last entry is unhooked within the same batch.
  *
  * pt_destroy is for an address space that never runs again and that no TLB knows: no flush, bounded steps.

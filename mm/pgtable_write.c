@@ -2,11 +2,12 @@
 /*
  * The writer: the one place that decides how a descriptor may become another, and the life of table frames.
  *
- * A valid descriptor is never replaced by another valid one with a different output, size or memory type: it is made invalid, the TLB is made to
- * forget it, and only then the new one is written (Arm ARM D8.14.1). Hardware may set AF and dirty state in a valid leaf at any
+ * A valid descriptor is never replaced by another valid one with a different output, size or memory type: it is made invalid, the TLB is
+ * made to forget it, and only then the new one is written (Arm ARM D8.14.1). Hardware may set AF and dirty state in a valid leaf at any
  * moment, so a valid leaf is only ever left by compare-and-swap, and what was swapped out is the last word on it.
  *
- * Tables come from a pool that was filled before the first write (reserve, then commit) and go back only after the flush of whatever pointed to them.
+ * Tables come from a pool that was filled before the first write (reserve, then commit) and go back only after the flush of whatever
+ * pointed to them.
  */
 #include "core/check.h"
 #include "mm/pgtable_priv.h"
@@ -16,7 +17,10 @@ NOINLINE void pt_report_write(struct pt *pt, const uint64_t *entry, uint64_t old
   port_event(MM_EVENT_PTE_WRITE, address, old, desc, where, (uint64_t)pt->id << 32 | pt->seq);
 }
 
-/* Break-before-make is due between two valid descriptors that differ in more than DESC_SOFT. With FEAT_BBM level 2 a leaf may give way to a table of the same. */
+/*
+ * Break-before-make is due between two valid descriptors that differ in more than DESC_SOFT. With FEAT_BBM level 2 a leaf may give way to
+ * a table of the same.
+ */
 static bool needs_break(const struct pt *pt, uint64_t old, uint64_t desc, unsigned shift) {
   if (!desc_is_valid(old) || !desc_is_valid(desc))
     return false;

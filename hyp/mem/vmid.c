@@ -2,12 +2,12 @@
 /*
  * The VMID allocator (the scheme of Linux's arm64 ASID allocator; Arm ARM D8.13.3 for what VMIDs tag).
  *
- * Owned here: the generation, the set of VMIDs given in it, and per CPU which tag is active and which one a rollover found active (reserved).
- * Invariant: of all VMs that run or have entries in some TLB that counts, no two hold the same VMID. An entry stops counting when its CPU clears its
- * TLB, which it does (`flush_pending`) before it takes up any VMID of a new generation.
+ * Owned here: the generation, the set of VMIDs given in it, and per CPU which tag is active and which one a rollover found active
+ * (reserved). Invariant: of all VMs that run or have entries in some TLB that counts, no two hold the same VMID. An entry stops counting
+ * when its CPU clears its TLB, which it does (`flush_pending`) before it takes up any VMID of a new generation.
  *
- * The fast path takes no lock. It wins or loses against a rollover by one compare-and-swap of the CPU's active tag: a rollover takes that tag
- * away (exchange with 0), so either it sees the new tag and reserves it, or the fast path finds 0 and goes the slow way.
+ * The fast path takes no lock. It wins or loses against a rollover by one compare-and-swap of the CPU's active tag: a rollover takes that
+ * tag away (exchange with 0), so either it sees the new tag and reserves it, or the fast path finds 0 and goes the slow way.
  *
  * Lock: vmid_lock for everything but `active`. Refused: fewer VMIDs than CPUs, where a rollover could leave none to give.
  */
@@ -24,10 +24,10 @@
 #define TAG_IDLE (~(uint64_t)0)
 
 static struct port_lock vmid_lock;
-static unsigned vmid_count;  /* 2^bits; constant */
-static unsigned vmid_cpus;   /* constant */
-static uint64_t generation;  /* written under vmid_lock, read by anybody */
-static unsigned next_search; /* vmid_lock */
+static unsigned vmid_count;                            /* 2^bits; constant */
+static unsigned vmid_cpus;                             /* constant */
+static uint64_t generation;                            /* written under vmid_lock, read by anybody */
+static unsigned next_search;                           /* vmid_lock */
 static uint64_t given[BIT(VMID_BITS_MAX) / WORD_BITS]; /* VMIDs of this generation; vmid_lock */
 
 static struct {
@@ -89,8 +89,8 @@ static unsigned find_free(unsigned from) {
 }
 
 /*
- * A new generation: all VMIDs are free but those that a CPU may be running right now. A CPU whose tag was taken by an earlier rollover and that has not been here
- * since still runs what was reserved then.
+ * A new generation: all VMIDs are free but those that a CPU may be running right now. A CPU whose tag was taken by an earlier rollover and
+ * that has not been here since still runs what was reserved then.
  */
 static void roll_over(void) {
   atomic_store_relaxed(&generation, generation + 1);

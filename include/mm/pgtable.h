@@ -47,8 +47,8 @@ struct pt_ops {
   /*
    * Entries that translated [ia, ia + size) were made invalid or less permissive: make every CPU forget them, with all barriers
    * before and after (stage 2: DSB ISHST, TLBI IPAS2E1IS, DSB ISH, TLBI VMALLE1IS, DSB ISH, ISB under the right VMID).
-   * `level` is that of the leaf entries (TTL hint), the finest if there were several. `tables` is true if table descriptors were among them, or
-   * leaves of more than one level: then walk caches must go as well and no TTL hint may be given.
+   * `level` is that of the leaf entries (TTL hint), the finest if there were several. `tables` is true if table descriptors were among
+   * them, or leaves of more than one level: then walk caches must go as well and no TTL hint may be given.
    */
   void (*tlb_flush)(struct pt *pt, uint64_t ia, uint64_t size, unsigned level, bool tables);
   /* New valid entries replaced invalid ones: DSB ISHST (and ISB for the home's own regime). */
@@ -70,9 +70,9 @@ struct pt {
   uint64_t table_frames; /* tables linked, roots included; table lock */
   uint64_t hint_index;   /* ia >> 21 of the level-3 table used last, ~0: none; table lock */
   uint64_t *hint_table;
-  uint32_t *hint_refs;   /* its frame's count of valid entries; table lock */
-  uint64_t page_bits;    /* what a level-3 leaf of `page_prot` looks like at output address 0; table lock */
-  pt_prot_t page_prot;   /* and what pt_lookup says of it; the encoders give each prot its own bits, or treat two alike */
+  uint32_t *hint_refs; /* its frame's count of valid entries; table lock */
+  uint64_t page_bits;  /* what a level-3 leaf of `page_prot` looks like at output address 0; table lock */
+  pt_prot_t page_prot; /* and what pt_lookup says of it; the encoders give each prot its own bits, or treat two alike */
 };
 
 #define PT_FEAT_DBM 0x01u  /* hardware dirty state is on for this regime */
@@ -99,20 +99,23 @@ MUST_CHECK err_t pt_map_leaf(struct pt *pt, uint64_t ia, pa_t out, unsigned leve
 
 /*
  * Unmap all of [ia, ia + size) that is mapped; a leaf that reaches over an end is split first (which may fail: ERR_NOMEM, nothing changed).
- * `leaf` is called for each leaf removed, after the TLB has forgotten it, in ascending order, so frames may be freed in it; NULL allowed. Tables that become empty are
- * freed. Costs time in proportion to what is mapped, not to `size`.
+ * `leaf` is called for each leaf removed, after the TLB has forgotten it, in ascending order, so frames may be freed in it; NULL allowed.
+ * Tables that become empty are freed. Costs time in proportion to what is mapped, not to `size`.
  */
 typedef void pt_leaf_fn(void *ctx, uint64_t ia, pa_t out, unsigned level, uint64_t desc);
 MUST_CHECK err_t pt_unmap(struct pt *pt, uint64_t ia, uint64_t size, pt_leaf_fn *leaf, void *ctx);
 
-/* Change the permissions (PT_R, PT_W, PT_X, PT_USER, PT_UX, PT_OLD, PT_DIRTY_LOG, PT_SW*) of all that is mapped in the range; splits as pt_unmap. */
+/*
+ * Change the permissions (PT_R, PT_W, PT_X, PT_USER, PT_UX, PT_OLD, PT_DIRTY_LOG, PT_SW*) of all that is mapped in the range; splits as
+ * pt_unmap.
+ */
 MUST_CHECK err_t pt_protect(struct pt *pt, uint64_t ia, uint64_t size, pt_prot_t prot);
 
 /*
- * As pt_protect, but `fn` chooses the permissions of each leaf that is mapped in the range, in ascending order; it may map and unmap in other tables
- * meanwhile, not in this one. A leaf that comes back unchanged is not written. Leaves are taken whole: nothing is split, nothing can fail. One tlb_flush
- * covers the range if any leaf lost a permission, none happens if leaves only gained: then the caller deals with stale entries.
- * For fork (copy and write-protect in one pass) and mprotect over copy-on-write pages.
+ * As pt_protect, but `fn` chooses the permissions of each leaf that is mapped in the range, in ascending order; it may map and unmap in
+ * other tables meanwhile, not in this one. A leaf that comes back unchanged is not written. Leaves are taken whole: nothing is split,
+ * nothing can fail. One tlb_flush covers the range if any leaf lost a permission, none happens if leaves only gained: then the caller
+ * deals with stale entries. For fork (copy and write-protect in one pass) and mprotect over copy-on-write pages.
  */
 typedef pt_prot_t pt_prot_fn(void *ctx, uint64_t ia, pa_t out, unsigned level, pt_prot_t prot);
 void pt_protect_each(struct pt *pt, uint64_t ia, uint64_t size, pt_prot_fn *fn, void *ctx);
@@ -154,8 +157,8 @@ struct pt_step {
 unsigned pt_walk_steps(const struct pt *pt, uint64_t ia, struct pt_step steps[4]);
 
 /*
- * Take everything down in pieces: frees at most `max_tables` tables per call, `leaf` as in pt_unmap. ERR_AGAIN while there is more, ERR_OK when only the roots
- * remain. The TLB must have forgotten the whole id first (no flush is done here): the owner will never run again.
+ * Take everything down in pieces: frees at most `max_tables` tables per call, `leaf` as in pt_unmap. ERR_AGAIN while there is more, ERR_OK
+ * when only the roots remain. The TLB must have forgotten the whole id first (no flush is done here): the owner will never run again.
  */
 MUST_CHECK err_t pt_destroy(struct pt *pt, unsigned max_tables, pt_leaf_fn *leaf, void *ctx);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The hardware side of the page-table tests: walker, TLB, break-before-make. It shares no code, no constant and no helper with mm/. The one thing it takes
- * from the tests' world is where physical memory lies on the host.
+ * The hardware side of the page-table tests: walker, TLB, break-before-make. It shares no code, no constant and no helper with mm/. The
+ * one thing it takes from the tests' world is where physical memory lies on the host.
  */
 #include "pt_hw.h"
 #include "mm/port.h"
@@ -33,7 +33,10 @@ static uint64_t read_desc(uint64_t address) {
   return value;
 }
 
-/* D8.3.1: VMSAv8-64 table descriptor, 4 KiB granule, 48-bit addresses. Bits the architecture ignores must be 0 too: nobody means to set them. */
+/*
+ * D8.3.1: VMSAv8-64 table descriptor, 4 KiB granule, 48-bit addresses. Bits the architecture ignores must be 0 too: nobody means to set
+ * them.
+ */
 static void check_table_desc(uint64_t desc, uint64_t ia) {
   if (field(desc, 11, 2) || field(desc, 63, 48))
     hw_die("table descriptor %#llx at %#llx has bits set outside its address", (unsigned long long)desc, (unsigned long long)ia);
@@ -112,7 +115,6 @@ static void decode_leaf(const struct hw_regime *r, uint64_t ia, unsigned level, 
     hw_die("device memory is executable");
 }
 
-
 static void walk_cache_add(struct hw *hw, uint64_t ia, unsigned level, uint64_t table) {
   struct hw_walk_entry e = {ia & ~(span(level) - 1), span(level), table};
   for (unsigned i = 0; i < hw->walk_count; i++)
@@ -170,8 +172,15 @@ bool hw_reaches(const struct hw_regime *regime, uint64_t ia, uint64_t entry) {
 
 static struct hw_tlb_entry entry_of(const struct hw_leaf *leaf) {
   uint64_t size = leaf->contig ? 16 * leaf->size : leaf->size, ia = leaf->ia & ~(size - 1);
-  return (struct hw_tlb_entry){.ia = ia, .size = size, .out = leaf->out - (leaf->ia - ia), .leaf_size = leaf->size,
-                               .r = leaf->r, .w = leaf->w, .x = leaf->x, .user = leaf->user, .ux = leaf->ux};
+  return (struct hw_tlb_entry){.ia = ia,
+                               .size = size,
+                               .out = leaf->out - (leaf->ia - ia),
+                               .leaf_size = leaf->size,
+                               .r = leaf->r,
+                               .w = leaf->w,
+                               .x = leaf->x,
+                               .user = leaf->user,
+                               .ux = leaf->ux};
 }
 
 static bool covers(const struct hw_tlb_entry *e, uint64_t ia) {
@@ -234,7 +243,9 @@ void hw_flush(struct hw *hw, uint64_t ia, uint64_t size, unsigned level, bool ta
       hw->walk[i] = hw->walk[--hw->walk_count];
 }
 
-/* D8.14.1: valid to valid without a break only if permissions, AF, DBM or software bits change; D8.14.2: with level 2, also leaf to table. */
+/*
+ * D8.14.1: valid to valid without a break only if permissions, AF, DBM or software bits change; D8.14.2: with level 2, also leaf to table.
+ */
 static void check_pair(const struct hw *hw, unsigned level, uint64_t old, uint64_t desc) {
   bool old_table = level < 3 && (old & 2), new_table = level < 3 && (desc & 2);
   uint64_t soft = 3ull << 6 | 1ull << 10 | 1ull << 51 | 3ull << 53 | 0xfull << 55;
@@ -278,7 +289,10 @@ void hw_check_table_forgotten(const struct hw *hw, uint64_t table) {
 
 /* ---- Everything there is ---- */
 
-/* D8.7.1: a run is 16 entries, all valid, all with the hint, contiguous outputs, one set of attributes; AF and hardware's dirty state may differ. */
+/*
+ * D8.7.1: a run is 16 entries, all valid, all with the hint, contiguous outputs, one set of attributes; AF and hardware's dirty state may
+ * differ.
+ */
 static void check_run(const struct hw_regime *r, uint64_t first, unsigned level) {
   uint64_t base = read_desc(first), differ = 1ull << 10 | (r->dbm ? 1ull << 7 : 0);
   if (base & (15ull * span(level)))
@@ -286,7 +300,8 @@ static void check_run(const struct hw_regime *r, uint64_t first, unsigned level)
   for (unsigned i = 0; i < 16; i++) {
     uint64_t desc = read_desc(first + 8 * i);
     if ((desc & ~differ) != ((base & ~differ) + i * span(level)))
-      hw_die("contiguous run at level %u: entry %u is %#llx, the first %#llx", level, i, (unsigned long long)desc, (unsigned long long)base);
+      hw_die("contiguous run at level %u: entry %u is %#llx, the first %#llx", level, i, (unsigned long long)desc,
+             (unsigned long long)base);
   }
 }
 

@@ -3,9 +3,10 @@
 #define PT_HW_H
 
 /*
- * What hardware makes of translation tables, written from the Arm ARM (D8) and from nothing of mm/: a walker that objects to any bit that is RES0,
- * and a TLB that remembers all it ever walked until it is told to forget. The TLB is as nasty as the architecture allows: it walks at any moment
- * (hw_speculate), keeps leaves and table pointers, honours level hints to the letter, and may cache a whole contiguous run from one entry.
+ * What hardware makes of translation tables, written from the Arm ARM (D8) and from nothing of mm/: a walker that objects to any bit that
+ * is RES0, and a TLB that remembers all it ever walked until it is told to forget. The TLB is as nasty as the architecture allows: it
+ * walks at any moment (hw_speculate), keeps leaves and table pointers, honours level hints to the letter, and may cache a whole contiguous
+ * run from one entry.
  */
 
 #include <stdbool.h>

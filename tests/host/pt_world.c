@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The world around the engine in its tests. Every descriptor write passes through on_event(), where the TLB gets its chance to walk and break-before-make
- * is held against what it knows. Freed tables are filled with descriptors that look real, so that a walk through one shows.
+ * The world around the engine in its tests. Every descriptor write passes through on_event(), where the TLB gets its chance to walk and
+ * break-before-make is held against what it knows. Freed tables are filled with descriptors that look real, so that a walk through one
+ * shows.
  */
 #include "pt_world.h"
 #include "mm/frame.h"
@@ -9,6 +10,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+
 #include <cmocka.h>
 
 #define ARENA_BASE 0x80000u
@@ -150,7 +152,8 @@ void world_open(struct world *w, const struct world_config *config, uint64_t pag
   };
   unsigned features = config->features | (config->stage == HW_STAGE2 ? 0 : PT_FEAT_S1);
   assert_int_equal(
-      pt_init(&w->pt, ops_for(config->stage), pfn(ARENA_BASE), config->start_level, config->root_order, config->ia_bits, features, 7), ERR_OK);
+      pt_init(&w->pt, ops_for(config->stage), pfn(ARENA_BASE), config->start_level, config->root_order, config->ia_bits, features, 7),
+      ERR_OK);
   port_host_event = on_event;
 }
 
@@ -243,7 +246,8 @@ static void check_rights(const struct world *w, const struct hw_leaf *leaf, pt_p
   ok = ok && (!el1 || (leaf->user == want_user && leaf->ux == ((prot & PT_UX) && !device) && leaf->global == !!(prot & PT_GLOBAL)));
   ok = ok && ((leaf->desc >> 55 & 7) == ((prot / PT_SW0) & 7));
   if (!ok)
-    hw_die("%s: leaf %#llx at %#llx does not mean prot %#x", w->config->name, (unsigned long long)leaf->desc, (unsigned long long)leaf->ia, prot);
+    hw_die("%s: leaf %#llx at %#llx does not mean prot %#x", w->config->name, (unsigned long long)leaf->desc, (unsigned long long)leaf->ia,
+           prot);
 }
 
 struct agreement {

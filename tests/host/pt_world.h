@@ -22,11 +22,11 @@ struct world {
   struct hw hw;
   const struct world_config *config;
   uint64_t window, pages;
-  uint64_t *out;      /* per page: output address, ~0 unmapped */
-  pt_prot_t *prot;    /* per page */
-  uint64_t mapped;    /* pages */
-  uint64_t *image;    /* copy of `out` and `prot` to compare with after a failure */
-  unsigned tables;    /* handed out, roots not included */
+  uint64_t *out;       /* per page: output address, ~0 unmapped */
+  pt_prot_t *prot;     /* per page */
+  uint64_t mapped;     /* pages */
+  uint64_t *image;     /* copy of `out` and `prot` to compare with after a failure */
+  unsigned tables;     /* handed out, roots not included */
   unsigned fail_after; /* allocations until one fails; ~0: never */
   bool failed;         /* one failed */
   unsigned speculate;  /* per cent of writes after which the TLB walks */
@@ -60,7 +60,10 @@ static inline uint64_t world_index(const struct world *w, uint64_t ia) {
   return (ia - w->window) >> PAGE_SHIFT;
 }
 
-/* Repeat `op` with the first, the second, ... allocation failing, until it succeeds; after each failure nothing may have changed. Its last result. */
+/*
+ * Repeat `op` with the first, the second, ... allocation failing, until it succeeds; after each failure nothing may have changed. Its last
+ * result.
+ */
 #define WORLD_EACH_FAILURE(w_, result_, op_)                                                                                               \
   do {                                                                                                                                     \
     for (unsigned fail__ = 0;; fail__++) {                                                                                                 \

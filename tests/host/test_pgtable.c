@@ -11,6 +11,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+
 #include <cmocka.h>
 
 #define BASE 0x40000000ull
@@ -120,10 +121,10 @@ static void test_geometry(void **state) {
     unsigned level, order, bits, features;
     bool ok;
   } cases[] = {
-      {0, 0, 48, 0, true},  {0, 0, 40, 0, true},  {0, 0, 39, 0, false}, {0, 1, 48, 0, false}, {0, 0, 49, 0, false}, {1, 0, 39, 0, true},
-      {1, 0, 31, 0, true},  {1, 0, 30, 0, false}, {1, 0, 40, 0, false}, {1, 1, 40, 0, true},  {1, 1, 39, 0, false}, {1, 4, 43, 0, true},
-      {1, 5, 44, 0, false}, {2, 0, 30, 0, true},  {2, 0, 25, 0, true},  {2, 0, 24, 0, false}, {2, 4, 34, 0, true},  {3, 0, 21, 0, false},
-      {1, 0, 39, PT_FEAT_S1, true}, {1, 1, 40, PT_FEAT_S1, false},
+      {0, 0, 48, 0, true},  {0, 0, 40, 0, true}, {0, 0, 39, 0, false}, {0, 1, 48, 0, false},         {0, 0, 49, 0, false},
+      {1, 0, 39, 0, true},  {1, 0, 31, 0, true}, {1, 0, 30, 0, false}, {1, 0, 40, 0, false},         {1, 1, 40, 0, true},
+      {1, 1, 39, 0, false}, {1, 4, 43, 0, true}, {1, 5, 44, 0, false}, {2, 0, 30, 0, true},          {2, 0, 25, 0, true},
+      {2, 0, 24, 0, false}, {2, 4, 34, 0, true}, {3, 0, 21, 0, false}, {1, 0, 39, PT_FEAT_S1, true}, {1, 1, 40, PT_FEAT_S1, false},
   };
   struct pt pt;
   (void)state;

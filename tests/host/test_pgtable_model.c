@@ -9,14 +9,24 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+
 #include <cmocka.h>
 
 #define SMALL_WINDOW (SZ_2M * 24) /* model and sweeps stay quick */
 #define BIG_WINDOW (SZ_1G * 2 + SZ_2M * 8)
 
 static const pt_prot_t prots[] = {
-    PT_R, PT_R | PT_W, PT_R | PT_X, PT_R | PT_W | PT_X, PT_R | PT_W | PT_DEVICE, PT_R | PT_NC, PT_R | PT_W | PT_USER, PT_R | PT_USER | PT_UX,
-    PT_R | PT_W | PT_GLOBAL | PT_SW0, PT_R | PT_W | PT_OLD, PT_R | PT_X | PT_SW1 | PT_SW2,
+    PT_R,
+    PT_R | PT_W,
+    PT_R | PT_X,
+    PT_R | PT_W | PT_X,
+    PT_R | PT_W | PT_DEVICE,
+    PT_R | PT_NC,
+    PT_R | PT_W | PT_USER,
+    PT_R | PT_USER | PT_UX,
+    PT_R | PT_W | PT_GLOBAL | PT_SW0,
+    PT_R | PT_W | PT_OLD,
+    PT_R | PT_X | PT_SW1 | PT_SW2,
 };
 
 static pt_prot_t any_prot(struct world *w) {
@@ -217,8 +227,8 @@ static void op_mark(struct world *w) {
 
 static void random_op(struct world *w) {
   static void (*const ops[])(struct world *) = {
-      op_map, op_map, op_map, op_map_leaf, op_map_leaf, op_map_leaf, op_unmap, op_unmap, op_unmap, op_page_comes_and_goes, op_protect, op_protect, op_protect_each,
-      op_replace, op_split, op_collapse, op_age, op_mark,
+      op_map,     op_map,     op_map,          op_map_leaf, op_map_leaf, op_map_leaf, op_unmap, op_unmap, op_unmap, op_page_comes_and_goes,
+      op_protect, op_protect, op_protect_each, op_replace,  op_split,    op_collapse, op_age,   op_mark,
   };
   ops[world_random(w, sizeof(ops) / sizeof(ops[0]))](w);
 }

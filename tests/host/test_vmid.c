@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The VMID allocator against what a VMID is for: no CPU's TLB may hold, under the VMID that the CPU is about to use, an entry of another VM, and no two VMs
- * may run under one VMID. The model keeps a TLB per CPU that forgets only when the allocator asks for it.
+ * The VMID allocator against what a VMID is for: no CPU's TLB may hold, under the VMID that the CPU is about to use, an entry of another
+ * VM, and no two VMs may run under one VMID. The model keeps a TLB per CPU that forgets only when the allocator asks for it.
  */
 // sources: hyp/mem/vmid.c tests/host/port/port_host.c
 // libs: -lpthread
@@ -11,6 +11,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+
 #include <cmocka.h>
 
 #define VMS 40u

@@ -124,7 +124,8 @@ def test_slot_in_flight(maker, path):
     assert found.problems()
 
 
-@pytest.mark.parametrize("content", [b"", b"short", b"SLCTRACE" + b"\0" * 5000, b"\0" * 8192], ids=["empty", "short", "no-header", "zeroes"])
+@pytest.mark.parametrize("content", [b"", b"short", b"SLCTRACE" + b"\0" * 5000, b"\0" * 8192],
+                         ids=["empty", "short", "no-header", "zeroes"])
 def test_no_trace(content, path):
     path.write_bytes(content)
     done = run(path)

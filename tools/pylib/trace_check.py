@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Break-before-make, TLB maintenance and VMID discipline, held against a trace (Arm ARM D8.13, D8.14).
 
-QEMU forgives missing barriers and TLBIs; this does not. It follows the tables descriptor by descriptor and keeps, for whatever was taken out
-of them, what a TLB may still hold: a stage-2 entry and, from it, combined stage-1+2 entries. An entry is forgotten in steps, each on record:
+QEMU forgives missing barriers and TLBIs; this does not. It follows the tables descriptor by descriptor and keeps, for whatever was
+taken out of them, what a TLB may still hold: a stage-2 entry and, from it, combined stage-1+2 entries. An entry is forgotten in steps,
+each on record:
 
     written        the descriptor was made invalid or less permissive
     visible        DSB ISHST (or ISH) on the CPU that wrote it
@@ -10,8 +11,8 @@ of them, what a TLB may still hold: a stage-2 entry and, from it, combined stage
     all flushed    TLBI VMALLE1IS under the same VMID                         +  DSB ISH   (VMALLS12E1IS or ALLE1IS do both steps)
     forgotten      ISB
 
-Until then no other translation may be made in its place, and its frame or table may not be freed. What no CPU has had in VTTBR_EL2 since its VMID was
-last flushed is in no TLB, so a VM that never ran, or that was flushed after it stopped, owes nothing.
+Until then no other translation may be made in its place, and its frame or table may not be freed. What no CPU has had in VTTBR_EL2
+since its VMID was last flushed is in no TLB, so a VM that never ran, or that was flushed after it stopped, owes nothing.
 """
 
 from collections import Counter, defaultdict
@@ -121,7 +122,7 @@ class Cpu:
 
 
 def find_guards(ring):
-    """Positions of VTTBR_EL2 writes made only to act under another VMID: a TLBI follows, and the old value comes back, with nothing between."""
+    """VTTBR_EL2 writes made only to act under another VMID: a TLBI follows, and the old value comes back, with nothing between."""
     guards, value = set(), None
     for at, record in enumerate(ring):
         if record.type != tr.VTTBR or at in guards:
@@ -171,7 +172,7 @@ class Checker:
                 if len(self.errors) >= ERRORS_MAX:
                     break
             self.at_end()
-        return self.errors
+        return self.errors[:ERRORS_MAX]
 
     # ---- Who may be in a TLB ----
 
