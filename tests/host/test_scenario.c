@@ -286,6 +286,9 @@ static void test_absurd_image_header(void **state) {
   edit_image(16, ~0ull);
   edit_image(8, ~0ull);
   expect_error("/vms/beta: image: `guest` needs 18014398509481983 KiB, more than the VM's memory-mib");
+  edit_image(16, 1ull << 63); /* the sum wraps around to 0 */
+  edit_image(8, 1ull << 63);
+  expect_error("/vms/beta: image: `guest` needs 9007199254740992 KiB, more than the VM's memory-mib");
 }
 
 static void test_image_and_initrd_overlap(void **state) {

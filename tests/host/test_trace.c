@@ -25,6 +25,8 @@ struct cpu cpus[CPUS_MAX];
 unsigned cpu_count = 4;
 static _Thread_local unsigned this_id;
 static uint64_t clock_now;
+static const uint64_t *slot_in_writing; /* its `seq`, looked at whenever the writer reads the clock */
+static unsigned looked;
 
 struct cpu *this_cpu(void) {
   return &cpus[this_id];
@@ -34,6 +36,10 @@ uint64_t fake_sysreg(const char *name) {
   if (strcmp(name, "cntfrq_el0") == 0)
     return 62500000;
   assert_string_equal(name, "cntpct_el0");
+  if (slot_in_writing) {
+    assert_true(*slot_in_writing == ~0ull);
+    looked++;
+  }
   return ++clock_now;
 }
 
@@ -65,6 +71,7 @@ static void make(unsigned rings, uint32_t records, uint64_t mask) {
 static int setup(void **state) {
   (void)state;
   this_id = 0;
+  slot_in_writing = NULL;
   clock_now = 1000;
   memset(cpus, 0, sizeof cpus);
   for (unsigned i = 0; i < CPUS_MAX; i++)
@@ -143,6 +150,18 @@ static void test_a_cpu_without_a_ring_writes_nothing(void **state) {
     assert_int_equal(area[i], 0x11);
 }
 
+static void test_a_slot_in_writing_is_marked(void **state) {
+  (void)state;
+  make(1, 64, 1);
+  for (uint64_t i = 0; i < 200; i++) {
+    slot_in_writing = &slot(0, i)->seq;
+    trace(TRACE_GROUP_FAULT, TRACE_S2_FAULT, 0, 0, 0, 0, 0, 0);
+    assert_true(*slot_in_writing == i);
+  }
+  slot_in_writing = NULL;
+  assert_int_equal(looked, 200);
+}
+
 static void test_mask(void **state) {
   (void)state;
   make(1, 64, 0);
@@ -211,6 +230,7 @@ int main(void) {
       cmocka_unit_test_setup(test_without_a_guest, setup),
       cmocka_unit_test_setup(test_the_ring_keeps_the_last, setup),
       cmocka_unit_test_setup(test_a_cpu_without_a_ring_writes_nothing, setup),
+      cmocka_unit_test_setup(test_a_slot_in_writing_is_marked, setup),
       cmocka_unit_test_setup(test_mask, setup),
       cmocka_unit_test_setup(test_find_last, setup),
       cmocka_unit_test_setup(test_a_reader_beside_the_writer, setup),
