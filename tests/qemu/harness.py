@@ -81,9 +81,12 @@ class Console:
                                    encoding="utf-8", codec_errors="replace", env=dict(os.environ, TERM="dumb"))
         self.child.logfile_read = open(where / "console-live.log", "w")
 
-    def expect(self, pattern, timeout=60):
+    def expect(self, pattern, timeout=30):
         self.child.expect(pattern, timeout=timeout)
         return self.child.match
+
+    def expect_exact(self, text, timeout=30):
+        self.child.expect_exact(text, timeout=timeout)
 
     def type(self, line):
         self.child.send(line + "\r")
