@@ -10,9 +10,8 @@
 
 /* Stage 2 MemAttr[3:0] without and with HCR_EL2.FWB (Arm ARM D8.5.5, D8.5.6). */
 #define S2_DEVICE 0x0u
-#define S2_NC 0x5u
+#define S2_NC 0x5u /* the same in both */
 #define S2_WB 0xfu
-#define S2_FWB_NC 0x5u
 #define S2_FWB_WB 0x6u
 
 /* AttrIndx into PT_MAIR_VALUE. */
@@ -59,17 +58,11 @@ static ALWAYS_INLINE pt_prot_t common_prot(uint64_t desc) {
 
 /* ---- Stage 2 ---- */
 
-static unsigned memattr_special(const struct pt *pt, pt_prot_t prot) {
-  if (prot & PT_DEVICE)
-    return S2_DEVICE;
-  return pt->features & PT_FEAT_FWB ? S2_FWB_NC : S2_NC;
-}
-
 uint64_t pt_leaf_s2(const struct pt *pt, pa_t out, unsigned level, pt_prot_t prot) {
   uint64_t desc = common_bits(pt, out, level, prot);
   uint64_t memattr = pt->features & PT_FEAT_FWB ? S2_FWB_WB : S2_WB;
   if (unlikely(prot & (PT_DEVICE | PT_NC)))
-    memattr = memattr_special(pt, prot);
+    memattr = prot & PT_DEVICE ? S2_DEVICE : S2_NC;
   desc |= memattr << DESC_ATTR_SHIFT | (uint64_t)(prot & (PT_R | PT_W)) << DESC_PERM_SHIFT;
   if ((prot & (PT_X | PT_DEVICE)) != PT_X)
     desc |= DESC_XN; /* XN[1:0] = 0b10: at neither EL1 nor EL0 */

@@ -52,7 +52,7 @@ enum trace_type {
   TRACE_S1_FAULT, /* a0: far, a1: esr, a2: elr, a3: spsr, a4: forwarded to (vector address) */
   TRACE_S1_OTHER, /* any other exception seen by trap-stage1-faults: a0: offset in the vector table, a1: esr, a2: elr */
   /* FRAME */
-  TRACE_FRAME_STATE, /* a0: pfn, a1: order, a2: old, a3: new | owner << 8 */
+  TRACE_FRAME_STATE, /* a0: pfn, a1: order, a2: old, beyond the last when freed, a3: new | owner << 8 */
   TRACE_FRAME_MOVE,  /* a0: from, a1: to, a2: order */
   /* EXIT */
   TRACE_EXIT, /* a0: esr, a1: pc, a2: far, a3: hpfar */
