@@ -40,6 +40,28 @@ static ALWAYS_INLINE void copy_burst(word_t *to, const word_t *from) {
   to[7] = h;
 }
 
+/*
+ * `d` is aligned, `s` is not: each word stored is put together from two aligned words loaded (little-endian). The first may start before
+ * the source, within the same 8 bytes; none reaches beyond its end, hence the stop 16 bytes before it. Returns the bytes copied.
+ *
+ *         |  sa      |  sa + 8  |
+ *   ......|...sssssss|sss.......|        d = sa >> shift | (sa + 8) << (64 - shift)
+ */
+static size_t copy_shifted(unsigned char *d, const unsigned char *s, size_t bytes) {
+  unsigned shift = (unsigned)misaligned(s) * 8;
+  const word_t *from = (const word_t *)(const void *)(s - misaligned(s));
+  word_t *to = (word_t *)(void *)d;
+  word_t low = *from++;
+  size_t done = 0;
+  for (; bytes - done >= 2 * WORD; done += WORD) {
+    word_t high = *from++;
+    *to++ = low >> shift | high << (64 - shift);
+    low = high;
+    opaque();
+  }
+  return done;
+}
+
 /* Ascending, so right for overlap with to < from. */
 static void *copy_up(void *to, const void *from, size_t bytes) {
   unsigned char *d = to;
@@ -55,6 +77,15 @@ static void *copy_up(void *to, const void *from, size_t bytes) {
       *(word_t *)(void *)d = *(const word_t *)(const void *)s;
       opaque();
     }
+  } else if (bytes >= 4 * WORD) {
+    for (; misaligned(d); bytes--) {
+      *d++ = *s++;
+      opaque();
+    }
+    size_t done = copy_shifted(d, s, bytes);
+    d += done;
+    s += done;
+    bytes -= done;
   }
   for (; bytes != 0; bytes--) {
     *d++ = *s++;
@@ -95,8 +126,14 @@ void *memmove(void *to, const void *from, size_t bytes) {
 }
 
 static ALWAYS_INLINE void fill_burst(word_t *to, word_t pattern) {
-  for (unsigned i = 0; i < BURST / WORD; i++)
-    to[i] = pattern;
+  to[0] = pattern;
+  to[1] = pattern;
+  to[2] = pattern;
+  to[3] = pattern;
+  to[4] = pattern;
+  to[5] = pattern;
+  to[6] = pattern;
+  to[7] = pattern;
 }
 
 void *memset(void *to, int byte, size_t bytes) {

@@ -102,6 +102,11 @@ static void no_byte_beyond_is_touched(void **state) {
     lib_memset(a, 0x5a, n);
     lib_memcpy(b, a, n);
     lib_memmove(b, a, n);
+    for (size_t shift = 1; shift < 8 && shift < n; shift++) {
+      lib_memcpy(b, a + shift, n - shift);
+      lib_memcpy(b + shift, a, n - shift);
+    }
+    lib_memcpy(b, a, n);
     assert_int_equal(lib_memcmp(a, b, n), 0);
     assert_null(lib_memchr(a, 0xff, n));
     a[n - 1] = 0;
