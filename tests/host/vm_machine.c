@@ -294,7 +294,7 @@ unsigned machine_allocations(void) {
 }
 
 static bool fails_now(void) {
-  return ++allocations == fail_at;
+  return __atomic_add_fetch(&allocations, 1, __ATOMIC_RELAXED) == fail_at;
 }
 
 err_t __real_page_alloc(unsigned order, alloc_flags_t flags, pfn_t *out);
