@@ -242,6 +242,26 @@ static void free_leaf(void *ctx, uint64_t ia, pa_t out, unsigned level, uint64_t
   page_free(pa_pfn(out), order);
 }
 
+/* A block that reaches over `a` becomes 4 KiB leaves, and its frames 512 frames that can be freed alone. */
+static err_t split_at(struct stage2 *s2, uint64_t a) {
+  struct pt_leaf leaf;
+  if (is_aligned(a, SZ_2M) || pt_lookup(&s2->pt, a, &leaf) != ERR_OK || leaf.level != 2)
+    return ERR_OK;
+  err_t err = pt_split(&s2->pt, a);
+  if (err == ERR_OK)
+    frame_split_block(pa_pfn(pa(align_down(leaf.out.v, SZ_2M))), ORDER_2M, 0);
+  return err;
+}
+
+static err_t release(struct stage2 *s2, uint64_t start, uint64_t bytes) {
+  err_t err = split_at(s2, start);
+  if (err == ERR_OK)
+    err = split_at(s2, start + bytes);
+  if (err == ERR_OK)
+    err = pt_unmap(&s2->pt, start, bytes, free_leaf, s2);
+  return err;
+}
+
 err_t stage2_release(struct stage2 *s2, ipa_t start, uint64_t bytes) {
   if (!is_ram_range(s2, start, bytes) || !is_aligned(start.v | bytes, PAGE_SIZE))
     return ERR_RANGE;
@@ -249,7 +269,7 @@ err_t stage2_release(struct stage2 *s2, ipa_t start, uint64_t bytes) {
     if (view_unmap(s2->vm->vcpus[i], start, bytes) != ERR_OK)
       return ERR_NOMEM;
   spin_lock(&s2->lock);
-  err_t err = pt_unmap(&s2->pt, start.v, bytes, free_leaf, s2);
+  err_t err = release(s2, start.v, bytes);
   spin_unlock(&s2->lock);
   return err;
 }
