@@ -125,6 +125,8 @@ static err_t begin_node(struct parser *p, int offset) {
     err_t e = close_properties(p);
     if (e != ERR_OK)
       return e;
+    if (*name == '\0')
+      return parse_fail(p, "a node without a name");
     kind = node_child_kind(p->kind[p->depth - 1], name);
     if (kind == NODE_NONE)
       return refuse_node(p, name);

@@ -333,6 +333,13 @@ static void rename_node(const char *path, const char *name) {
   memcpy(old, name, strlen(name));
 }
 
+static void test_a_node_without_a_name(void **state) {
+  (void)state;
+  add_vm("ab");
+  *(char *)(uintptr_t)fdt_get_name(blob, fdt_path_offset(blob, "/vms/ab"), NULL) = '\0'; /* found by the fuzzer */
+  expect_error("/vms: a node without a name");
+}
+
 static void test_duplicate_names(void **state) {
   add_vm("alphb");
   rename_node("/vms/alphb", "alpha");
@@ -522,6 +529,7 @@ int main(void) {
       cmocka_unit_test_setup(test_image_and_initrd_overlap, setup),
       cmocka_unit_test_setup(test_vm_names, setup),
       cmocka_unit_test_setup(test_control_characters_do_not_reach_the_console, setup),
+      cmocka_unit_test_setup(test_a_node_without_a_name, setup),
       cmocka_unit_test_setup(test_duplicate_names, setup),
       cmocka_unit_test_setup(test_a_property_given_twice, setup),
       cmocka_unit_test_setup(test_too_many, setup),
