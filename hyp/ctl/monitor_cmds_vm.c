@@ -6,6 +6,7 @@
  * the next command finds the outcome. No lock is held between steps, hence VMs are looked up anew in each.
  */
 
+#include "core/bits.h"
 #include "core/string.h"
 #include "hyp/core/cpu.h"
 #include "hyp/core/vm.h"
@@ -204,6 +205,28 @@ static enum work_result cmd_destroy(struct session *s) {
   return vm_by_id((unsigned)s->state[0]) ? session_wait_ms(s, POLL_MS) : WORK_DONE;
 }
 
+/* --- taking memory back from a VM. state[0]: bytes done --- */
+
+/* What one step takes: at most 256 leaves to unmap and free. */
+#define RELEASE_STEP_BYTES SZ_1M
+
+static enum work_result cmd_release(struct session *s) {
+  struct vm *vm = session_vm(s, 1);
+  uint64_t start, bytes;
+  if (!vm || !session_number(s, 2, &start) || !session_number(s, 3, &bytes))
+    return WORK_DONE;
+  if (vm->config.trap_stage1_faults && vm->state == VM_RUNNING)
+    return session_fail_done(s, "%s: pause it first: its views of memory are its vCPUs' own", s->argv[1]);
+  err_t e = stage2_release(&vm->s2, ipa(start + s->state[0]), min_u64(bytes - s->state[0], RELEASE_STEP_BYTES));
+  if (e != ERR_OK)
+    return result(s, e);
+  s->state[0] += RELEASE_STEP_BYTES;
+  if (s->state[0] < bytes)
+    return WORK_MORE;
+  hyp_printf("sluice: release: %s: %llu KiB from %#llx\n", s->argv[1], (unsigned long long)(bytes / SZ_1K), (unsigned long long)start);
+  return WORK_DONE;
+}
+
 /* --- cycle: create, start, wait for the verdict, destroy, N times. state: id, rounds wanted, rounds done --- */
 
 enum {
@@ -287,6 +310,7 @@ const struct command monitor_vm_commands[] = {
     {"catch", "VM TEXT [NAME]", "pause it when it says so; $NAME is the number", cmd_catch, 2, 3},
     {"restart", "VM", "memory and images anew", cmd_restart, 1, 1},
     {"destroy", "VM", "give every frame back", cmd_destroy, 1, 1},
+    {"release", "VM IPA BYTES", "take memory back: its contents are lost", cmd_release, 3, 3},
     {"cycle", "VM N", "create, run to its verdict, destroy", cmd_cycle, 2, 2},
     {0},
 };
