@@ -115,7 +115,7 @@ int main(int argc, char **argv, char **envp) {
   if (run == NULL)
     run = "hello";
   size_t n = 0;
-  for (; run[n] != '\0' && n < sizeof buffer - 1; n++)
+  for (; n < sizeof buffer - 1 && run[n] != '\0'; n++)
     buffer[n] = run[n];
   if (n > 0)
     run_all(buffer);

@@ -8,7 +8,7 @@ V ?= 0
 
 Q := $(if $(filter 1,$(V)),,@)
 # $(call say,CC,file): the one short line that a step shows
-say = $(if $(filter 1,$(V)),,@printf '  %-8s%s\n' '$(1)' '$(2)')
+say = $(if $(filter 1,$(V)),,@printf '  %-9s%s\n' '$(1)' '$(2)')
 
 # An arm64 host builds with its own tools.
 ifeq ($(shell uname -m),aarch64)
