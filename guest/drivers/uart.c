@@ -5,7 +5,7 @@
  */
 #include "guest/drivers/uart.h"
 
-#include "arch/lock.h"
+#include "guest/arch/vlock.h"
 #include "arch/pl011.h"
 #include "guest/arch/mmu.h"
 #include "guest/drivers/gic.h"
@@ -13,7 +13,7 @@
 #define RING_BYTES 256u
 
 static volatile void *uart;
-static struct spinlock ring_lock;
+static struct vlock ring_lock;
 static char ring[RING_BYTES];      /* ring_lock; likewise the next two */
 static uint32_t ring_in, ring_out; /* free-running */
 
@@ -43,21 +43,21 @@ void uart_write(const char *s, uint64_t bytes) {
 
 bool uart_interrupt(void) {
   int c;
-  spin_lock(&ring_lock);
+  vlock_acquire(&ring_lock);
   while ((c = pl011_read_byte(uart)) >= 0)
     if (ring_in - ring_out < RING_BYTES)
       ring[ring_in++ % RING_BYTES] = (char)c;
   mmio_write32(uart, PL011_ICR, PL011_INT_RX | PL011_INT_RT);
   bool ready = ring_in != ring_out;
-  spin_unlock(&ring_lock);
+  vlock_release(&ring_lock);
   return ready;
 }
 
 uint64_t uart_read(char *to, uint64_t cap) {
   uint64_t n = 0;
-  spin_lock(&ring_lock);
+  vlock_acquire(&ring_lock);
   while (n < cap && ring_in != ring_out)
     to[n++] = ring[ring_out++ % RING_BYTES];
-  spin_unlock(&ring_lock);
+  vlock_release(&ring_lock);
   return n;
 }

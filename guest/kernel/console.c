@@ -2,21 +2,21 @@
 /* Output of kernel and processes over the PL011, one call at a time. The lock is a leaf: nothing is taken under it. */
 #include "guest/kernel/console.h"
 
-#include "arch/lock.h"
+#include "guest/arch/vlock.h"
 #include "core/format.h"
 #include "core/string.h"
 #include "guest/drivers/uart.h"
 
-static struct spinlock lock;
+static struct vlock lock;
 static bool broken;
 
 void console_write(const char *s, uint64_t bytes) {
   bool locked = !broken;
   if (locked)
-    spin_lock(&lock);
+    vlock_acquire(&lock);
   uart_write(s, bytes);
   if (locked)
-    spin_unlock(&lock);
+    vlock_release(&lock);
 }
 
 static void print(const char *prefix, const char *fmt, va_list args) {

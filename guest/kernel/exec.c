@@ -229,13 +229,13 @@ static err_t build(struct program *p, struct initramfs_file *file, const struct 
 }
 
 static void release_vfork_parent(struct task *t) {
-  spin_lock(&sched_lock);
+  vlock_acquire(&sched_lock);
   if (t->vfork_parent_waits) {
     t->vfork_parent_waits = false;
     if (t->parent->wait_on == WAIT_VFORK)
       sched_wake(t->parent);
   }
-  spin_unlock(&sched_lock);
+  vlock_release(&sched_lock);
 }
 
 static void commit(const struct program *p, const char *name) {

@@ -52,7 +52,7 @@ void process_exit(int32_t status) {
   leave_mm(t);
   if (t->pid == INIT_PID)
     machine_finish(status);
-  spin_lock(&sched_lock);
+  vlock_acquire(&sched_lock);
   give_children_away(t);
   t->exit_status = status;
   t->state = TASK_ZOMBIE;
@@ -106,17 +106,17 @@ int64_t sys_wait4(int64_t pid, uint64_t status_user, uint64_t options, uint64_t 
   struct task *t = current_task(), *zombie;
   bool any;
   (void)rusage;
-  spin_lock(&sched_lock);
+  vlock_acquire(&sched_lock);
   while ((zombie = find_zombie(t, pid, &any)) == NULL && any && !(options & LINUX_WNOHANG) && !(t->work & TASK_WORK_KILL))
     sched_block(WAIT_CHILD);
   if (zombie == NULL) {
-    spin_unlock(&sched_lock);
+    vlock_release(&sched_lock);
     return any ? 0 : -LINUX_ECHILD;
   }
   int64_t result = zombie->pid;
   int32_t status = zombie->exit_status;
   reap(t, zombie);
-  spin_unlock(&sched_lock);
+  vlock_release(&sched_lock);
   if (status_user != 0 && copy_to_user(status_user, &status, sizeof status) != ERR_OK)
     return -LINUX_EFAULT;
   return result;
@@ -129,11 +129,11 @@ int64_t sys_exit(uint64_t code) {
 int64_t sys_kill(int64_t pid, uint64_t signal) {
   if (signal > LINUX_SIG_MAX)
     return -LINUX_EINVAL;
-  spin_lock(&sched_lock);
+  vlock_acquire(&sched_lock);
   struct task *t = pid > 0 ? sched_find((uint32_t)pid) : NULL;
   if (t != NULL && signal != 0 && signal != LINUX_SIGCHLD && t->state != TASK_ZOMBIE)
     process_kill(t, (uint32_t)signal);
-  spin_unlock(&sched_lock);
+  vlock_release(&sched_lock);
   return t == NULL ? -LINUX_ESRCH : 0;
 }
 

@@ -38,17 +38,17 @@ static void copy_registers(struct task *child, uint64_t stack) {
 
 static void join_family(struct task *child) {
   struct task *parent = current_task();
-  spin_lock(&sched_lock);
+  vlock_acquire(&sched_lock);
   child->parent = parent;
   list_push_back(&parent->children, &child->sibling);
-  spin_unlock(&sched_lock);
+  vlock_release(&sched_lock);
 }
 
 static void wait_for_vfork(struct task *child, uint32_t pid) {
-  spin_lock(&sched_lock);
+  vlock_acquire(&sched_lock);
   while (sched_find(pid) == child && child->vfork_parent_waits && !(current_task()->work & TASK_WORK_KILL))
     sched_block(WAIT_VFORK);
-  spin_unlock(&sched_lock);
+  vlock_release(&sched_lock);
 }
 
 int64_t sys_clone(uint64_t flags, uint64_t stack, uint64_t parent_tid, uint64_t tls, uint64_t child_tid) {

@@ -18,9 +18,9 @@ void irq_init(uint32_t vtimer_intid, uint32_t uart_intid) {
 static void console_input(void) {
   if (!uart_interrupt())
     return;
-  spin_lock(&sched_lock);
+  vlock_acquire(&sched_lock);
   sched_wake_console();
-  spin_unlock(&sched_lock);
+  vlock_release(&sched_lock);
 }
 
 static void serve(uint32_t intid) {

@@ -19,7 +19,7 @@
 
 void cpu_switch_to(struct task *prev, struct task *next);
 
-struct spinlock sched_lock;
+struct vlock sched_lock;
 static struct list_node run_queue = {&run_queue, &run_queue};
 static struct list_node sleepers = {&sleepers, &sleepers};
 static struct list_node all_tasks = {&all_tasks, &all_tasks};
@@ -86,9 +86,9 @@ static void switch_away(void) {
 }
 
 void schedule(void) {
-  spin_lock(&sched_lock);
+  vlock_acquire(&sched_lock);
   switch_away();
-  spin_unlock(&sched_lock);
+  vlock_release(&sched_lock);
 }
 
 bool sched_others_ready(void) {
@@ -96,7 +96,7 @@ bool sched_others_ready(void) {
 }
 
 void schedule_tail(void) {
-  spin_unlock(&sched_lock);
+  vlock_release(&sched_lock);
 }
 
 void sched_leave(void) {
@@ -125,10 +125,10 @@ static void make_ready(struct task *t) {
 }
 
 void sched_start(struct task *t) {
-  spin_lock(&sched_lock);
+  vlock_acquire(&sched_lock);
   list_push_back(&all_tasks, &t->all_node);
   make_ready(t);
-  spin_unlock(&sched_lock);
+  vlock_release(&sched_lock);
 }
 
 void sched_wake(struct task *t) {
@@ -183,7 +183,7 @@ struct task *sched_find(uint32_t pid) {
 void sched_tick(void) {
   struct cpu *cpu = this_cpu();
   struct task *t = current_task();
-  spin_lock(&sched_lock);
+  vlock_acquire(&sched_lock);
   uint64_t now = timer_now();
   wake_sleepers(now);
   if (t != cpu->idle_task && now >= cpu->slice_end) {
@@ -192,7 +192,7 @@ void sched_tick(void) {
       task_work_set(t, TASK_WORK_RESCHED);
   }
   arm_for(cpu, t);
-  spin_unlock(&sched_lock);
+  vlock_release(&sched_lock);
 }
 
 void sched_cpu_init(struct task *idle) {
@@ -205,16 +205,16 @@ void sched_idle(void) {
   struct cpu *cpu = this_cpu();
   for (;;) {
     irq_poll();
-    spin_lock(&sched_lock);
+    vlock_acquire(&sched_lock);
     if (!list_is_empty(&run_queue)) {
       cpu->sleeping = false;
       switch_away();
-      spin_unlock(&sched_lock);
+      vlock_release(&sched_lock);
       continue;
     }
     cpu->sleeping = true;
     arm_for(cpu, cpu->idle_task);
-    spin_unlock(&sched_lock);
+    vlock_release(&sched_lock);
     wfi(); /* a pending interrupt ends it although it is masked (Arm ARM D1.7.2) */
   }
 }

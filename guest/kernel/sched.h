@@ -9,10 +9,10 @@
  * family (task.h). It is held across a context switch: the task switched to releases it.
  */
 
-#include "arch/lock.h"
+#include "guest/arch/vlock.h"
 #include "guest/kernel/task.h"
 
-extern struct spinlock sched_lock;
+extern struct vlock sched_lock;
 
 /* This CPU's boot or idle task takes part from now on. */
 void sched_cpu_init(struct task *idle);

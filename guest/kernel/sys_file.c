@@ -56,10 +56,10 @@ int64_t sys_writev(int64_t fd, uint64_t iov, uint64_t count) {
 
 static uint64_t wait_for_input(char *to, uint64_t cap) {
   uint64_t n = 0;
-  spin_lock(&sched_lock);
+  vlock_acquire(&sched_lock);
   while ((n = uart_read(to, cap)) == 0 && !(current_task()->work & TASK_WORK_KILL))
     sched_block(WAIT_CONSOLE);
-  spin_unlock(&sched_lock);
+  vlock_release(&sched_lock);
   return n;
 }
 

@@ -17,10 +17,10 @@ int64_t sys_getpid(void) {
 }
 
 int64_t sys_getppid(void) {
-  spin_lock(&sched_lock);
+  vlock_acquire(&sched_lock);
   struct task *parent = current_task()->parent;
   uint32_t pid = parent != NULL ? parent->pid : 0;
-  spin_unlock(&sched_lock);
+  vlock_release(&sched_lock);
   return pid;
 }
 

@@ -40,11 +40,11 @@ int64_t sys_clock_getres(uint64_t clock, uint64_t ts) {
 
 static int64_t sleep_until(uint64_t deadline) {
   struct task *t = current_task();
-  spin_lock(&sched_lock);
+  vlock_acquire(&sched_lock);
   while (timer_now() < deadline && !(t->work & TASK_WORK_KILL))
     if (sched_sleep_until(deadline))
       break;
-  spin_unlock(&sched_lock);
+  vlock_release(&sched_lock);
   return 0;
 }
 

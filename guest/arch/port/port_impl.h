@@ -8,7 +8,7 @@
  */
 
 #include "arch/barrier.h"
-#include "arch/lock.h"
+#include "guest/arch/vlock.h"
 #include "core/compiler.h"
 #include "guest/arch/current.h"
 #include "guest/arch/layout.h"
@@ -36,15 +36,15 @@ static inline void port_relax(void) {
 }
 
 struct port_lock {
-  struct spinlock lock;
+  struct vlock lock;
 };
 
 static inline void port_lock_acquire(struct port_lock *l) {
-  spin_lock(&l->lock);
+  vlock_acquire(&l->lock);
 }
 
 static inline void port_lock_release(struct port_lock *l) {
-  spin_unlock(&l->lock);
+  vlock_release(&l->lock);
 }
 
 static inline void *port_frame_ptr(pfn_t f) {
