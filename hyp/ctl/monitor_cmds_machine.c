@@ -91,7 +91,8 @@ static enum work_result cmd_masked(struct session *s) {
   for (unsigned i = 0; i < cpu_count; i++)
     worst = max_u64(worst, time_to_us(cpus[i].masked_max));
   if (cpu_count > 1) {
-    hyp_printf("sluice: masked: at most %llu us on a count that %u CPUs share: no measure, run it on one\n", (unsigned long long)worst, cpu_count);
+    hyp_printf("sluice: masked: at most %llu us on a count that %u CPUs share: no measure, run it on one\n", (unsigned long long)worst,
+               cpu_count);
     return WORK_DONE;
   }
   if (worst > bound)

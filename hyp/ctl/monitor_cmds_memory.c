@@ -26,6 +26,28 @@ static bool is_available(unsigned state) {
   return state == FRAME_FREE || state == FRAME_CACHED || state == FRAME_ZEROED;
 }
 
+/*
+ * The machine's ledger as the sum of what the home and the living VMs have: a fifth of the time of summing all possible owners, and a frame
+ * that was left to a VM that is no more shows as missing from the sum.
+ */
+static void read_machine(struct ledger *sum) {
+  struct ledger one;
+  struct vm *vm;
+  ledger_read_owner(OWNER_CORE, sum);
+  for_each_vm(vm) {
+    ledger_read_owner(vm->id, &one);
+    for (unsigned i = 0; i < FRAME_STATES; i++)
+      sum->frames[i] += one.frames[i];
+  }
+}
+
+static uint64_t sum_of(const struct ledger *l) {
+  uint64_t sum = 0;
+  for (unsigned i = 0; i < FRAME_STATES; i++)
+    sum += l->frames[i];
+  return sum;
+}
+
 static uint64_t available(const struct ledger *l) {
   return l->frames[FRAME_FREE] + l->frames[FRAME_CACHED] + l->frames[FRAME_ZEROED];
 }
@@ -34,16 +56,14 @@ static uint64_t available(const struct ledger *l) {
 static void print_ledger(const char *who, const struct ledger *l, uint64_t total) {
   char text[256];
   size_t at = 0;
-  uint64_t sum = 0;
+  uint64_t sum = sum_of(l);
   text[0] = '\0';
-  for (unsigned i = 0; i < FRAME_STATES; i++) {
-    sum += l->frames[i];
+  for (unsigned i = 0; i < FRAME_STATES; i++)
     if (l->frames[i] && at < sizeof text)
       at += (size_t)format(text + at, sizeof text - at, " %s %llu", frame_state_name(i), (unsigned long long)l->frames[i]);
-  }
   hyp_printf("ledger: %s:%s%s; sum %llu", who, text, at ? "" : " nothing", (unsigned long long)sum);
   if (total)
-    hyp_printf("ledger: of %llu frames%s\n", (unsigned long long)total, sum == total ? "" : ": DOES NOT ADD UP");
+    hyp_printf("ledger: of %llu frames%s\n", (unsigned long long)total, sum == total ? "" : "; the rest is on the move, or lost");
 }
 
 static enum work_result compare_ledger(struct session *s) {
@@ -51,7 +71,10 @@ static enum work_result compare_ledger(struct session *s) {
   bool equal = true;
   if (!is_saved)
     return session_fail_done(s, "nothing is saved");
-  ledger_read(&now);
+  read_machine(&now);
+  if (sum_of(&now) != ledger_total())
+    return session_fail_done(s, "the ledger sums to %llu, not %llu frames", (unsigned long long)sum_of(&now),
+                             (unsigned long long)ledger_total());
   for (unsigned i = 0; i < FRAME_STATES; i++) {
     if (is_available(i) || now.frames[i] == saved.frames[i])
       continue;
@@ -73,7 +96,7 @@ static enum work_result compare_ledger(struct session *s) {
 static enum work_result show_ledger(struct session *s) {
   struct ledger l;
   if (s->state[0] == 0) {
-    ledger_read(&l);
+    read_machine(&l);
     print_ledger("machine", &l, ledger_total());
   }
   if (s->state[0]++ == VMS_MAX)
@@ -93,7 +116,7 @@ static enum work_result cmd_ledger(struct session *s) {
     return compare_ledger(s);
   if (strcmp(s->argv[1], "save") != 0)
     return session_fail_done(s, "save or compare?");
-  ledger_read(&saved);
+  read_machine(&saved);
   is_saved = true;
   hyp_printf("sluice: ledger: saved, %llu frames available\n", (unsigned long long)available(&saved));
   return WORK_DONE;

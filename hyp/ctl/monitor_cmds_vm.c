@@ -80,7 +80,8 @@ static void print_faults(const struct vm *vm) {
     exits += vm->vcpus[i]->exits;
   }
   hyp_printf("%s: %llu stage-2 faults served, %llu of them by 2 MiB; %llu stage-1 faults seen; %llu exits\n", vm->config.name,
-             (unsigned long long)stage2_faults(&vm->s2), (unsigned long long)vm->s2.faults_2m, (unsigned long long)s1, (unsigned long long)exits);
+             (unsigned long long)stage2_faults(&vm->s2), (unsigned long long)vm->s2.faults_2m, (unsigned long long)s1,
+             (unsigned long long)exits);
 }
 
 /* Every frame of a VM came by a fault or by loading (which populates as a fault does), and the ledger must know all of them. */
