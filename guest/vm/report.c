@@ -34,9 +34,9 @@ bool mm_next_region(struct mm_struct *mm, struct vm_region *region) {
 
 int vm_region_format(const struct vm_region *region, char *to, size_t cap) {
   vm_flags_t flags = region->flags;
-  return format(to, cap, "%010llx-%010llx %c%c%c%c %08llx %s", (unsigned long long)region->start, (unsigned long long)region->end,
-                flags & VM_READ ? 'r' : '-', flags & VM_WRITE ? 'w' : '-', flags & VM_EXEC ? 'x' : '-', flags & VM_SHARED ? 's' : 'p',
-                (unsigned long long)(region->pgoff << PAGE_SHIFT), region->name);
+  return format(to, cap, "%010lx-%010lx %c%c%c%c %08lx %s", region->start, region->end, flags & VM_READ ? 'r' : '-',
+                flags & VM_WRITE ? 'w' : '-', flags & VM_EXEC ? 'x' : '-', flags & VM_SHARED ? 's' : 'p', region->pgoff << PAGE_SHIFT,
+                region->name);
 }
 
 void mm_read_stats(struct mm_struct *mm, struct mm_stats *out) {

@@ -121,7 +121,7 @@ void vma_unlink(struct mm_struct *mm, struct vm_area_struct *vma) {
   else
     mm->highest_vm_end = prev ? prev->vm_end : 0;
   rb_erase(&mm->mm_rb, &vma->vm_rb, augment_gap);
-  if (next) /* the path that rb_erase() went up may start above it */
+  if (next && next->rb_subtree_gap < gap_below(next)) /* the path that rb_erase() went up may start above it */
     vma_gap_changed(next);
   mm->map_count--;
   mm->mmap_cache = prev;
