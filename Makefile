@@ -10,6 +10,7 @@
 MAKEFLAGS += --no-builtin-rules --no-builtin-variables --no-print-directory
 .DELETE_ON_ERROR:
 .SUFFIXES:
+.SECONDARY:
 .DEFAULT_GOAL := all
 
 BUILD ?= build
