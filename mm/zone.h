@@ -93,8 +93,8 @@ static inline struct zone *zone_of(uint32_t index) {
 #define WORD_FLAGS_SHIFT 40
 #define WORD_PINS_SHIFT 48
 
-static inline uint64_t word_make(enum frame_state state, unsigned order, unsigned type, unsigned flags) {
-  return (uint64_t)state | (uint64_t)order << WORD_ORDER_SHIFT | (uint64_t)type << WORD_TYPE_SHIFT | (uint64_t)flags << WORD_FLAGS_SHIFT;
+static inline uint64_t word_make(enum frame_state state, uint64_t order, uint64_t type, uint64_t flags) {
+  return (uint64_t)state | order << WORD_ORDER_SHIFT | type << WORD_TYPE_SHIFT | flags << WORD_FLAGS_SHIFT;
 }
 
 static inline uint64_t word_load(const struct frame *f) {
@@ -185,8 +185,9 @@ void ledger_reset(uint32_t free, uint32_t reserved);
 #define PERCPU_HIGH 64u
 
 /*
- * Lists of single frames, in state CACHED with FRAME_F_PERCPU, and the ledger. Only its own CPU writes it; others may glimpse. The ledger has a counter per owner and state, modulo 2^32: only the sum over CPUs means
- * anything. The fourth list, of no type, stays empty, so that flags need no check before a list is looked at.
+ * Lists of single frames, in state CACHED with FRAME_F_PERCPU, and the ledger. Only its own CPU writes it; others may glimpse. The
+ * ledger has a counter per owner and state, modulo 2^32: only the sum over CPUs means anything. The fourth list, of no type, stays
+ * empty, so that flags need no check before a list is looked at.
  */
 struct percpu {
   uint32_t ledger[OWNERS_MAX * LEDGER_STATES];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Frame states: the code's table of transitions against docs/frame-states.md, every step tried for real, look-ups of tails, split and join, the
- * ledger by owner, and what must trip a CHECK.
+ * Frame states: the code's table of transitions against docs/frame-states.md, every step tried for real, look-ups of tails, split and
+ * join, the ledger by owner, and what must trip a CHECK.
  */
 // sources: tests/host/mm_world.c tests/host/port/port_host.c
 // sources: mm/frame.c mm/pageblock.c mm/buddy.c mm/fallback.c mm/percpu.c mm/zone.c mm/page_alloc.c mm/slab.c

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The allocator under real threads, one per CPU, with ThreadSanitizer watching: single frames, blocks, exact placement, states, slabs, reports; frames
- * freed on another CPU than they came from. A frame handed to two threads is found by a flag per frame; at the end all
+ * The allocator under real threads, one per CPU, with ThreadSanitizer watching: single frames, blocks, exact placement, states, slabs,
+ * reports; frames freed on another CPU than they came from. A frame handed to two threads is found by a flag per frame; at the end all
  * frames are there.
  */
 // sources: tests/host/mm_world.c tests/host/port/port_host.c

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The red-black tree against a sorted array: random insertions and removals, after each of which order, links, colours and black heights are
- * checked from scratch, and an augmented summary (largest value and size of the subtree) against a recount.
+ * The red-black tree against a sorted array: random insertions and removals, after each of which order, links, colours and black
+ * heights are checked from scratch, and an augmented summary (largest value and size of the subtree) against a recount.
  */
 // sources: mm/lib/rbtree.c
 #include <setjmp.h>

@@ -25,7 +25,7 @@
 #define strchr lib_strchr
 #define strrchr lib_strrchr
 #define strlcpy lib_strlcpy
-#include "mm/lib/string.c"
+#include "mm/lib/string.c" // NOLINT(bugprone-suspicious-include)
 #undef memcpy
 #undef memmove
 #undef memset
