@@ -15,9 +15,9 @@ struct task;
 struct machine;
 
 struct cpu {
-  uint32_t id; /* dense; 0 is the boot CPU */
+  uint32_t id;     /* dense; 0 is the boot CPU */
   uint32_t online; /* set last in its start, read by the CPU that starts it */
-  uint64_t mpidr; /* affinity fields */
+  uint64_t mpidr;  /* affinity fields */
   struct task *idle_task;
   struct task *fp_owner; /* whose FP/SIMD registers were last loaded here; NULL: nobody's */
   bool fp_enabled;       /* EL0 may use FP/SIMD: the registers hold the current task's state */
@@ -35,11 +35,11 @@ static inline struct cpu *this_cpu(void) {
 
 /* What the ID registers of the boot CPU say; constant after cpu_probe(). The machine is taken to be symmetric. */
 struct cpu_features {
-  bool pan;         /* FEAT_PAN: EL1 cannot touch user memory by plain loads and stores */
-  bool idc, dic;    /* CTR_EL0: no need to clean to PoU, to invalidate instruction caches */
+  bool pan;      /* FEAT_PAN: EL1 cannot touch user memory by plain loads and stores */
+  bool idc, dic; /* CTR_EL0: no need to clean to PoU, to invalidate instruction caches */
   unsigned asid_bits;
   unsigned dline, iline; /* smallest cache lines in bytes */
-  uint64_t hwcap;   /* AT_HWCAP */
+  uint64_t hwcap;        /* AT_HWCAP */
 };
 extern struct cpu_features cpu_features;
 

@@ -42,7 +42,6 @@ pa_t image_pa(const void *symbol) {
 
 /* ---- Tables ---- */
 
-
 static err_t kernel_table_alloc(struct pt *pt, pfn_t *out) {
   (void)pt;
   return page_alloc(0, ALLOC_UNMOVABLE | ALLOC_ZERO | ALLOC_RETURN_CORE, out);

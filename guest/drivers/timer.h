@@ -23,7 +23,8 @@ static inline uint64_t timer_now(void) {
 /* Interrupt this CPU at `deadline`, replacing what was asked before; TIMER_NEVER: not at all. */
 static inline void timer_arm(uint64_t deadline) {
   if (deadline == TIMER_NEVER) {
-    sysreg_write(cntv_ctl_el0, 0); /* and not a compare value near 2^64: QEMU up to 8.1 adds CNTVOFF_EL2 to it without minding the carry, and hangs */
+    sysreg_write(cntv_ctl_el0,
+                 0); /* and not a compare value near 2^64: QEMU up to 8.1 adds CNTVOFF_EL2 to it without minding the carry, and hangs */
     return;
   }
   sysreg_write(cntv_cval_el0, deadline);

@@ -5,9 +5,9 @@
  */
 #include "guest/drivers/uart.h"
 
-#include "guest/arch/vlock.h"
 #include "arch/pl011.h"
 #include "guest/arch/mmu.h"
+#include "guest/arch/vlock.h"
 #include "guest/drivers/gic.h"
 
 #define RING_BYTES 256u

@@ -15,7 +15,11 @@
 #define FIELD_BYTES 8u
 #define TRAILER "TRAILER!!!"
 
-enum field { FIELD_MODE = 1, FIELD_FILESIZE = 6, FIELD_NAMESIZE = 11 };
+enum field {
+  FIELD_MODE = 1,
+  FIELD_FILESIZE = 6,
+  FIELD_NAMESIZE = 11
+};
 
 void cpio_open(struct cpio_reader *r, const void *data, uint64_t bytes) {
   *r = (struct cpio_reader){.data = data, .bytes = bytes, .pos = 0};

@@ -2,9 +2,9 @@
 /* Output of kernel and processes over the PL011, one call at a time. The lock is a leaf: nothing is taken under it. */
 #include "guest/kernel/console.h"
 
-#include "guest/arch/vlock.h"
 #include "core/format.h"
 #include "core/string.h"
+#include "guest/arch/vlock.h"
 #include "guest/drivers/uart.h"
 
 static struct vlock lock;

@@ -28,7 +28,7 @@ static void leave_mm(struct task *t) {
 /* sched_lock held. Init gets the children; it is told of those that have ended already. */
 static void give_children_away(struct task *t) {
   struct task *init = sched_find(INIT_PID);
-  list_for_each_safe(n, next, &t->children) {
+  list_for_each_safe (n, next, &t->children) {
     struct task *child = list_entry(n, struct task, sibling);
     list_remove(n);
     child->parent = init;
@@ -84,7 +84,7 @@ static bool is_waited_for(const struct task *child, int64_t pid) {
 /* sched_lock held. A zombie among the children that `pid` asks for; *any: there is some such child at all. */
 static struct task *find_zombie(struct task *parent, int64_t pid, bool *any) {
   *any = false;
-  list_for_each(n, &parent->children) {
+  list_for_each (n, &parent->children) {
     struct task *child = list_entry(n, struct task, sibling);
     if (!is_waited_for(child, pid))
       continue;

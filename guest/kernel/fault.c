@@ -42,8 +42,8 @@ static void print_regions(struct mm_struct *mm) {
 static void report_signal(const struct trap_frame *f, const char *what, uint64_t esr, uint64_t far, const char *why) {
   const struct task *t = current_task();
   char text[96];
-  kprintf("pid %u (%s): %s at pc %lx, address %lx: %s (%s)\n", t->pid, t->name, what, f->elr, far,
-          esr_describe(esr, text, sizeof text), why);
+  kprintf("pid %u (%s): %s at pc %lx, address %lx: %s (%s)\n", t->pid, t->name, what, f->elr, far, esr_describe(esr, text, sizeof text),
+          why);
   print_registers(f);
   print_regions(t->mm);
 }

@@ -13,7 +13,8 @@
 
 #define CLONE_SIGNAL_MASK 0xffu
 #define CLONE_KNOWN                                                                                                                        \
-  (CLONE_SIGNAL_MASK | LINUX_CLONE_VM | LINUX_CLONE_VFORK | LINUX_CLONE_PARENT_SETTID | LINUX_CLONE_CHILD_CLEARTID | LINUX_CLONE_CHILD_SETTID)
+  (CLONE_SIGNAL_MASK | LINUX_CLONE_VM | LINUX_CLONE_VFORK | LINUX_CLONE_PARENT_SETTID | LINUX_CLONE_CHILD_CLEARTID |                       \
+   LINUX_CLONE_CHILD_SETTID)
 
 static err_t copy_mm(struct task *child, bool share) {
   struct mm_struct *mm = current_task()->mm;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The first process: a kernel thread that becomes /init with what the command line says. Its end is the machine's. */
+#include "core/string.h"
 #include "guest/arch/fp.h"
 #include "guest/kernel/bootargs.h"
 #include "guest/kernel/panic.h"
 #include "guest/kernel/process.h"
 #include "guest/kernel/sched.h"
-#include "core/string.h"
 #include "mm/page_alloc.h"
 #include "mm/port.h"
 

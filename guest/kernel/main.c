@@ -3,6 +3,7 @@
  * From start.S to the idle loop: the order in which the guest kernel comes up. The boot CPU runs this on its idle task's stack. Nothing
  * can be said before the console stands, so errors before that are kept and said then.
  */
+#include "arch/sysreg.h"
 #include "core/bits.h"
 #include "core/check.h"
 #include "core/string.h"
@@ -24,7 +25,6 @@
 #include "guest/kernel/process.h"
 #include "guest/kernel/sched.h"
 #include "guest/kernel/trace.h"
-#include "arch/sysreg.h"
 
 #define FDT_MAX_BYTES SZ_2M /* boot protocol */
 

@@ -14,8 +14,7 @@ extern char __image_start[], __image_end[];
 static err_t reserve_pa(struct machine *m, uint64_t start, uint64_t end) {
   if (m->reserved_count == MACHINE_RESERVED_MAX)
     return ERR_NOSPC;
-  m->reserved[m->reserved_count++] =
-      (struct mem_range){pfn(start >> PAGE_SHIFT), pfn(align_up(end, PAGE_SIZE) >> PAGE_SHIFT)};
+  m->reserved[m->reserved_count++] = (struct mem_range){pfn(start >> PAGE_SHIFT), pfn(align_up(end, PAGE_SIZE) >> PAGE_SHIFT)};
   return ERR_OK;
 }
 

@@ -162,7 +162,7 @@ bool sched_sleep_until(uint64_t deadline) {
 }
 
 void sched_wake_console(void) {
-  list_for_each(n, &all_tasks) {
+  list_for_each (n, &all_tasks) {
     struct task *t = list_entry(n, struct task, all_node);
     if (t->wait_on == WAIT_CONSOLE)
       sched_wake(t);
@@ -170,7 +170,7 @@ void sched_wake_console(void) {
 }
 
 struct task *sched_find(uint32_t pid) {
-  list_for_each(n, &all_tasks) {
+  list_for_each (n, &all_tasks) {
     struct task *t = list_entry(n, struct task, all_node);
     if (t->pid == pid)
       return t;

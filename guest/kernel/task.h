@@ -46,15 +46,15 @@ struct cpu_context {
 };
 
 struct task {
-  uint32_t cpu;  /* (s) runs or ran there; its own when it reads it */
-  uint32_t work; /* (a) */
-  uint32_t pid;  /* (c) */
-  uint32_t kill_signal; /* (s) */
+  uint32_t cpu;               /* (s) runs or ran there; its own when it reads it */
+  uint32_t work;              /* (a) */
+  uint32_t pid;               /* (c) */
+  uint32_t kill_signal;       /* (s) */
   struct cpu_context context; /* while it does not run */
 
-  struct mm_struct *mm; /* (o) NULL: kernel thread */
-  enum task_state state; /* (s) */
-  enum task_wait wait_on; /* (s) */
+  struct mm_struct *mm;        /* (o) NULL: kernel thread */
+  enum task_state state;       /* (s) */
+  enum task_wait wait_on;      /* (s) */
   struct list_node run_node;   /* (s) run queue */
   struct list_node sleep_node; /* (s) sleepers, by deadline */
   uint64_t deadline;           /* (s) CNTVCT */

@@ -108,17 +108,20 @@ static void run_all(char *list) {
   }
 }
 
+/* At most cap - 1 characters, always terminated. */
+static void copy_text(char *to, size_t cap, const char *from) {
+  for (; cap > 1 && *from != '\0'; cap--)
+    *to++ = *from++;
+  *to = '\0';
+}
+
 int main(int argc, char **argv, char **envp) {
-  static char buffer[256];
+  static char list[256];
   const char *run = env_get("run");
   (void)argc, (void)argv, (void)envp;
-  if (run == NULL)
-    run = "hello";
-  size_t n = 0;
-  for (; n < sizeof buffer - 1 && run[n] != '\0'; n++)
-    buffer[n] = run[n];
-  if (n > 0)
-    run_all(buffer);
+  copy_text(list, sizeof list, run != NULL ? run : "hello");
+  if (list[0] != '\0')
+    run_all(list);
   if (bad == 0)
     print("init: all done\n");
   else

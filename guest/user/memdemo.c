@@ -12,14 +12,14 @@ static struct sluice_fault_counts before;
 /* The faults since the last mark(). */
 static struct sluice_fault_counts since(void) {
   struct sluice_fault_counts now = fault_counts(), d = {
-    .zero = now.zero - before.zero,
-    .anon = now.anon - before.anon,
-    .cow_zero = now.cow_zero - before.cow_zero,
-    .cow_copy = now.cow_copy - before.cow_copy,
-    .cow_reuse = now.cow_reuse - before.cow_reuse,
-    .file = now.file - before.file,
-    .shared = now.shared - before.shared,
-  };
+                                                       .zero = now.zero - before.zero,
+                                                       .anon = now.anon - before.anon,
+                                                       .cow_zero = now.cow_zero - before.cow_zero,
+                                                       .cow_copy = now.cow_copy - before.cow_copy,
+                                                       .cow_reuse = now.cow_reuse - before.cow_reuse,
+                                                       .file = now.file - before.file,
+                                                       .shared = now.shared - before.shared,
+                                                   };
   return d;
 }
 

@@ -146,16 +146,16 @@ struct linux_utsname {
 #define SLUICE_NR_fault_counts 0x5c00
 
 struct sluice_fault_counts {
-  uint64_t zero;        /* anonymous read: the zero page */
-  uint64_t anon;        /* anonymous write: a fresh page */
-  uint64_t cow_zero;    /* write over the zero page */
-  uint64_t cow_copy;    /* write to a page others hold too */
-  uint64_t cow_reuse;   /* write to a page nobody else holds any more */
-  uint64_t file;        /* private file page */
-  uint64_t shared;      /* page of a shared object */
-  uint64_t spurious;    /* nothing to do */
-  uint64_t stack_grow;  /* counted besides what followed */
-  uint64_t refused;     /* EFAULT by the kernel's own access */
+  uint64_t zero;       /* anonymous read: the zero page */
+  uint64_t anon;       /* anonymous write: a fresh page */
+  uint64_t cow_zero;   /* write over the zero page */
+  uint64_t cow_copy;   /* write to a page others hold too */
+  uint64_t cow_reuse;  /* write to a page nobody else holds any more */
+  uint64_t file;       /* private file page */
+  uint64_t shared;     /* page of a shared object */
+  uint64_t spurious;   /* nothing to do */
+  uint64_t stack_grow; /* counted besides what followed */
+  uint64_t refused;    /* EFAULT by the kernel's own access */
 };
 
 #endif

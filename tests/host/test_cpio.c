@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
 #include <cmocka.h>
 
 #define REGULAR 0100644u
@@ -29,8 +30,8 @@ static void pad(struct archive *a) {
 /* Returns where the entry's header begins. */
 static size_t add(struct archive *a, const char *name, unsigned mode, const char *data) {
   size_t start = a->size, name_bytes = strlen(name) + 1, bytes = strlen(data);
-  a->size += (size_t)sprintf(a->bytes + a->size, "070701%08X%08X%08X%08X%08X%08X%08zX%08X%08X%08X%08X%08zx%08X", 1, mode, 0, 0, 1, 0, bytes, 0, 0,
-                             0, 0, name_bytes, 0);
+  a->size += (size_t)sprintf(a->bytes + a->size, "070701%08X%08X%08X%08X%08X%08X%08zX%08X%08X%08X%08X%08zx%08X", 1, mode, 0, 0, 1, 0, bytes,
+                             0, 0, 0, 0, name_bytes, 0);
   memcpy(a->bytes + a->size, name, name_bytes);
   a->size += name_bytes;
   pad(a);
@@ -155,16 +156,12 @@ static void refuses_bad_fields(void **state) {
     unsigned field;
     const char *value;
   } bad[] = {
-      {11, "00000000"}, /* no name at all */
-      {11, "00000004"}, /* name without its NUL */
-      {11, "00001001"}, /* longer than any name */
-      {11, "FFFFFFFF"},
-      {6, "FFFFFFFF"},  /* data beyond the end */
-      {6, "00000200"},
-      {6, "0000000g"},  /* no hex */
-      {6, "      11"},
-      {6, "-0000001"},
-      {1, "0x1234ab"},
+      {11, "00000000"},                  /* no name at all */
+      {11, "00000004"},                  /* name without its NUL */
+      {11, "00001001"},                  /* longer than any name */
+      {11, "FFFFFFFF"}, {6, "FFFFFFFF"}, /* data beyond the end */
+      {6, "00000200"},  {6, "0000000g"}, /* no hex */
+      {6, "      11"},  {6, "-0000001"}, {1, "0x1234ab"},
   };
   (void)state;
   for (unsigned i = 0; i < sizeof bad / sizeof bad[0]; i++) {
@@ -210,9 +207,14 @@ static void stops_at_trailer(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(reads_entries),         cmocka_unit_test(pads_every_length),  cmocka_unit_test(accepts_zeroes_around),
-      cmocka_unit_test(survives_every_truncation), cmocka_unit_test(refuses_bad_fields), cmocka_unit_test(refuses_other_formats),
-      cmocka_unit_test(accepts_checksum_variant),  cmocka_unit_test(stops_at_trailer),
+      cmocka_unit_test(reads_entries),
+      cmocka_unit_test(pads_every_length),
+      cmocka_unit_test(accepts_zeroes_around),
+      cmocka_unit_test(survives_every_truncation),
+      cmocka_unit_test(refuses_bad_fields),
+      cmocka_unit_test(refuses_other_formats),
+      cmocka_unit_test(accepts_checksum_variant),
+      cmocka_unit_test(stops_at_trailer),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

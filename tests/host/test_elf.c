@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+
 #include <cmocka.h>
 
 #define LIMIT ((uint64_t)1 << 20) /* small, so that the map of pages is */
@@ -36,8 +37,10 @@ static struct image base(void) {
   i.h.e_phoff = offsetof(struct image, p);
   i.h.e_phentsize = sizeof(Elf64_Phdr);
   i.h.e_phnum = 2;
-  i.p[0] = (Elf64_Phdr){.p_type = PT_LOAD, .p_flags = PF_R | PF_X, .p_offset = 0, .p_vaddr = 0x10000, .p_filesz = 0x1800, .p_memsz = 0x1800};
-  i.p[1] = (Elf64_Phdr){.p_type = PT_LOAD, .p_flags = PF_R | PF_W, .p_offset = 0x1800, .p_vaddr = 0x12800, .p_filesz = 0x100, .p_memsz = 0x3000};
+  i.p[0] =
+      (Elf64_Phdr){.p_type = PT_LOAD, .p_flags = PF_R | PF_X, .p_offset = 0, .p_vaddr = 0x10000, .p_filesz = 0x1800, .p_memsz = 0x1800};
+  i.p[1] =
+      (Elf64_Phdr){.p_type = PT_LOAD, .p_flags = PF_R | PF_W, .p_offset = 0x1800, .p_vaddr = 0x12800, .p_filesz = 0x100, .p_memsz = 0x3000};
   return i;
 }
 
@@ -151,14 +154,14 @@ static void refuses_bad_segments(void **state) {
       {0x1800, 0x12800, sizeof(struct image), sizeof(struct image)},
       {0x1800, 0x12800, ~0ull, ~0ull},
       {0x1800, 0x12800, 0x100, ~0ull},
-      {~0xfffull | 0x800, 0x12800, 0x1000, 0x1000},     /* offset + size wraps */
-      {0x1800, LIMIT - 0x800, 0x100, 0x1000},           /* beyond the limit */
+      {~0xfffull | 0x800, 0x12800, 0x1000, 0x1000}, /* offset + size wraps */
+      {0x1800, LIMIT - 0x800, 0x100, 0x1000},       /* beyond the limit */
       {0x1800, LIMIT + 0x800, 0x100, 0x1000},
-      {0x1800, ~0xfffull | 0x800, 0x100, 0x100},        /* an address of the kernel */
-      {0x1800, 0x11800, 0x100, 0x100},                  /* shares a page with the first */
-      {0x1800, 0x10800, 0x100, 0x100},                  /* inside the first */
-      {0x1800, 0x0f800, 0x100, 0x100},                  /* below the first */
-      {0x1800, 0x0f800, 0x100, 0x5000},                 /* around the first */
+      {0x1800, ~0xfffull | 0x800, 0x100, 0x100}, /* an address of the kernel */
+      {0x1800, 0x11800, 0x100, 0x100},           /* shares a page with the first */
+      {0x1800, 0x10800, 0x100, 0x100},           /* inside the first */
+      {0x1800, 0x0f800, 0x100, 0x100},           /* below the first */
+      {0x1800, 0x0f800, 0x100, 0x5000},          /* around the first */
   };
   (void)state;
   for (unsigned n = 0; n < sizeof bad / sizeof bad[0]; n++) {
@@ -221,9 +224,9 @@ static void random_damage(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(reads_a_program),      cmocka_unit_test(survives_every_truncation), cmocka_unit_test(refuses_other_files),
-      cmocka_unit_test(refuses_bad_tables),   cmocka_unit_test(refuses_bad_segments),      cmocka_unit_test(refuses_bad_entries),
-      cmocka_unit_test(counts_segments),      cmocka_unit_test(headers_outside_segments),  cmocka_unit_test(random_damage),
+      cmocka_unit_test(reads_a_program),    cmocka_unit_test(survives_every_truncation), cmocka_unit_test(refuses_other_files),
+      cmocka_unit_test(refuses_bad_tables), cmocka_unit_test(refuses_bad_segments),      cmocka_unit_test(refuses_bad_entries),
+      cmocka_unit_test(counts_segments),    cmocka_unit_test(headers_outside_segments),  cmocka_unit_test(random_damage),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

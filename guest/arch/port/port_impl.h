@@ -8,10 +8,10 @@
  */
 
 #include "arch/barrier.h"
-#include "guest/arch/vlock.h"
 #include "core/compiler.h"
 #include "guest/arch/current.h"
 #include "guest/arch/layout.h"
+#include "guest/arch/vlock.h"
 
 #define PORT_CPUS_MAX CPUS_MAX
 
