@@ -82,3 +82,15 @@ bool payload_has_word(const char *text, const char *word) {
       return true;
   return false;
 }
+
+uint64_t payload_number(const char *text, const char *word, uint64_t otherwise) {
+  unsigned n = length(word);
+  for (const char *at = text; *at; at++)
+    if ((at == text || is_separator(at[-1])) && starts_with(at, word) && at[n] == '=') {
+      uint64_t value = 0;
+      for (at += n + 1; *at >= '0' && *at <= '9'; at++)
+        value = value * 10 + (uint64_t)(*at - '0');
+      return value;
+    }
+  return otherwise;
+}

@@ -43,6 +43,8 @@ struct payload_fdt {
 struct payload_fdt payload_fdt_read(const void *dtb);
 /* `word` stands in `text`, whole, between separators (start, end, blank, '=' or ','). */
 bool payload_has_word(const char *text, const char *word);
+/* The decimal number after `word=` in `text`. */
+uint64_t payload_number(const char *text, const char *word, uint64_t otherwise);
 
 /* --- gic.c */
 void gic_init_distributor(void);

@@ -8,7 +8,7 @@
 #include "hostile.h"
 
 void stage_odd_instructions(void) {
-  for (unsigned i = 0; i < (unsigned)(odds_end - odds) / ODD_BYTES; i++)
+  for (unsigned i = 0; i < (unsigned)((uint64_t)odds_end - (uint64_t)odds) / ODD_BYTES; i++)
     (void)guarded((uint64_t)odds + i * ODD_BYTES, wild_address(), 0, 0);
 }
 

@@ -31,12 +31,12 @@ void op_sp(uint64_t sp);
 void op_eret(uint64_t spsr, uint64_t elr);
 
 static inline unsigned op_count(void) {
-  return (unsigned)(ops_end - ops) / OP_BYTES;
+  return (unsigned)((uint64_t)ops_end - (uint64_t)ops) / OP_BYTES;
 }
 
 /* Operations below this number write nothing. */
 static inline unsigned op_loads(void) {
-  return (unsigned)(ops_loads_end - ops) / OP_BYTES;
+  return (unsigned)((uint64_t)ops_loads_end - (uint64_t)ops) / OP_BYTES;
 }
 
 /* --- main.c */

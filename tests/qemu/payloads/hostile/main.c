@@ -3,7 +3,7 @@
  * The hostile guest: does everything to its hypervisor that a guest can do, in bounded stages, and says at the end that it is still
  * there. What counts is what does not happen: the hypervisor does not fall, and the VM beside it does not notice.
  *
- * Random choices come from `seed=` in the boot arguments (default 1), so a run repeats. Each stage says its name before it starts: the last one
+ * Random choices come from `seed=` in the boot arguments (default 1, not 0), so a run repeats; `passes=` goes through the stages again. Each stage says its name before it starts: the last one
  * on the console is the one that hangs. Runs on bare QEMU as well, where the same exceptions come from the machine.
  * The program itself stays out of its own fire: it runs from the upper half (guard.S), and stages write only to scratch and to
  * what is not its RAM.
@@ -117,8 +117,7 @@ void hostile_unexpected(uint64_t esr, uint64_t elr, uint64_t far) {
     irq_drain();                                                                                                                           \
   } while (0)
 
-static void run(uint64_t unused) {
-  (void)unused;
+static void processor_and_memory(void) {
   STAGE(hypercalls);
   STAGE(suspend);
   STAGE(odd_instructions);
@@ -133,6 +132,9 @@ static void run(uint64_t unused) {
   STAGE(alignment);
   STAGE(exception_returns);
   STAGE(vectors);
+}
+
+static void devices_and_cpus(void) {
   STAGE(gic);
   STAGE(timers);
   STAGE(uart);
@@ -141,6 +143,13 @@ static void run(uint64_t unused) {
   STAGE(system_operations);
   STAGE(ipi_storm);
   STAGE(cpu_on);
+}
+
+static void run(uint64_t passes) {
+  while (passes--) {
+    processor_and_memory();
+    devices_and_cpus();
+  }
   STAGE(endless_faults);
   put_str("hostile: survived ");
   put_dec(guards[0].traps + guards[1].traps);
@@ -149,26 +158,15 @@ static void run(uint64_t unused) {
   payload_off();
 }
 
-static uint64_t seed_of(const char *bootargs) {
-  for (; *bootargs; bootargs++)
-    if (payload_has_word(bootargs, "seed") && bootargs[0] == 's' && bootargs[4] == '=') {
-      uint64_t seed = 0;
-      for (bootargs += 5; *bootargs >= '0' && *bootargs <= '9'; bootargs++)
-        seed = seed * 10 + (uint64_t)(*bootargs - '0');
-      return seed ? seed : 1;
-    }
-  return 1;
-}
-
 void payload_main(const void *dtb) {
   struct payload_fdt fdt = payload_fdt_read(dtb);
   machine.sluice = payload_under_sluice();
   machine.ram_end = PAYLOAD_RAM_BASE + fdt.ram_bytes;
   machine.scratch = align_up(PAYLOAD_RAM_BASE + fdt.ram_bytes / 2, SZ_2M);
   machine.scratch_bytes = machine.ram_end - machine.scratch;
-  random_state = seed_of(fdt.bootargs);
+  random_state = payload_number(fdt.bootargs, "seed", 1);
   sysreg_write(cpacr_el1, CPACR_EL1_FPEN);
   gic_init_distributor();
   gic_init_cpu(0, 27);
-  run_high(run, 0);
+  run_high(run, payload_number(fdt.bootargs, "passes", 1));
 }
