@@ -46,19 +46,20 @@ static void keep(const char **list, unsigned *count, const char *word) {
     list[(*count)++] = word;
 }
 
+static void keep_for_init(const char *word, bool as_argument) {
+  if (as_argument)
+    keep(bootargs.argv, &bootargs.argc, word);
+  else
+    keep(bootargs.envp, &bootargs.envc, word);
+}
+
 void bootargs_parse(char *line) {
   char *word;
-  bool for_init = false;
+  bool rest_for_init = false;
   while ((word = next_word(&line)) != NULL) {
-    if (for_init)
-      keep(bootargs.argv, &bootargs.argc, word);
-    else if (strcmp(word, "--") == 0)
-      for_init = true;
-    else if (kernel_takes(word))
-      continue;
-    else if (strchr(word, '=') != NULL)
-      keep(bootargs.envp, &bootargs.envc, word);
-    else
-      keep(bootargs.argv, &bootargs.argc, word);
+    if (!rest_for_init && strcmp(word, "--") == 0)
+      rest_for_init = true;
+    else if (rest_for_init || !kernel_takes(word))
+      keep_for_init(word, rest_for_init || strchr(word, '=') == NULL);
   }
 }

@@ -106,7 +106,7 @@ static unsigned fault_flags(uint64_t esr) {
   return present | write;
 }
 
-_Static_assert(ESR_WnR == BIT(6) && ESR_CM == BIT(8) && FAULT_FLAG_WRITE == 1, "fault_flags");
+_Static_assert(ESR_WnR >> 6 == 1 && ESR_CM >> 8 == 1 && FAULT_FLAG_WRITE == 1, "fault_flags");
 
 static NOINLINE enum vm_fault traced_fault(uint64_t esr, uint64_t far, unsigned flags) {
   trace_fault_entry(far, esr, task_frame(current_task())->elr);

@@ -12,6 +12,8 @@
 static unsigned long scale = 1;
 
 static void report(const char *name, uint64_t spent, unsigned long operations) {
+  if (operations == 0)
+    return;
   unsigned long tenths = (unsigned long)(spent * INSTRUCTIONS_PER_TICK * 10 / operations);
   print("bench: %s %lu.%lu\n", name, tenths / 10, tenths % 10);
 }

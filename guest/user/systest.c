@@ -189,7 +189,7 @@ static int fp_child(void *arg) {
 
 static void fp(void) {
   long pid[3];
-  int status;
+  int status = -1;
   for (unsigned long i = 0; i < 3; i++) {
     pid[i] = sys_fork();
     if (pid[i] == 0)
