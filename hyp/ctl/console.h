@@ -9,7 +9,7 @@
  *   alpha| text           a line of VM alpha
  *   sluice: verdict: PASS the last line of a run; no guest can write one, since "name| " stands before all that a guest says
  *
- * Every complete line also goes to a log of the last 32 KiB, shown or not: `expect` reads that.
+ * Every complete line also goes to a log of the last 128 KiB, shown or not: `expect` reads that.
  */
 
 #include "core/compiler.h"

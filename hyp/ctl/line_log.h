@@ -9,7 +9,7 @@
 
 #include "core/types.h"
 
-#define LINE_LOG_BYTES 32768u /* a power of two */
+#define LINE_LOG_BYTES 131072u /* a power of two */
 #define LOG_LINE_MAX 255u
 
 struct line_log {

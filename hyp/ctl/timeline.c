@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /*
- * The timeline runs the scenario's steps in order: wait `after-ms`, run the commands, then wait until every `expect` text was written
+ * The timeline runs the scenario's steps in order: wait `after-ms`, run the commands, and wait until every `expect` text was written
  * and every `expect-verdict` VM has passed, within `within-ms`; no `expect-not` text may be written meanwhile. A step with
  * only `expect-not` watches for the whole of `within-ms`.
  *
@@ -35,6 +35,7 @@ static struct {
   struct session session;
   struct work work;
   bool interactive, judging;
+  bool overrun; /* lines were gone before they could be judged */
   enum phase phase;
   unsigned index;    /* of the step */
   uint32_t run_at;   /* next command in its list */
@@ -95,18 +96,6 @@ static enum work_result begin_step(void) {
   return WORK_MORE;
 }
 
-static enum work_result delay(void) {
-  if (time_now() < timeline.deadline)
-    return wait_until(timeline.deadline);
-  timeline.deadline = time_now() + time_from_ms(current_step()->within_ms);
-  timeline.run_at = 0;
-  timeline.begin = console_log_head();
-  if (current_step()->run.bytes)
-    expect_skip_el2(&timeline.reader, timeline.begin);
-  timeline.phase = PHASE_RUN;
-  return WORK_MORE;
-}
-
 static unsigned parse_list(const struct scenario_strings *list, struct expectation *to) {
   uint32_t at = 0;
   unsigned count = 0;
@@ -119,33 +108,20 @@ static void begin_expect(void) {
   timeline.expect_count = parse_list(&current_step()->expect, timeline.expect);
   timeline.expect_not_count = parse_list(&current_step()->expect_not, timeline.expect_not);
   timeline.met = 0;
+  timeline.begin = console_log_head();
+  if (current_step()->run.bytes)
+    expect_skip_el2(&timeline.reader, timeline.begin);
   expect_begin(&timeline.reader);
-  timeline.phase = PHASE_EXPECT;
   atomic_store_relaxed(&waiting_for_text, timeline.expect_count + timeline.expect_not_count > 0);
 }
 
-static enum work_result run_commands(void) {
-  struct session *s = &timeline.session;
-  enum work_result result = session_step(s);
-  if (result == WORK_MORE)
-    return WORK_MORE;
-  if (time_now() >= timeline.deadline && result != WORK_DONE) {
-    fail("`%s` is not over after %u ms", s->argv[0], current_step()->within_ms);
-    return WORK_DONE;
-  }
-  if (result == WORK_WAIT)
-    return wait_until(min_u64(s->wake_at, timeline.deadline));
-  if (s->failed) {
-    fail("`%s`: %s", s->argc ? s->argv[0] : "", s->reason);
-    return WORK_DONE;
-  }
-  const char *line = scenario_next_string(&current_step()->run, &timeline.run_at);
-  if (line) {
-    hyp_note("sluice: %s: %s\n", current_step()->name, line);
-    session_begin(s, timeline.scenario, line);
-  } else {
-    begin_expect();
-  }
+static enum work_result delay(void) {
+  if (time_now() < timeline.deadline)
+    return wait_until(timeline.deadline);
+  timeline.deadline = time_now() + time_from_ms(current_step()->within_ms);
+  timeline.run_at = 0;
+  timeline.phase = PHASE_RUN;
+  begin_expect();
   return WORK_MORE;
 }
 
@@ -172,12 +148,47 @@ static enum work_result scan_lines(void) {
   struct log_line line;
   unsigned patterns = timeline.expect_count + timeline.expect_not_count + 1;
   for (unsigned spent = 0; spent < SCAN_BUDGET; spent += (line.length + 40) * patterns) {
+    uint64_t wanted = timeline.reader.next;
     if (!console_log_read(&timeline.reader.next, &line))
       return WORK_WAIT;
+    timeline.overrun |= line.at != wanted;
     if (!judge_line(&line))
       return WORK_DONE;
   }
   return WORK_MORE;
+}
+
+static enum work_result next_command(void) {
+  const char *line = scenario_next_string(&current_step()->run, &timeline.run_at);
+  if (line) {
+    hyp_note("sluice: %s: %s\n", current_step()->name, line);
+    session_begin(&timeline.session, timeline.scenario, line);
+  } else {
+    timeline.phase = PHASE_EXPECT;
+  }
+  return WORK_MORE;
+}
+
+/* Lines are judged while commands run, too: a long one might push them out of the log. */
+static enum work_result run_commands(void) {
+  struct session *s = &timeline.session;
+  enum work_result scanned = scan_lines(), result;
+  if (scanned == WORK_DONE)
+    return WORK_DONE;
+  result = session_step(s);
+  if (result != WORK_DONE && time_now() >= timeline.deadline) {
+    fail("`%s` is not over after %u ms", s->argv[0], current_step()->within_ms);
+    return WORK_DONE;
+  }
+  if (result == WORK_WAIT && scanned == WORK_WAIT)
+    return wait_until(min_u64(s->wake_at, timeline.deadline));
+  if (result != WORK_DONE)
+    return WORK_MORE;
+  if (s->failed) {
+    fail("`%s`: %s", s->argc ? s->argv[0] : "", s->reason);
+    return WORK_DONE;
+  }
+  return next_command();
 }
 
 /* The first text that was not written, for the report. */
@@ -203,7 +214,7 @@ static const char *first_without_verdict(bool *failed) {
 
 static enum work_result timed_out(const char *unmet, const char *silent) {
   if (unmet)
-    fail("no \"%s\" within %u ms", unmet, current_step()->within_ms);
+    fail("no \"%s\" within %u ms%s", unmet, current_step()->within_ms, timeline.overrun ? " (the log overran)" : "");
   else
     fail("%s gave no verdict within %u ms", silent, current_step()->within_ms);
   return WORK_DONE;

@@ -388,6 +388,38 @@ static void test_a_flood_does_not_hide_the_line(void **state) {
   assert_string_equal(verdict, "PASS");
 }
 
+static void noise(void) {
+  for (unsigned i = 0; i < 5000; i++) {
+    write_line("beta| ", "noise noise noise noise noise noise noise noise noise noise");
+    if (i % 500 == 0)
+      step_once();
+  }
+}
+
+static void test_lines_are_read_while_a_command_runs(void **state) {
+  (void)state;
+  add("s1", "run", "sleep 6");
+  add("s1", "expect", "alpha: hello");
+  at_ms[2] = alpha_hello;
+  at_ms[3] = noise; /* pushes it out of the log */
+  begin(false);
+  run(20);
+  assert_string_equal(verdict, "PASS");
+  assert_int_equal(now, 6000);
+}
+
+static void test_an_overrun_log_is_told(void **state) {
+  (void)state;
+  add("s2", "expect", "alpha: hello");
+  add_ms("s2", "within-ms", 5);
+  add("s1", "run", "sleep 6");
+  at_ms[2] = alpha_hello;
+  at_ms[3] = noise;
+  begin(false);
+  run(20);
+  assert_string_equal(verdict, "FAIL (s2: no \"hello\" within 5 ms (the log overran))");
+}
+
 /* --- commands --- */
 
 static void test_commands_run_in_order(void **state) {
@@ -560,6 +592,8 @@ int main(void) {
       cmocka_unit_test_setup(test_watching_for_unwanted_text_takes_the_whole_time, setup),
       cmocka_unit_test_setup(test_unwanted_text_before_the_step_is_past, setup),
       cmocka_unit_test_setup(test_a_flood_does_not_hide_the_line, setup),
+      cmocka_unit_test_setup(test_lines_are_read_while_a_command_runs, setup),
+      cmocka_unit_test_setup(test_an_overrun_log_is_told, setup),
       cmocka_unit_test_setup(test_commands_run_in_order, setup),
       cmocka_unit_test_setup(test_output_before_the_command_does_not_meet_it, setup),
       cmocka_unit_test_setup(test_a_failed_command_fails_the_step, setup),
