@@ -105,12 +105,15 @@ void frame_split_block(pfn_t f, unsigned order, unsigned to_order) {
   CHECK(word_is_claimed(word, order) && to_order <= order);
   if (order >= PAGEBLOCK_ORDER && to_order < PAGEBLOCK_ORDER)
     write_entries(pfn_index(f), order);
+  struct frame part = *head;
+  uint64_t step = rmap_at(word & WORD_STATE_MASK, 0, (uint64_t)1 << to_order);
   word = word_with_order(word, to_order);
-  for (uint64_t i = 0; i < (uint64_t)1 << order; i += (uint64_t)1 << to_order) {
-    head[i].refs = head->refs;
-    head[i].private = head->private;
-    atomic_store_relaxed(&head[i].rmap, rmap_at(word & WORD_STATE_MASK, head->rmap, i));
-    word_store(&head[i], word);
+  for (struct frame *to = head; to < head + ((uint64_t)1 << order); to += (uint64_t)1 << to_order) {
+    to->refs = part.refs;
+    to->private = part.private;
+    atomic_store_relaxed(&to->rmap, part.rmap);
+    word_store(to, word);
+    part.rmap += step;
   }
 }
 

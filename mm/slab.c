@@ -256,9 +256,16 @@ void *mem_alloc(size_t bytes) {
   return alloc_frames(bytes);
 }
 
+/* Most slabs are one frame; a larger block's head is looked for. */
+static pfn_t head_of(pfn_t f) {
+  uint64_t word = frame_is_valid(f) ? word_load(frame_of(f)) : 0;
+  bool single = word_is_claimed(word, 0) && (word & WORD_STATE_MASK) == FRAME_CORE;
+  return single ? f : frame_head(f);
+}
+
 /* The cache `p` came from, NULL for whole frames; `head` is that of its block. */
 static struct slab_cache *cache_of(const void *p, pfn_t *head) {
-  *head = frame_head(port_ptr_frame(p));
+  *head = head_of(port_ptr_frame(p));
   CHECK(!pfn_is_none(*head) && frame_of(*head)->state == FRAME_CORE);
   return (struct slab_cache *)(uintptr_t)frame_of(*head)->rmap;
 }
