@@ -159,32 +159,21 @@ static int wild_calls(void *arg) {
 
 /* ---- FP/SIMD ---- */
 
-static bool fp_survives(unsigned long seed) {
-  unsigned long a, b, fpsr;
-  __asm__ volatile(".arch_extension simd\n\t"
-                   "dup v0.2d, %3\n\tdup v15.2d, %4\n\tdup v31.2d, %3\n\tmsr fpsr, %5\n\t"
-                   "mov x8, %6\n\tsvc #0\n\t"
-                   "mov x8, %6\n\tsvc #0\n\t"
-                   "add v0.2d, v0.2d, v31.2d\n\tfmov %0, d0\n\tmov %1, v15.d[1]\n\tmrs %2, fpsr"
-                   : "=&r"(a), "=&r"(b), "=&r"(fpsr)
-                   : "r"(seed), "r"(~seed), "r"(seed & 0x1f), "i"(LINUX_NR_sched_yield)
-                   : "x0", "x8", "memory");
-  return a == 2 * seed && b == ~seed && fpsr == (seed & 0x1f);
-}
+/* guest/user/lib/fp_check.S */
+bool fp_survives_yield(unsigned long seed);
+void fp_put(unsigned long value);
+unsigned long fp_get(void);
 
 static int fp_worker(void *arg) {
   unsigned long seed = (unsigned long)arg;
   for (unsigned i = 0; i < 25; i++)
-    if (!fp_survives(seed + i))
+    if (!fp_survives_yield(seed + i))
       return 1;
   return 0;
 }
 
 static int fp_child(void *arg) {
-  (void)arg;
-  unsigned long v;
-  __asm__ volatile(".arch_extension simd\n\tfmov %0, d7" : "=r"(v));
-  return v != 0x1234567;
+  return fp_get() != (unsigned long)arg;
 }
 
 static void fp(void) {
@@ -199,8 +188,8 @@ static void fp(void) {
     EXPECT_EQ(sys_wait4(pid[i], &status, 0), pid[i]);
     EXPECT_EQ(status, 0);
   }
-  __asm__ volatile(".arch_extension simd\n\tfmov d7, %0" ::"r"(0x1234567ul));
-  EXPECT_EQ(in_child(fp_child, NULL), 0);
+  fp_put(0x1234567);
+  EXPECT_EQ(in_child(fp_child, (void *)0x1234567), 0);
 }
 
 int main(int argc, char **argv, char **envp) {
