@@ -20,7 +20,7 @@ struct vcpu;
 
 /* What a device read answers, in two registers. */
 struct mmio_result {
-  uint64_t value; /* zero-extended from the access size */
+  uint64_t value;   /* zero-extended from the access size */
   uint64_t claimed; /* 0: no device there, so reflect an external abort */
 };
 

@@ -66,21 +66,25 @@ void vgic_vcpu_reset(struct vcpu *v) {
   spin_lock(&v->vm->vgic.lock);
   CHECK(c->loaded_on == NULL);
   vgic_kick_t kick = v->vm->vgic.spi.resident != 0 ? drop_residents(v) : 0;
-  memset(&c->priv, 0, offsetof(struct vgic_bank, priority) + 32);
+  __builtin_memset(&c->priv, 0, offsetof(struct vgic_bank, priority) + 32);
   c->priv.edge = GENMASK(15, 0); /* SGIs; all PPIs are level-sensitive */
   c->lr_used = 0;
   c->hw_unlinked = false;
+  c->sync_due = true;
   c->asleep = true;
   c->hcr = ICH_HCR_EN;
   c->vmcr = 0;
-  memset(c->ap0r, 0, sizeof(c->ap0r));
-  memset(c->ap1r, 0, sizeof(c->ap1r));
+  __builtin_memset(c->ap0r, 0, sizeof(c->ap0r));
+  __builtin_memset(c->ap1r, 0, sizeof(c->ap1r));
   vgic_unlock(v->vm, kick);
 }
 
 void vgic_kick(struct vm *vm, vgic_kick_t kick) {
-  for (; kick != 0; kick &= kick - 1)
-    vcpu_request(vm->vcpus[bits_ffs(kick)], VCPU_REQ_VGIC);
+  for (; kick != 0; kick &= kick - 1) {
+    struct vcpu *v = vm->vcpus[bits_ffs(kick)];
+    atomic_store_relaxed(&v->vgic.sync_due, true);
+    vcpu_request(v, VCPU_REQ_VGIC);
+  }
 }
 
 void vgic_timer_release(struct vcpu *v) {
@@ -209,6 +213,6 @@ void vgic_load(struct vcpu *v) {
   vgic_hw_write_vmcr(c->vmcr);
   vgic_hw_write_apr(vgic_apr_count, c->ap0r, c->ap1r);
   vgic_hw_write_hcr(c->hcr);
-  vgic_lr_fill(v);
+  vgic_lr_flush(v);
   vgic_unlock(v->vm, 0);
 }

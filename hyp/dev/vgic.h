@@ -50,6 +50,7 @@ struct vgic_cpu {
   struct cpu *loaded_on;     /* the CPU whose ICH_* registers hold this vCPU; NULL: `lr`, `vmcr`, `ap*` below do */
   uint32_t lr_used;          /* list registers in use, finished ones not folded yet included; all others are zero */
   bool hw_unlinked;          /* PPI 27 is physically active for this vCPU, but no list register is linked to it */
+  bool sync_due;             /* a request means more than "an SGI was latched": look at every list register; atomic */
   bool asleep;               /* GICR_WAKER.ProcessorSleep */
   uint64_t hcr;              /* ICH_HCR_EL2 as last written */
   uint64_t lr[VGIC_LRS_MAX]; /* while loaded: as last seen */
@@ -103,7 +104,7 @@ void vgic_maintenance(struct vcpu *v);
 /*
  * Save and load the ICH_* registers at a vCPU switch, with CNTV stopped before the save (el1_save) and running before the load (el1_load). A linked timer interrupt that is not
  * finished has its physical active state cleared by the save (another vCPU needs PPI 27) and set again by the load, so that the guest's
- * deactivation still finds it.
+ * deactivation still finds it. The load does all that a request (VCPU_REQ_VGIC) would ask for.
  */
 void vgic_save(struct vcpu *v);
 void vgic_load(struct vcpu *v);

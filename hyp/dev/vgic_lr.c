@@ -383,14 +383,43 @@ bool vgic_lr_update(struct vcpu *v, struct vgic_bank *b, unsigned index) {
   return update_rare(v, b, index);
 }
 
-void vgic_flush(struct vcpu *v) {
-  spin_lock(&v->vm->vgic.lock);
+/* SGIs and PPIs that were latched while they were resident. */
+static void take_latches(struct vcpu *v) {
+  struct vgic_bank *b = &v->vgic.priv;
+  for (uint64_t bits = b->latch & b->resident; bits != 0; bits &= bits - 1) {
+    unsigned index = bits_ffs(bits);
+    if (index < GIC_SGIS && vgic_relaunch(v, index))
+      b->latch &= ~BIT(index);
+    else
+      vgic_lr_reconcile(v, b->lr[index]);
+  }
+}
+
+static void look_at_all(struct vcpu *v) {
   vgic_lr_sync(v);
   vgic_timer_resample(v);
-  vgic_lr_fill(v);
+  vgic_lr_fill(v); /* also where nothing waits: EOIs to take, maintenance interrupts to turn off */
+}
+
+/* `sync_due` is set before the request that goes with it, so a change that comes after it was read here has a request of its own. */
+void vgic_lr_flush(struct vcpu *v) {
+  if (atomic_load_relaxed(&v->vgic.sync_due)) {
+    atomic_store_relaxed(&v->vgic.sync_due, false);
+    look_at_all(v);
+  } else {
+    take_latches(v);
+  }
+  if (vgic_ready(&v->vgic.priv) | vgic_ready(&v->vm->vgic.spi))
+    vgic_lr_fill(v);
+}
+
+void vgic_flush(struct vcpu *v) {
+  spin_lock(&v->vm->vgic.lock);
+  vgic_lr_flush(v);
   vgic_unlock(v->vm, 0);
 }
 
 void vgic_maintenance(struct vcpu *v) {
+  atomic_store_relaxed(&v->vgic.sync_due, true);
   vgic_flush(v);
 }

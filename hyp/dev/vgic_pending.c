@@ -23,12 +23,16 @@ static unsigned best_resident(struct vcpu *v) {
 static NOINLINE unsigned best_pending(struct vcpu *v) {
   unsigned index, best = 0x100;
   spin_lock(&v->vm->vgic.lock);
+  if (vgic_is_reachable(v))
+    vgic_lr_sync(v);
+  if (vgic_is_here(v))
+    vgic_lr_fill(v);
   struct vgic_bank *b = vgic_lr_pick(v, &index);
   if (b != NULL)
     best = b->priority[index];
   if (v->vm->vgic.enabled && best_resident(v) < best)
     best = best_resident(v);
-  spin_unlock(&v->vm->vgic.lock);
+  vgic_unlock(v->vm, 0);
   return best;
 }
 
@@ -60,9 +64,10 @@ static bool is_signalled(struct vcpu *v, unsigned priority) {
   return running == 0x100 || (priority & group_mask(vmcr)) < running;
 }
 
-/* Does anything wait for a list register, of this vCPU or another? */
+/* Does anything wait to get into a list register, of this vCPU or another, or to be merged with what is in one? */
 static bool has_outside(const struct vcpu *v) {
-  return vgic_ready(&v->vgic.priv) || vgic_ready(&v->vm->vgic.spi);
+  const struct vgic_bank *b = &v->vgic.priv;
+  return vgic_ready(b) || (b->latch & b->resident) || vgic_ready(&v->vm->vgic.spi);
 }
 
 /* Most often the list registers tell, and need no lock: whoever makes something pending elsewhere meanwhile also sends a request. */

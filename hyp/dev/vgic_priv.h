@@ -68,6 +68,8 @@ void vgic_lr_reconcile(struct vcpu *v, unsigned n);
 void vgic_lr_sync(struct vcpu *v);
 /* Move candidates into list registers, the most urgent first; `v` is here. Sets maintenance interrupts as what stays behind needs. */
 void vgic_lr_fill(struct vcpu *v);
+/* What a request asks for: all of the above as far as needed; `v` is here. */
+void vgic_lr_flush(struct vcpu *v);
 /*
  * Interrupt `index` of bank `b` changed for `v`. Makes it right at once where the list registers are in reach. True if `v` must be told by
  * vcpu_request().

@@ -21,16 +21,23 @@ static uint32_t targets(const struct vcpu *v, uint64_t sgi1r) {
   return (sgi1r & SGI1R_ELSEWHERE) ? 0 : (uint32_t)sgi1r & 0xffff & all;
 }
 
+/* To one vCPU. One that is elsewhere has all it needs to know in `latch`: a plain request will do. */
+static void send_one(struct vcpu *t, unsigned intid) {
+  struct vgic *g = &t->vm->vgic;
+  bool tell;
+  spin_lock(&g->lock);
+  t->vgic.priv.latch |= BIT(intid);
+  tell = t->vgic.priv.enabled & BIT(intid);
+  if (tell && vgic_is_here(t))
+    tell = vgic_lr_update(t, &t->vgic.priv, intid);
+  vgic_unlock(t->vm, 0);
+  if (tell)
+    vcpu_request(t, VCPU_REQ_VGIC);
+}
+
 static NOINLINE void send(struct vcpu *v, unsigned intid, uint32_t to) {
-  vgic_kick_t kick = 0;
-  spin_lock(&v->vm->vgic.lock);
-  for (; to != 0; to &= to - 1) {
-    struct vcpu *t = v->vm->vcpus[bits_ffs(to)];
-    t->vgic.priv.latch |= BIT(intid);
-    if ((t->vgic.priv.enabled & BIT(intid)) && vgic_lr_update(t, &t->vgic.priv, intid))
-      kick |= to & -to;
-  }
-  vgic_unlock(v->vm, kick);
+  for (; to != 0; to &= to - 1)
+    send_one(v->vm->vcpus[bits_ffs(to)], intid);
 }
 
 void vgic_send_sgi(struct vcpu *v, uint64_t sgi1r) {

@@ -69,6 +69,7 @@ void world_load(unsigned cpu, unsigned vcpu) {
   fake_current = cpu;
   world.loaded[cpu] = (int)vcpu;
   world.timer_told[vcpu] = false;
+  world.vcpus[vcpu].requests = 0; /* as the scheduler does: the load looks at everything */
   vgic_load(&world.vcpus[vcpu]);
 }
 
