@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The build itself: both compilers, and what is said when something is wrong."""
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -29,6 +30,29 @@ def test_nothing_is_built_twice():
 def test_setup_is_silent_the_second_time():
     done = subprocess.run(["tools/setup", "run"], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def setup_with_path(*folders):
+    """tools/setup on a machine whose commands are only those in `folders`."""
+    return subprocess.run(["/bin/sh", "tools/setup", "run"], cwd=ROOT, capture_output=True, text=True, timeout=60,
+                          env={"PATH": ":".join(str(folder) for folder in folders)})
+
+
+def test_an_old_qemu_is_one_line(tmp_path):
+    qemu = tmp_path / "qemu-system-aarch64"
+    qemu.write_text("#!/bin/sh\necho QEMU emulator version 5.2.0\n")
+    qemu.chmod(0o755)
+    done = setup_with_path(tmp_path, "/usr/bin", "/bin")
+    assert done.returncode == 1
+    assert (done.stdout, done.stderr) == ("", "setup: QEMU 5.2 is too old: at least 7.2 is needed\n")
+
+
+def test_a_missing_tool_without_apt_is_one_line(tmp_path):
+    for tool in ("dirname", "uname", "id"):
+        (tmp_path / tool).symlink_to(shutil.which(tool))
+    done = setup_with_path(tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == "setup: qemu-system-aarch64 is missing, and this is no Debian: install it, then try again\n"
 
 
 @pytest.mark.parametrize("target", ["run", "experiment", "gdb"])
