@@ -13,6 +13,7 @@ Exit status: 0, or 1 if a row is missing, a run failed or a count did not repeat
 
 import argparse
 import re
+import shutil
 import struct
 import subprocess
 import sys
@@ -72,6 +73,22 @@ def boot_rows_in(console, suffix=""):
     return {f"boot-{word}{suffix}": float(at) for word, at in zip(("first", "second"), sorted(entered))}
 
 
+def snapshot():
+    """Copies of everything that is measured, so that a build meanwhile changes nothing. Returns their folder."""
+    to = build_dir() / "bench" / "measured"
+    shutil.rmtree(to, ignore_errors=True)
+    to.mkdir(parents=True)
+    for image in ("hyp/sluice.img", "hyp/sluice.elf", "bench/payload.img"):
+        shutil.copy(build_dir() / image, to)
+    for scenario in {run.scenario for run in RUNS if run.scenario}:
+        shutil.copy(scenario_blob(scenario), to)
+    return to
+
+
+def measured(name):
+    return build_dir() / "bench" / "measured" / name
+
+
 def log_path(run, cpu):
     return build_dir() / "bench" / "logs" / f"{run.name}-{cpu}.log"
 
@@ -80,7 +97,7 @@ def run_bare(run, cpu):
     """The payload at EL1 without a hypervisor."""
     command = [QEMU, "-M", "virt,gic-version=3,dtb-randomness=off", "-cpu", cpu, "-smp", str(run.cpus), "-m", "256M", "-nodefaults",
                "-display", "none", "-monitor", "none", "-no-reboot", "-icount", "shift=0,sleep=off", "-serial", "stdio", "-kernel",
-               str(build_dir() / "bench/payload.img"), "-append", "mode=" + run.modes]
+               str(measured("payload.img")), "-append", "mode=" + run.modes]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=BARE_TIMEOUT_S)
     log_path(run, cpu).write_text(done.stdout)
     if "bench: done" not in done.stdout:
@@ -89,7 +106,8 @@ def run_bare(run, cpu):
 
 
 def run_scenario(run, cpu):
-    machine = Machine.for_scenario(scenario_blob(run.scenario), cpu=cpu, memory=run.memory or None, icount=True)
+    blob, image = measured(run.scenario + ".dtb"), measured("sluice.img")
+    machine = Machine.for_scenario(blob, cpu=cpu, memory=run.memory or None, icount=True, image=image)
     outcome = run_headless(machine, log_path(run, cpu))
     rows = rows_in(outcome.console)
     if run.scenario == "bench-boot":
@@ -129,10 +147,8 @@ def measure(runs, cpus, jobs):
             print(f"  {run.name} on {cpu}: {error or f'{len(rows)} rows'}", file=sys.stderr, flush=True)
             results.setdefault((cpu, "bare" if run.modes else "ours"), {}).update(rows)
             errors += [error] if error else []
-    elf = build_dir() / "hyp/sluice.elf"
-    if elf.exists():
-        for cpu in cpus:
-            results.setdefault((cpu, "ours"), {})["image"] = image_bytes(elf)
+    for cpu in cpus:
+        results.setdefault((cpu, "ours"), {})["image"] = image_bytes(measured("sluice.elf"))
     return results, errors
 
 
@@ -141,7 +157,8 @@ def differences(first, second):
     lines = []
     for column in sorted(set(first) | set(second)):
         a, b = first.get(column, {}), second.get(column, {})
-        lines += [f"{row} ({' '.join(column)}): {a.get(row)} and then {b.get(row)}" for row in sorted(set(a) | set(b)) if a.get(row) != b.get(row)]
+        changed = (row for row in sorted(set(a) | set(b)) if a.get(row) != b.get(row))
+        lines += [f"{row} ({' '.join(column)}): {a.get(row)} and then {b.get(row)}" for row in changed]
     return lines
 
 
@@ -161,6 +178,10 @@ def main():
     cpus = args.cpu or list(CPUS)
     if not runs:
         sys.exit(f"bench: no run holds '{args.only}': there are {', '.join(run.name for run in RUNS)}")
+    try:
+        snapshot()
+    except (MachineError, OSError) as e:
+        sys.exit(f"bench: {e}: run make first")
     results, errors = measure(runs, cpus, args.jobs)
     if args.repeat:
         again, more = measure(runs, cpus, args.jobs)
