@@ -504,12 +504,10 @@ void sched_kicked(struct cpu *c) {
   struct vcpu *v = c->current;
   if (!v || v->state != VCPU_RUNNING)
     return;
-  if (atomic_load_relaxed(&ready_count) > 0) {
-    if (c->slice_end == TIMER_NEVER)
-      start_slice(c);
-    alarm_by(c, c->slice_end);
-    consider_preemption(c);
-  }
+  if (c->slice_end == TIMER_NEVER)
+    start_slice(c); /* or say again that this CPU has none */
+  alarm_by(c, c->slice_end);
+  consider_preemption(c);
   if (c->id == 0)
     alarm_by(c, work_next());
 }
@@ -525,10 +523,12 @@ void sched_tick(struct cpu *c) {
       vtimer_expire(v, now);
     if (c->slice_end == TIMER_NEVER)
       start_slice(c);
-    if (now >= c->slice_end)
+    if (now >= c->slice_end) {
       atomic_fetch_or(&v->requests, VCPU_REQ_RESCHED);
-    else
+      c->slice_end = now + slice_ticks; /* until the way out has chosen */
+    } else {
       consider_preemption(c);
+    }
     if (c->id == 0 && work_is_due(now))
       atomic_fetch_or(&v->requests, VCPU_REQ_WORK);
   }
