@@ -125,11 +125,10 @@ static inline void cleanse(pfn_t f, unsigned order) {
 /* Specialised for a page and for a block: `order` is a constant where it is inlined. */
 static ALWAYS_INLINE err_t populate_leaf(struct stage2 *s2, uint64_t ia, unsigned order) {
   pfn_t f;
-  err_t err = page_alloc(order, ALLOC_MOVABLE, &f);
+  err_t err = page_alloc_owned(order, ALLOC_MOVABLE, s2->pt.id, ia, &f);
   if (unlikely(err != ERR_OK))
     return err;
   cleanse(f, order);
-  frame_set_state(f, order, FRAME_OWNED, s2->pt.id, ia);
   spin_lock(&s2->lock);
   err = pt_map_leaf(&s2->pt, ia, pfn_pa(f), order ? 2 : 3, RAM_PROT);
   if (likely(err == ERR_OK)) {
