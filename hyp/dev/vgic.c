@@ -66,7 +66,7 @@ void vgic_vcpu_reset(struct vcpu *v) {
   spin_lock(&v->vm->vgic.lock);
   CHECK(c->loaded_on == NULL);
   vgic_kick_t kick = v->vm->vgic.spi.resident != 0 ? drop_residents(v) : 0;
-  __builtin_memset(&c->priv, 0, offsetof(struct vgic_bank, priority) + 32);
+  memset(&c->priv, 0, offsetof(struct vgic_bank, priority) + 32);
   c->priv.edge = GENMASK(15, 0); /* SGIs; all PPIs are level-sensitive */
   c->lr_used = 0;
   c->hw_unlinked = false;
@@ -74,8 +74,8 @@ void vgic_vcpu_reset(struct vcpu *v) {
   c->asleep = true;
   c->hcr = ICH_HCR_EN;
   c->vmcr = 0;
-  __builtin_memset(c->ap0r, 0, sizeof(c->ap0r));
-  __builtin_memset(c->ap1r, 0, sizeof(c->ap1r));
+  for (unsigned i = 0; i < vgic_apr_count; i++)
+    c->ap0r[i] = c->ap1r[i] = 0;
   vgic_unlock(v->vm, kick);
 }
 

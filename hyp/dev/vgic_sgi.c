@@ -22,7 +22,7 @@ static uint32_t targets(const struct vcpu *v, uint64_t sgi1r) {
 }
 
 /* To one vCPU. One that is elsewhere has all it needs to know in `latch`: a plain request will do. */
-static void send_one(struct vcpu *t, unsigned intid) {
+static NOINLINE void send_one(struct vcpu *t, unsigned intid) {
   struct vgic *g = &t->vm->vgic;
   bool tell;
   spin_lock(&g->lock);
@@ -43,7 +43,11 @@ static NOINLINE void send(struct vcpu *v, unsigned intid, uint32_t to) {
 void vgic_send_sgi(struct vcpu *v, uint64_t sgi1r) {
   unsigned intid = (unsigned)bits_get(sgi1r, 27, 24);
   uint32_t to = targets(v, sgi1r);
-  if (to != 1u << v->id || !vgic_relaunch(v, intid))
+  if (to == 1u << v->id && vgic_relaunch(v, intid))
+    return;
+  if (to != 0 && (to & (to - 1)) == 0)
+    send_one(v->vm->vcpus[bits_ffs(to)], intid);
+  else
     send(v, intid, to);
 }
 
