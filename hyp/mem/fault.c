@@ -188,6 +188,10 @@ void fault_instruction_abort(struct vcpu *v, uint64_t esr) {
     inject_abort(v, true, sysreg_read(far_el2), esr_fsc(esr));
     return;
   }
+  if (v->views && esr_fsc_type(esr) == ESR_FSC_PERMISSION && !(esr & ESR_S1PTW)) {
+    view_fetch_denied(v); /* needs no IPA, and what EL0 may execute it need not be able to read, so AT might not give one */
+    return;
+  }
   if (!fault_ipa(esr, &at))
     return;
   if (likely(stage2_is_ram(&v->vm->s2, ipa(at))))

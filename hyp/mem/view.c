@@ -223,7 +223,7 @@ static void record(struct vcpu *v, uint64_t offset) {
   }
 }
 
-static void fetch_denied(struct vcpu *v) {
+void view_fetch_denied(struct vcpu *v) {
   struct view_pair *p = v->views;
   uint64_t offset = vcpu_pc() - p->vbar;
   if (p->active == VIEW_OPEN) {
@@ -236,10 +236,6 @@ static void fetch_denied(struct vcpu *v) {
 }
 
 void view_fault(struct vcpu *v, uint64_t esr, ipa_t at) {
-  if (esr_fsc_type(esr) == ESR_FSC_PERMISSION && esr_ec(esr) == ESR_EC_IABT_LOWER) {
-    fetch_denied(v);
-    return;
-  }
   err_t err = mirror(v, v->views->active, at.v);
   if (err == ERR_NOENT) {
     v->s2_faults++;

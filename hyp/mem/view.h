@@ -39,8 +39,10 @@ MUST_CHECK err_t view_destroy_step(struct vcpu *v);
 /* Forget every TLB entry of both views; no vCPU of the VM runs any more. */
 void view_flush(struct vcpu *v);
 
-/* A stage-2 fault of the current vCPU on RAM at `at`, when it has views. */
+/* Any other stage-2 fault of the current vCPU on RAM at `at`, when it has views. */
 void view_fault(struct vcpu *v, uint64_t esr, ipa_t at);
+/* A fetch that the current view of the current vCPU does not allow: the vectors are entered, or left. */
+void view_fetch_denied(struct vcpu *v);
 /* The guest may have moved its vectors: at every exit. */
 void view_refresh(struct vcpu *v);
 /* The tables and VMID this vCPU runs on now. */
