@@ -322,11 +322,98 @@ static void test_sgi_to_self_is_direct(void **state) {
   }
 }
 
+static void send_self(unsigned sgi) {
+  world_send_sgi(0, (uint64_t)sgi << 24 | 1);
+  world_settle();
+  world_compare(0, 0);
+}
+
+static void set_priorities(unsigned sgi_a, unsigned a, unsigned sgi_b, unsigned b, unsigned sgi_c, unsigned c) {
+  world_write_priority(0, false, sgi_a, (uint8_t)a);
+  world_write_priority(0, false, sgi_b, (uint8_t)b);
+  world_write_priority(0, false, sgi_c, (uint8_t)c);
+}
+
+/* Disabled in its own handler, then sent again: it waits. */
+static void test_disabled_in_handler(void **state) {
+  (void)state;
+  world_reset(1, 4, false);
+  boot();
+  world_load(0, 0);
+  world_settle();
+  send_self(5);
+  assert_true(world_acknowledge(0));
+  world_write_bits(0, false, GICD_ICENABLER, BIT(5));
+  world_settle();
+  world_end(0);
+  send_self(5);
+  assert_false(world_acknowledge(0));
+  world_write_bits(0, false, GICD_ISENABLER, BIT(5));
+  world_settle();
+  assert_true(world_acknowledge(0));
+}
+
+/*
+ * Two list registers:  1 active | 2 pending    3, less urgent than 2, stays behind. When 1 has ended it is sent again, least urgent of all: it must
+ * not get its list register back before 3, or nothing would tell that 3 is next after 2.
+ */
+static void test_crowded(void **state) {
+  (void)state;
+  world_reset(1, 2, false);
+  boot();
+  set_priorities(1, 0x90, 2, 0x50, 3, 0x60);
+  world_load(0, 0);
+  world_settle();
+  send_self(1);
+  assert_true(world_acknowledge(0));
+  send_self(2);
+  send_self(3);
+  world_end(0);
+  send_self(1);
+  for (unsigned i = 0; i < 3; i++) {
+    assert_true(world_acknowledge(0));
+    world_settle();
+    world_compare(0, 1 + i);
+    world_end(0);
+    world_settle();
+  }
+}
+
+/* An SPI that still asks is rerouted while its handler runs: when that ends, the other vCPU gets it at once. */
+static void test_rerouted_in_handler(void **state) {
+  (void)state;
+  world_reset(2, 4, false);
+  boot();
+  world_load(0, 0);
+  world_load(1, 1);
+  world_settle();
+  world_set_line(0, 35, true);
+  world_settle();
+  assert_true(world_acknowledge(0));
+  world_settle();
+  world_write_route(3, 1);
+  world_settle();
+  world_compare(0, 0);
+  world_end(0);
+  world_settle();
+  world_compare(0, 1);
+  assert_true(world_acknowledge(1));
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_random),        cmocka_unit_test(test_identity), cmocka_unit_test(test_wake_handshake),
-      cmocka_unit_test(test_narrow_access), cmocka_unit_test(test_raz_wi),   cmocka_unit_test(test_wild_access),
-      cmocka_unit_test(test_timer_moves),   cmocka_unit_test(test_reset),    cmocka_unit_test(test_sgi_to_self_is_direct),
+      cmocka_unit_test(test_random),
+      cmocka_unit_test(test_identity),
+      cmocka_unit_test(test_wake_handshake),
+      cmocka_unit_test(test_narrow_access),
+      cmocka_unit_test(test_raz_wi),
+      cmocka_unit_test(test_wild_access),
+      cmocka_unit_test(test_timer_moves),
+      cmocka_unit_test(test_reset),
+      cmocka_unit_test(test_sgi_to_self_is_direct),
+      cmocka_unit_test(test_disabled_in_handler),
+      cmocka_unit_test(test_crowded),
+      cmocka_unit_test(test_rerouted_in_handler),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
