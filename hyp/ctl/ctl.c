@@ -36,8 +36,10 @@ void ctl_vm_event(struct vm *vm, const char *what) {
     tell_verdict(vm);
   else
     hyp_note("sluice: %s: %s\n", vm->config.name, what);
-  if (strcmp(what, "destroyed") == 0)
+  if (strcmp(what, "destroyed") == 0) {
     console_guest_gone(vm->id);
+    report_forget(vm);
+  }
   timeline_poke();
   monitor_poke();
 }

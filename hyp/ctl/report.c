@@ -5,7 +5,7 @@
  *
  * A report about EL2 is the last thing that happens: it takes no lock (the CPU that failed may hold any of them), says what, where
  * and in whose service, and ends the machine with FAIL. A fault while reporting ends it at once.
- * A report about a guest is one line at a limited rate, so that no guest can fill the console or slow EL2 with it.
+ * A report about a guest is one line at a limited rate, and for its first abort the walk of the address, so that no guest can fill the console or slow EL2 with it.
  */
 
 #include "arch/esr.h"
@@ -23,6 +23,7 @@
 #define FRAMES_SHOWN 12u
 #define FRAME_STEP_MAX 65536u
 
+static uint64_t walked;    /* VMs, by id, whose first abort has been followed through both stages; atomic */
 static uint32_t reporting; /* a report about EL2 has begun */
 
 /* --- EL2's own failures --- */
@@ -71,6 +72,7 @@ static void print_el2_translation(uint64_t far) {
   else
     hyp_printf("  EL2 maps 0x%llx to pa 0x%llx\n", (unsigned long long)far,
                (unsigned long long)((par & GENMASK(47, 12)) | (far & ~PAGE_MASK)));
+  report_frame(pa_pfn(pa(far))); /* RAM is mapped one to one: whose frame was it meant to be? */
 }
 
 static bool far_is_valid(uint64_t esr) {
@@ -107,16 +109,30 @@ void check_failed(const char *expr, const char *file, int line) {
 
 /* --- guests --- */
 
-static bool deserves_a_line(struct vm *vm) {
+/* How many of this VM's traps there have been with this one, or 0 if it is not worth a line. */
+static uint32_t deserves_a_line(struct vm *vm) {
   uint32_t n = atomic_add_fetch(&vm->unknown_traps, 1);
-  return n <= TRAPS_SHOWN_ALL || is_pow2(n);
+  return n <= TRAPS_SHOWN_ALL || is_pow2(n) ? n : 0;
+}
+
+/* An abort whose FAR is where the guest went astray; not a walk's own, which is about a descriptor. */
+static bool is_plain_abort(uint64_t esr) {
+  unsigned ec = esr_ec(esr);
+  return (ec == ESR_EC_DABT_LOWER || ec == ESR_EC_IABT_LOWER) && !(esr & (ESR_FnV | ESR_S1PTW));
 }
 
 void report_guest_trap(struct vcpu *v, const char *what, uint64_t esr, uint64_t far, uint64_t ipa) {
   char text[ESR_TEXT_MAX];
-  if (!deserves_a_line(v->vm))
+  uint32_t n = deserves_a_line(v->vm);
+  if (n == 0)
     return;
   hyp_printf("sluice: %s/%u: %s: %s; pc 0x%llx far 0x%llx ipa 0x%llx%s\n", v->vm->config.name, v->id, what, esr_describe(esr, text),
              (unsigned long long)vcpu_pc(), (unsigned long long)far, (unsigned long long)ipa,
-             v->vm->unknown_traps == TRAPS_SHOWN_ALL ? " (from here on few are shown)" : "");
+             n == TRAPS_SHOWN_ALL ? " (from here on few are shown)" : "");
+  if (is_plain_abort(esr) && !(atomic_fetch_or(&walked, BIT(v->vm->id)) & BIT(v->vm->id)))
+    report_walk_vcpu(v, va(far));
+}
+
+void report_forget(const struct vm *vm) {
+  atomic_fetch_and(&walked, ~BIT(vm->id));
 }

@@ -138,8 +138,9 @@ static bool walk_tables(struct vm *vm, const struct stage1 *s, const struct half
   return false;
 }
 
-bool report_walk_stage1(struct vm *vm, va_t address, uint64_t *out) {
-  struct stage1 s = stage1_of(vm->vcpus[0]);
+static bool walk_stage1(const struct vcpu *v, va_t address, uint64_t *out) {
+  struct vm *vm = v->vm;
+  struct stage1 s = stage1_of(v);
   struct half h = half_of(&s, address.v);
   if (!(s.sctlr & SCTLR_M)) {
     hyp_printf("walk %s 0x%llx: stage 1 is off, so this is the IPA\n", vm->config.name, ULL(address.v));
@@ -157,6 +158,10 @@ bool report_walk_stage1(struct vm *vm, va_t address, uint64_t *out) {
   return found;
 }
 
+bool report_walk_stage1(struct vm *vm, va_t address, uint64_t *out) {
+  return walk_stage1(vm->vcpus[0], address, out);
+}
+
 /* --- stage 2 --- */
 
 static bool wrote_entry(const struct trace_record *r, uint64_t entry, uint64_t unused) {
@@ -170,7 +175,7 @@ static void print_last_change(pa_t entry) {
     hyp_printf("       last written by CPU %u at tick %llu: %llx -> %llx\n", r->cpu, ULL(r->time), ULL(r->arg[1]), ULL(r->arg[2]));
 }
 
-static void print_frame(pfn_t f) {
+void report_frame(pfn_t f) {
   if (!frame_is_valid(f)) {
     hyp_printf("       pa 0x%llx is not in the frame table\n", ULL(pfn_pa(f).v));
     return;
@@ -185,7 +190,7 @@ static void print_stage2_leaf(struct vm *vm, ipa_t address, const struct pt_step
   pt_prot_t prot = pt_prot_s2(&vm->s2.pt, step->desc);
   hyp_printf("  = pa 0x%llx, %c%c%c%s, VMID %u\n", ULL(out), prot & PT_R ? 'r' : '-', prot & PT_W ? 'w' : '-', prot & PT_X ? 'x' : '-',
              prot & PT_OLD ? " no AF" : "", vmid_value(&vm->s2.vmid));
-  print_frame(pa_pfn(pa(out)));
+  report_frame(pa_pfn(pa(out)));
 }
 
 void report_walk_stage2(struct vm *vm, ipa_t address) {
@@ -205,8 +210,12 @@ void report_walk_stage2(struct vm *vm, ipa_t address) {
     hyp_printf("  = %s\n", ram ? "not populated: RAM that nobody has touched" : "no RAM here");
 }
 
-void report_walk(struct vm *vm, va_t address) {
+void report_walk_vcpu(const struct vcpu *v, va_t address) {
   uint64_t out;
-  if (report_walk_stage1(vm, address, &out))
-    report_walk_stage2(vm, ipa(out));
+  if (walk_stage1(v, address, &out))
+    report_walk_stage2(v->vm, ipa(out));
+}
+
+void report_walk(struct vm *vm, va_t address) {
+  report_walk_vcpu(vm->vcpus[0], address);
 }
