@@ -328,24 +328,44 @@ static struct vcpu *next(struct cpu *c) {
   }
 }
 
+/* CPUs that run without a slice must begin to count, now that somebody waits. */
+static void wake_tickless(void) {
+  uint64_t who = atomic_exchange(&tickless, 0);
+  while (who) {
+    struct cpu *c = &cpus[bits_ffs(who)];
+    who &= who - 1;
+    if (c == this_cpu()) {
+      c->slice_end = timer_now() + slice_ticks;
+      alarm_by(c, c->slice_end);
+    } else {
+      gic_send_sgi(c, GIC_SGI_KICK);
+    }
+  }
+}
+
+/* `v`, which ran here till now, waits again. Its state stays here until another takes its place. */
+static void requeue(struct cpu *c, struct vcpu *v) {
+  spin_lock(&c->rq_lock);
+  enqueue(c, v);
+  spin_unlock(&c->rq_lock);
+  if (atomic_load_relaxed(&tickless) != 0)
+    wake_tickless();
+}
+
 /* End of a slice: somebody further behind, here or elsewhere, takes over; else `v` goes on. */
 static struct vcpu *rotate(struct cpu *c, struct vcpu *v) {
   spin_lock(&c->rq_lock);
   charge(v, timer_now());
+  spin_unlock(&c->rq_lock);
   if (atomic_load_relaxed(&c->rq_least) < v->vruntime) {
-    enqueue(c, v);
-    spin_unlock(&c->rq_lock);
+    requeue(c, v);
     return next(c);
   }
-  spin_unlock(&c->rq_lock);
   struct vcpu *other = steal(c, v->vruntime);
-  if (other) {
-    spin_lock(&c->rq_lock);
-    enqueue(c, v);
-    spin_unlock(&c->rq_lock);
-    v = other;
-  }
-  return enter(c, v);
+  if (!other)
+    return enter(c, v);
+  requeue(c, v);
+  return enter(c, other);
 }
 
 static void do_work(struct cpu *c) {
@@ -396,21 +416,6 @@ static struct cpu *place(struct cpu *home, const struct vcpu *v) {
   if (v->affinity & BIT(home->id))
     return home;
   return &cpus[bits_ffs(v->affinity)];
-}
-
-/* CPUs that run without a slice must begin to count, now that somebody waits. */
-static void wake_tickless(void) {
-  uint64_t who = atomic_exchange(&tickless, 0);
-  while (who) {
-    struct cpu *c = &cpus[bits_ffs(who)];
-    who &= who - 1;
-    if (c == this_cpu()) {
-      c->slice_end = timer_now() + slice_ticks;
-      alarm_by(c, c->slice_end);
-    } else {
-      gic_send_sgi(c, GIC_SGI_KICK);
-    }
-  }
 }
 
 /* A waiting vCPU that is a whole slice behind the running one need not wait for the end of its slice. */
