@@ -19,20 +19,29 @@ static unsigned best_resident(struct vcpu *v) {
   return best;
 }
 
+/* The most urgent SGI or PPI latched while it was resident, whose list register is finished since; 0x100: none. */
+static unsigned best_latched(struct vcpu *v) {
+  const struct vgic_bank *b = &v->vgic.priv;
+  unsigned best = 0x100;
+  for (uint64_t bits = b->latch & b->resident & b->enabled; bits != 0; bits &= bits - 1) {
+    unsigned index = bits_ffs(bits);
+    if (!(vgic_lr_peek(v, b->lr[index]) & VGIC_LR_STATE) && b->priority[index] < best)
+      best = b->priority[index];
+  }
+  return best;
+}
+
 /* The most urgent that only waits to be signalled: in a list register or about to enter one. */
 static NOINLINE unsigned best_pending(struct vcpu *v) {
   unsigned index, best = 0x100;
   spin_lock(&v->vm->vgic.lock);
-  if (vgic_is_reachable(v))
-    vgic_lr_sync(v);
-  if (vgic_is_here(v))
-    vgic_lr_fill(v);
-  struct vgic_bank *b = vgic_lr_pick(v, &index);
-  if (b != NULL)
-    best = b->priority[index];
-  if (v->vm->vgic.enabled && best_resident(v) < best)
-    best = best_resident(v);
-  vgic_unlock(v->vm, 0);
+  if (v->vm->vgic.enabled) {
+    struct vgic_bank *b = vgic_lr_pick(v, &index);
+    if (b != NULL)
+      best = b->priority[index];
+    best = (unsigned)min_u64(best, min_u64(best_resident(v), best_latched(v)));
+  }
+  spin_unlock(&v->vm->vgic.lock);
   return best;
 }
 
