@@ -132,7 +132,7 @@ static unsigned submits, interrupts, wakes, polls;
 static bool catching;
 
 void monitor_submit(const char *line) {
-  strcpy(submitted, line);
+  snprintf(submitted, sizeof submitted, "%s", line);
   submits++;
 }
 void monitor_interrupt(void) {
@@ -383,11 +383,11 @@ static void test_anything_at_all(void **state) {
       part[who][length + 1] = '\0';
       console_guest_byte(vm, (uint8_t)part[who][length]);
     } else if (what < 8) {
-      strcpy(lines[count++], part[who]);
+      snprintf(lines[count++], COLUMNS, "%s", part[who]);
       part[who][length] = '\0';
       if (length == strlen(vm->config.name) + 2) /* an empty line still has the name */
         assert_int_equal(part[who][length - 1], ' ');
-      strcpy(part[who], who == 1 ? "alpha| " : "beta| ");
+      snprintf(part[who], COLUMNS, "%s", who == 1 ? "alpha| " : "beta| ");
       console_guest_byte(vm, '\n');
     } else if (what < 9) {
       snprintf(lines[count], COLUMNS, "sluice: %u", i);

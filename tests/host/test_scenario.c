@@ -165,10 +165,19 @@ static void test_a_second_parse_forgets_the_first(void **state) {
 
 /* --- one fault at a time --- */
 
-#define CELL(n_) 4, {(uint8_t)((uint32_t)(n_) >> 24), (uint8_t)((uint32_t)(n_) >> 16), (uint8_t)((uint32_t)(n_) >> 8), (uint8_t)(n_)}
+#define CELL(n_)                                                                                                                           \
+  4, {                                                                                                                                     \
+    (uint8_t)((uint32_t)(n_) >> 24), (uint8_t)((uint32_t)(n_) >> 16), (uint8_t)((uint32_t)(n_) >> 8), (uint8_t)(n_)                        \
+  }
 #define TEXT(text_) sizeof(text_), text_
-#define BYTES(count_, ...) count_, {__VA_ARGS__}
-#define GONE -1, {0}
+#define BYTES(count_, ...)                                                                                                                 \
+  count_, {                                                                                                                                \
+    __VA_ARGS__                                                                                                                            \
+  }
+#define GONE                                                                                                                               \
+  -1, {                                                                                                                                    \
+    0                                                                                                                                      \
+  }
 
 static const struct {
   const char *path, *property;

@@ -10,12 +10,12 @@
  * work queue is played by the test: it runs the one step of work when it is due, so that a lost wake-up shows as a run that stands still.
  */
 
+#include "core/format.h"
 #include "hyp/core/vm.h"
 #include "hyp/ctl/catch.h"
 #include "hyp/ctl/console.h"
 #include "hyp/ctl/monitor.h"
 #include "hyp/ctl/timeline.h"
-#include "core/format.h"
 #include "scenario_blob.h"
 
 #include <libfdt.h>
@@ -62,6 +62,11 @@ void work_wake(struct work *w) {
 static struct line_log lines;
 static char said[4096];
 
+static void append(char *to, size_t cap, const char *text, const char *end_mark) {
+  size_t length = strlen(to);
+  snprintf(to + length, cap - length, "%s%s", text, end_mark);
+}
+
 static void write_line(const char *prefix, const char *text) {
   char line[256];
   snprintf(line, sizeof line, "%s%s", prefix, text);
@@ -76,7 +81,7 @@ void hyp_printf(const char *fmt, ...) {
   vsnprintf(text, sizeof text, fmt, args);
   va_end(args);
   text[strcspn(text, "\n")] = '\0';
-  strcat(strcat(said, text), ";");
+  append(said, sizeof said, text, ";");
   write_line("", text);
 }
 void hyp_note(const char *fmt, ...) {
@@ -108,7 +113,7 @@ static unsigned busy_steps;
 
 static void note_run(struct session *s) {
   for (unsigned i = 0; i < s->argc; i++)
-    strcat(strcat(ran, s->argv[i]), i + 1 < s->argc ? " " : ";");
+    append(ran, sizeof ran, s->argv[i], i + 1 < s->argc ? " " : ";");
 }
 
 static enum work_result cmd_say(struct session *s) {

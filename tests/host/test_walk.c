@@ -160,7 +160,7 @@ static void test_one_bit_beyond_the_range(void **state) {
   assert_int_equal(out, 0x50000234);
   assert_false(report_walk_stage1(&vm, va(0x1234 | 1ull << 39), &out));
   assert_false(report_walk_stage1(&vm, va(0x1234 | 0xabull << 56), &out)); /* a tag */
-  vcpu.el1.tcr_el1 |= 1ull << 37;                                         /* TBI0: tags are ignored */
+  vcpu.el1.tcr_el1 |= 1ull << 37;                                          /* TBI0: tags are ignored */
   assert_true(report_walk_stage1(&vm, va(0x1234 | 0xabull << 56), &out));
 }
 
@@ -257,14 +257,10 @@ static void test_every_syndrome_fits(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test_setup(test_geometries, setup),
-      cmocka_unit_test_setup(test_one_bit_beyond_the_range, setup),
-      cmocka_unit_test_setup(test_walks_that_end, setup),
-      cmocka_unit_test_setup(test_a_table_that_points_to_itself, setup),
-      cmocka_unit_test_setup(test_mmu_off, setup),
-      cmocka_unit_test_setup(test_registers_of_a_running_vcpu_are_the_live_ones, setup),
-      cmocka_unit_test(test_syndromes_in_words),
-      cmocka_unit_test(test_every_syndrome_fits),
+      cmocka_unit_test_setup(test_geometries, setup),     cmocka_unit_test_setup(test_one_bit_beyond_the_range, setup),
+      cmocka_unit_test_setup(test_walks_that_end, setup), cmocka_unit_test_setup(test_a_table_that_points_to_itself, setup),
+      cmocka_unit_test_setup(test_mmu_off, setup),        cmocka_unit_test_setup(test_registers_of_a_running_vcpu_are_the_live_ones, setup),
+      cmocka_unit_test(test_syndromes_in_words),          cmocka_unit_test(test_every_syndrome_fits),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
