@@ -34,7 +34,8 @@ enum trace_group {
 };
 
 /* Their names in scenarios, in the monitor and in tools, by number. */
-#define TRACE_GROUP_NAMES {"fault", "pt", "frame", "exit", "sched", "irq", "vm", "guest"}
+#define TRACE_GROUP_NAMES                                                                                                                  \
+  { "fault", "pt", "frame", "exit", "sched", "irq", "vm", "guest" }
 
 enum trace_type {
   TRACE_NONE = 0,

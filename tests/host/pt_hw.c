@@ -187,9 +187,14 @@ static bool covers(const struct hw_tlb_entry *e, uint64_t ia) {
   return ia - e->ia < e->size;
 }
 
+static bool same(const struct hw_tlb_entry *a, const struct hw_tlb_entry *b) {
+  return a->ia == b->ia && a->size == b->size && a->out == b->out && a->leaf_size == b->leaf_size && a->w == b->w && a->x == b->x &&
+         a->r == b->r && a->user == b->user && a->ux == b->ux;
+}
+
 static void tlb_add(struct hw *hw, struct hw_tlb_entry e) {
   for (unsigned i = 0; i < hw->tlb_count; i++)
-    if (memcmp(&hw->tlb[i], &e, sizeof(e)) == 0)
+    if (same(&hw->tlb[i], &e))
       return;
   if (hw->tlb_count == HW_TLB_ENTRIES)
     hw->tlb[rand() % (int)HW_TLB_ENTRIES] = e;
