@@ -4,10 +4,12 @@
  *
  * pt_unmap makes entries invalid in batches, flushes each batch once, and only then hands out the leaves and frees the tables, so nothing
  * is reused while a TLB may still reach it. A table that the range covers whole is detached by one write, its leaves are read after the
- * flush, when hardware is done with them. A table that loses its last entry is unhooked within the same batch.
+ * flush, when hardware is done with them. A table that loses its last entry is unhooked within the same batch, unless it is the one that
+ * PT_FEAT_KEEP lets stay: then it remains linked, all entries invalid, until a range covers it whole or pt_trim() takes it.
  *
  * pt_destroy is for an address space that never runs again and that no TLB knows: no flush, bounded steps.
  */
+#include "core/check.h"
 #include "mm/pgtable_priv.h"
 
 #define BATCH 64u
@@ -63,21 +65,25 @@ static void batch_finish(struct unmap *u) {
   u->span = span_none();
 }
 
-/* What the flush must cover: a leaf its span; a detached table its span by pages; an empty one only the walk caches. */
+/*
+ * What the flush must cover: a leaf its span; a detached table its span by pages; one that became empty in this batch only the walk caches,
+ * at the leaf's span. A kept table may have been empty before: it has no leaf here.
+ */
 static ALWAYS_INLINE void batch_add(struct unmap *u, uint64_t ia, uint64_t desc, unsigned shift) {
   u->gone[u->count++] = (struct gone){align_down(ia, BIT(shift)) | shift, desc};
   if (likely(!desc_is_table(desc, shift))) {
     span_add(&u->span, ia, shift);
     return;
   }
-  if (frame_of(pa_pfn(desc_out(desc)))->refs > 0) {
+  const uint32_t *refs = &frame_of(pa_pfn(desc_out(desc)))->refs;
+  if (*refs > 0 || refs == u->pt->kept_refs) {
     span_add(&u->span, ia, shift);
     u->span.level = 3;
   }
   u->span.mixed = true;
 }
 
-/* Make one entry invalid, and the tables above it that become empty. True if its own table is among these. */
+/* Make one entry invalid, and the tables above it that become empty and are not to be kept. True if its own table is among these. */
 static ALWAYS_INLINE bool drop(struct unmap *u, uint64_t *entry, uint64_t ia, unsigned shift) {
   struct pt *pt = u->pt;
   unsigned first = shift;
@@ -85,7 +91,8 @@ static ALWAYS_INLINE bool drop(struct unmap *u, uint64_t *entry, uint64_t ia, un
     batch_finish(u);
   for (;;) {
     batch_add(u, ia, pt_clear(pt, entry, ia, shift), shift);
-    if (--*entry_refs(entry) > 0 || shift == pt->start_shift)
+    uint32_t *refs = entry_refs(entry);
+    if (--*refs > 0 || shift == pt->start_shift || refs == pt->kept_refs)
       return shift != first;
     shift += TABLE_BITS;
     entry = walk_to(pt, ia, shift).entry;
@@ -137,9 +144,22 @@ static bool edges_are_clean(struct pt *pt, uint64_t ia, uint64_t end) {
   return likely(!((at.desc | last) & DESC_CONTIG));
 }
 
-/* One page out of a table that keeps others: no batch. False if it takes more than that. */
+/* True if the table used last may stay when it is empty: it is the one that is kept, or becomes it. */
+static bool keep_hinted(struct pt *pt) {
+  if (!(pt->features & PT_FEAT_KEEP))
+    return false;
+  if (pt->kept_refs != pt->hint_refs) {
+    if (pt->kept_refs && *pt->kept_refs == 0)
+      return false;
+    pt->kept_refs = pt->hint_refs;
+    pt->kept_index = pt->hint_index;
+  }
+  return true;
+}
+
+/* One page out of a table that stays: no batch. False if it takes more than that. */
 static ALWAYS_INLINE bool unmap_one(struct pt *pt, uint64_t ia, pt_leaf_fn *leaf, void *ctx) {
-  if (ia >> SHIFT_L2 != pt->hint_index || *pt->hint_refs == 1 || ia & (PAGE_SIZE - 1))
+  if (ia >> SHIFT_L2 != pt->hint_index || ia & (PAGE_SIZE - 1) || (*pt->hint_refs == 1 && !keep_hinted(pt)))
     return false;
   uint64_t *entry = table_entry(pt->hint_table, ia, SHIFT_L3), desc = port_pte_load(entry);
   if (!desc_is_valid(desc) || desc & DESC_CONTIG)
@@ -175,6 +195,13 @@ err_t pt_unmap(struct pt *pt, uint64_t ia, uint64_t size, pt_leaf_fn *leaf, void
   if (size == PAGE_SIZE && unmap_one(pt, ia, leaf, ctx))
     return ERR_OK;
   return unmap_range(pt, ia, size, leaf, ctx);
+}
+
+void pt_trim(struct pt *pt) {
+  if (pt->kept_refs && *pt->kept_refs == 0) {
+    err_t err = unmap_range(pt, pt->kept_index << SHIFT_L2, SZ_2M, NULL, NULL);
+    CHECK(err == ERR_OK);
+  }
 }
 
 /* ---- Taking everything down ---- */

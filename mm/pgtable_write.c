@@ -99,6 +99,8 @@ void pt_table_free(struct pt *pt, pfn_t table) {
   pt->table_frames--;
   if (unlikely(port_event_on(MM_EVENT_TABLE_FREE)))
     port_event(MM_EVENT_TABLE_FREE, table.v, 0, 0, 0, (uint64_t)pt->id << 32);
+  if (pt->kept_refs == &frame_of(table)->refs)
+    pt->kept_refs = NULL;
   frame_of(table)->refs = 0;
   pt->ops->table_free(pt, table);
 }

@@ -68,7 +68,7 @@ static void init_mm(struct mm_struct *mm, pfn_t root) {
   mm->mm_users = 1;
   mm->rmap_id = atomic_add_fetch(&last_rmap_id, 1) & RMAP_ID_MASK;
   mm->stack_limit = STACK_LIMIT_DEFAULT;
-  err_t err = pt_init(&mm->pt, &user_pt_ops, root, ROOT_LEVEL, 0, TASK_SIZE_BITS, PT_FEAT_S1, (uint16_t)mm->rmap_id);
+  err_t err = pt_init(&mm->pt, &user_pt_ops, root, ROOT_LEVEL, 0, TASK_SIZE_BITS, PT_FEAT_S1 | PT_FEAT_KEEP, (uint16_t)mm->rmap_id);
   CHECK(err == ERR_OK);
 }
 

@@ -38,7 +38,7 @@ static void forget_translations(struct mm_struct *mm) {
   mm->context.id = 0;
 }
 
-/* VMA by VMA, and not by a sweep over all tables: most of their entries are empty. A table goes with its last page. */
+/* VMA by VMA, and not by a sweep over all tables: most of their entries are empty. A table goes with its last page, one that was kept at the end. */
 void exit_mmap(struct mm_struct *mm) {
   forget_translations(mm);
   for (struct vm_area_struct *vma = mm->mmap, *next; vma; vma = next) {
@@ -49,6 +49,7 @@ void exit_mmap(struct mm_struct *mm) {
       vma->vm_ops->close(vma);
     vm_area_free(mm, vma);
   }
+  pt_trim(&mm->pt);
   vm_area_drop_spares(mm);
   mm->mmap = mm->mmap_cache = NULL;
   vm_uncommit(mm->committed_vm);

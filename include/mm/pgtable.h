@@ -73,6 +73,9 @@ struct pt {
   uint32_t *hint_refs; /* its frame's count of valid entries; table lock */
   uint64_t page_bits;  /* what a level-3 leaf of `page_prot` looks like at output address 0; table lock */
   pt_prot_t page_prot; /* and what pt_lookup says of it; the encoders give each prot its own bits, or treat two alike */
+  /* PT_FEAT_KEEP: the level-3 table that may stay linked without an entry, by its count of valid entries, or NULL; table lock */
+  const uint32_t *kept_refs;
+  uint64_t kept_index; /* ia >> 21 of it */
 };
 
 #define PT_FEAT_DBM 0x01u  /* hardware dirty state is on for this regime */
@@ -80,6 +83,11 @@ struct pt {
 #define PT_FEAT_CONTIG 0x04u
 #define PT_FEAT_S1 0x08u  /* a stage-1 regime; else stage 2 */
 #define PT_FEAT_FWB 0x10u /* stage 2 under HCR_EL2.FWB: MemAttr is encoded otherwise (Arm ARM D8.5.6) */
+/*
+ * One level-3 table may stay when its last page goes, since the next page often comes to the same place. For owners that map single pages
+ * only (pt_map_leaf at level 3) and call pt_trim() at the end.
+ */
+#define PT_FEAT_KEEP 0x20u
 
 /*
  * The root, 2^root_order frames, is allocated by the caller (aligned to its size, zeroed) and freed by it after pt_destroy.
@@ -100,10 +108,13 @@ MUST_CHECK err_t pt_map_leaf(struct pt *pt, uint64_t ia, pa_t out, unsigned leve
 /*
  * Unmap all of [ia, ia + size) that is mapped; a leaf that reaches over an end is split first (which may fail: ERR_NOMEM, nothing changed).
  * `leaf` is called for each leaf removed, after the TLB has forgotten it, in ascending order, so frames may be freed in it; NULL allowed.
- * Tables that become empty are freed. Costs time in proportion to what is mapped, not to `size`.
+ * Tables that become empty are freed (but PT_FEAT_KEEP). Costs time in proportion to what is mapped, not to `size`.
  */
 typedef void pt_leaf_fn(void *ctx, uint64_t ia, pa_t out, unsigned level, uint64_t desc);
 MUST_CHECK err_t pt_unmap(struct pt *pt, uint64_t ia, uint64_t size, pt_leaf_fn *leaf, void *ctx);
+
+/* Free the empty table that PT_FEAT_KEEP left, if there is one, and those above it that become empty. */
+void pt_trim(struct pt *pt);
 
 /*
  * Change the permissions (PT_R, PT_W, PT_X, PT_USER, PT_UX, PT_OLD, PT_DIRTY_LOG, PT_SW*) of all that is mapped in the range; splits as

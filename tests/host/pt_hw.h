@@ -23,6 +23,7 @@ struct hw_regime {
   unsigned start_level, root_tables, ia_bits;
   uint64_t root; /* physical */
   bool fwb, dbm, bbm2, contig;
+  unsigned may_keep; /* empty level-3 tables that the owner allows */
 };
 
 enum hw_memory {

@@ -431,6 +431,51 @@ static void test_protect_each(void **state) {
   world_check(&w);
 }
 
+static void map_page(uint64_t ia) {
+  assert_int_equal(pt_map_leaf(&w.pt, ia, pa(ia), 3, RW), ERR_OK);
+  world_set(&w, ia, SZ_4K, ia, RW);
+  hw_speculate(&w.hw, ia);
+}
+
+/* One empty table stays and serves the next page; a second does not; a range over it, or pt_trim(), takes it and what is above. */
+static void test_one_empty_table_is_kept(void **state) {
+  (void)state;
+  w.pt.features |= PT_FEAT_KEEP;
+  w.hw.regime.may_keep = 1;
+  map_page(BASE);
+  unsigned with_page = w.tables;
+  for (unsigned i = 0; i < 3; i++) {
+    unmap(BASE + i * SZ_4K, SZ_4K);
+    world_check(&w);
+    assert_int_equal(w.tables, with_page);
+    map_page(BASE + (i + 1) * SZ_4K);
+  }
+  unmap(BASE + 3 * SZ_4K, SZ_4K);
+  map_page(BASE + SZ_2M);
+  unmap(BASE + SZ_2M, SZ_4K);
+  assert_int_equal(w.tables, with_page);
+  world_check(&w);
+  hw_speculate(&w.hw, BASE);
+  unmap(BASE, SZ_2M);
+  assert_int_equal(w.tables, 0);
+  pfn_t other[2]; /* the frames that were tables until now: the next table is another */
+  for (unsigned i = 0; i < 2; i++)
+    assert_int_equal(w.pt.ops->table_alloc(&w.pt, &other[i]), ERR_OK);
+  map_page(BASE);
+  unmap(BASE, SZ_4K);
+  assert_int_equal(w.tables, with_page + 2);
+  for (unsigned i = 0; i < 2; i++)
+    w.pt.ops->table_free(&w.pt, other[i]);
+  map_page(BASE);
+  map_page(BASE + SZ_4K);
+  unmap(BASE, 2 * SZ_4K);
+  hw_speculate(&w.hw, BASE);
+  pt_trim(&w.pt);
+  assert_int_equal(w.tables, 0);
+  pt_trim(&w.pt);
+  world_check(&w);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_encoders),
@@ -449,6 +494,7 @@ int main(void) {
       cmocka_unit_test(test_dirty_logging),
       cmocka_unit_test_setup_teardown(test_mark_accessed, open_s2, close_world),
       cmocka_unit_test_setup_teardown(test_protect_each, open_s2, close_world),
+      cmocka_unit_test_setup_teardown(test_one_empty_table_is_kept, open_s2, close_world),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
