@@ -7,6 +7,10 @@ from machine import scenarios
 # The benchmark's are run by `make bench`, and judged by its own test.
 OWN_MACHINE = [name for name in scenarios() if not name.startswith(("bench-", "bad-"))]
 
+# Its guest takes exceptions all the time under two stage-2 views, which is some million VTTBR_EL2 writes a CPU: more than is worth
+# keeping. hostile has the same guest with one view, faults-trapped has two views with less noise.
+UNTRACED = {"hostile-trapped"}
+
 OTHER_MACHINES = [
     ("two-guests", {"cpu": "cortex-a72"}),
     ("two-guests", {"cpus": 2}),
@@ -31,7 +35,7 @@ def test_scenario(boot, name):
     boot(name, trace=False)
 
 
-@pytest.mark.parametrize("name", OWN_MACHINE)
+@pytest.mark.parametrize("name", [name for name in OWN_MACHINE if name not in UNTRACED])
 def test_scenario_keeps_the_rules_of_translation(boot, name):
     boot(name)
 
