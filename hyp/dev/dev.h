@@ -4,11 +4,11 @@
 
 /* The doors through which exits reach the guest's machine: MMIO, system registers, SMCCC. All for the current vCPU. */
 
+#include "core/compiler.h"
 #include "core/err.h"
 #include "core/types.h"
-
-struct vm;
-struct vcpu;
+#include "hyp/core/vcpu.h"
+#include "hyp/core/vm.h"
 
 /* The guest's machine, as QEMU's virt board lays it out. */
 #define GUEST_GICD_BASE 0x08000000ull
@@ -28,7 +28,7 @@ struct mmio_result {
  * One access of 1, 2, 4 or 8 bytes to IPA space that is not RAM. A device claims unaligned accesses too: those are RAZ/WI. Bits of `value` above the
  * bytes written are ignored.
  */
-struct mmio_result dev_mmio_read(struct vcpu *v, uint64_t addr, unsigned bytes);
+static inline struct mmio_result dev_mmio_read(struct vcpu *v, uint64_t addr, unsigned bytes);
 bool dev_mmio_write(struct vcpu *v, uint64_t addr, unsigned bytes, uint64_t value);
 
 /* ESR_EC_SYSREG: emulate the access in `esr` and move the PC past it, or make it UNDEFINED in the guest (reported, at a limited rate). */
@@ -42,5 +42,18 @@ void dev_smccc(struct vcpu *v);
  * in the VM's RAM; empty: none. libfdt was built with FP/SIMD registers: the caller has saved the guest's live FP state.
  */
 uint64_t dev_build_fdt(const struct vm *vm, void *to, uint64_t cap, ipa_t initrd_start, ipa_t initrd_end);
+
+/* mmio.c: redistributors, unaligned accesses, nobody. */
+struct mmio_result dev_mmio_read_rare(struct vcpu *v, uint64_t addr, unsigned bytes);
+
+static inline struct mmio_result dev_mmio_read(struct vcpu *v, uint64_t addr, unsigned bytes) {
+  if (likely(!(addr & (bytes - 1)))) {
+    if (addr - GUEST_GICD_BASE < GUEST_GICD_BYTES)
+      return (struct mmio_result){vgicd_read(v, addr - GUEST_GICD_BASE, bytes), true};
+    if (addr - GUEST_UART_BASE < GUEST_UART_BYTES)
+      return (struct mmio_result){vuart_read(v, addr - GUEST_UART_BASE, bytes), true};
+  }
+  return dev_mmio_read_rare(v, addr, bytes);
+}
 
 #endif
