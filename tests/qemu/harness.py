@@ -76,9 +76,11 @@ class Console:
     """A live console, for tests that type: the same command line as `make run`."""
 
     def __init__(self, scenario, where, **asked):
+        asked.setdefault("ram", where / "ram")
         options = [word for key, value in asked.items() for word in (f"--{key}", str(value))]
         self.child = pexpect.spawn("/usr/bin/python3", [str(ROOT / "tools/sluice"), "run", scenario, *options], cwd=str(ROOT), timeout=60,
                                    encoding="utf-8", codec_errors="replace", env=dict(os.environ, TERM="dumb"))
+        self.ram = asked["ram"]
         self.child.logfile_read = open(where / "console-live.log", "w")
 
     def expect(self, pattern, timeout=30):
@@ -99,4 +101,5 @@ class Console:
 
     def close(self):
         self.child.close(force=True)
+        self.ram.unlink(missing_ok=True)
         self.child.logfile_read.close()
