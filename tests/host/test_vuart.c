@@ -4,6 +4,8 @@
  */
 // sources: hyp/dev/vuart.c tests/host/fakehw/hyp_fake.c
 // cflags: -include tests/host/fakehw/vgic_fake.h
+#include "fakehw/vgic_fake.h" /* before any header that it replaces */
+
 #include "arch/pl011.h"
 #include "core/compiler.h"
 #include "hyp/core/vcpu.h"

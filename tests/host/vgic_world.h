@@ -4,6 +4,8 @@
 
 /* A VM whose virtual GIC and its model go through the same steps, on two CPUs. */
 
+#include "fakehw/vgic_fake.h" /* before any header that it replaces */
+
 #include "gic_model.h"
 #include "hyp/core/vcpu.h"
 #include "hyp/core/vm.h"

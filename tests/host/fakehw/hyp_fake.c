@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What the guest's machine calls in the rest of the hypervisor, for host tests of hyp/dev. */
+#include "fakehw/vgic_fake.h" /* before any header that it replaces */
+
 #include "core/check.h"
 #include "hyp/core/vm.h"
 #include "hyp/ctl/trace.h"
