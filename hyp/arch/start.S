@@ -29,6 +29,22 @@ start:
   mov x20, x0 /* device tree */
   adrp x21, image_start
 
+  /*
+   * What follows writes past the caches, and is read through them once the MMU is on: no clean line may be left that hides it (booting.rst
+   * promises the image clean to the point of coherency, not absent from the caches).
+   */
+  mrs x3, ctr_el0
+  ubfx x3, x3, #16, #4 /* DminLine: log2 of words */
+  mov x4, #4
+  lsl x4, x4, x3
+  adrp x0, text_end
+  adrp x1, image_end
+0:dc ivac, x0
+  add x0, x0, x4
+  cmp x0, x1
+  b.lo 0b
+  dsb sy
+
   /* Relative relocations: *(base + offset - link base) = addend + (base - link base). */
   adrp x0, rela_start
   add x0, x0, :lo12:rela_start

@@ -12,7 +12,8 @@
 #include "hyp/ctl/ctl.h"
 
 #define HCR_GUEST                                                                                                                          \
-  (HCR_VM | HCR_SWIO | HCR_FMO | HCR_IMO | HCR_AMO | HCR_TWI | HCR_TID3 | HCR_TSC | HCR_TIDCP | HCR_TACR | HCR_RW | HCR_TLOR)
+  (HCR_VM | HCR_SWIO | HCR_FB | HCR_BSU_IS | HCR_FMO | HCR_IMO | HCR_AMO | HCR_TWI | HCR_TID3 | HCR_TSC | HCR_TIDCP | HCR_TACR | HCR_RW |  \
+   HCR_TLOR)
 #define MDCR_TRAP_ALL (BIT(11) /* TDRA */ | BIT(10) /* TDOSA */ | BIT(9) /* TDA */ | BIT(6) /* TPM */ | BIT(5) /* TPMCR */)
 #define PMCR_N_SHIFT 11
 #define HFG_ENC_CLEAR(reg_) sysreg_write_enc(reg_, 0)
@@ -31,8 +32,12 @@ void el2_setup_controls(void) {
   uint64_t hcr = HCR_GUEST;
   if (feature_on(HYP_FEAT_FWB))
     hcr |= HCR_FWB;
+  if (bits_get(sysreg_read(id_aa64pfr0_el1), 31, 28) != 0)
+    hcr |= HCR_TERR; /* FEAT_RAS is not offered */
   sysreg_write(hcr_el2, hcr);
-  sysreg_write(cptr_el2, CPTR_EL2_RES1 | CPTR_EL2_TZ | CPTR_EL2_TFP | CPTR_EL2_TSM | CPTR_EL2_TTA);
+  bool has_amu = bits_get(sysreg_read(id_aa64pfr0_el1), 47, 44) != 0;
+  sysreg_write(cptr_el2, CPTR_EL2_RES1 | CPTR_EL2_TZ | CPTR_EL2_TFP | CPTR_EL2_TSM | CPTR_EL2_TTA | (has_amu ? CPTR_EL2_TAM : 0));
+  sysreg_write(vtcr_el2, VTCR_RES1 | (feature_on(HYP_FEAT_VMID16) ? VTCR_VS : 0)); /* a TLBI by VMID may come before the first guest */
   sysreg_write(mdcr_el2, MDCR_TRAP_ALL | bits_get(sysreg_read(mdcr_el2), 4, 0));
   sysreg_write(hstr_el2, 0);
   sysreg_write(cnthctl_el2, 0); /* EL1 accesses to the physical timer and count trap */
@@ -75,6 +80,23 @@ void el1_save(struct el1_state *s) {
   sysreg_write(cntv_ctl_el0, 0);
 }
 
+void el1_walks_off(void) {
+  sysreg_write(tcr_el1, sysreg_read(tcr_el1) | TCR_EPD0 | TCR_EPD1);
+  isb();
+  sysreg_write(sctlr_el1, sysreg_read(sctlr_el1) | SCTLR_M); /* off, stage 1 would be flat and stage 2 walked all the same */
+  isb();
+}
+
+void el2_give_serror(void) {
+  sysreg_write(hcr_el2, sysreg_read(hcr_el2) | HCR_VSE);
+}
+
+bool el2_take_serror(void) {
+  uint64_t hcr = sysreg_read(hcr_el2);
+  sysreg_write(hcr_el2, hcr & ~HCR_VSE);
+  return (hcr & HCR_VSE) != 0;
+}
+
 void el1_load(const struct el1_state *s) {
   sysreg_write(elr_el2, s->elr_el2);
   sysreg_write(spsr_el2, s->spsr_el2);
@@ -85,8 +107,6 @@ void el1_load(const struct el1_state *s) {
   sysreg_write(esr_el1, s->esr_el1);
   sysreg_write(far_el1, s->far_el1);
   sysreg_write(par_el1, s->par_el1);
-  sysreg_write(sctlr_el1, s->sctlr_el1);
-  sysreg_write(tcr_el1, s->tcr_el1);
   sysreg_write(ttbr0_el1, s->ttbr0_el1);
   sysreg_write(ttbr1_el1, s->ttbr1_el1);
   sysreg_write(mair_el1, s->mair_el1);
@@ -104,6 +124,10 @@ void el1_load(const struct el1_state *s) {
   sysreg_write(mdscr_el1, s->mdscr_el1);
   sysreg_write(cntv_cval_el0, s->cntv_cval_el0);
   sysreg_write(cntv_ctl_el0, s->cntv_ctl_el0);
+  isb();
+  sysreg_write(sctlr_el1, s->sctlr_el1);
+  isb();
+  sysreg_write(tcr_el1, s->tcr_el1); /* walks may start again */
 }
 
 void el1_reset(struct el1_state *s, uint64_t entry) {

@@ -17,6 +17,16 @@ void el1_load(const struct el1_state *s);
 /* What a guest finds at its first instruction: MMU off, EL1h, interrupts masked (booting.rst; PSCI 1.1, 6.4.3.4). */
 void el1_reset(struct el1_state *s, uint64_t entry);
 
+/*
+ * No stage-1 walk of EL1 may start from here to the end of el1_load(): VTTBR_EL2 and EL1's registers are of different vCPUs meanwhile, and a
+ * speculative walk would leave entries that belong to neither (Cortex-A72 erratum 1319367).
+ */
+void el1_walks_off(void);
+
+/* Make a virtual SError pending for the guest on this CPU; and take it back, true if the guest has not taken it yet. */
+void el2_give_serror(void);
+bool el2_take_serror(void);
+
 /* VMPIDR_EL2 and VPIDR_EL2, CNTVOFF_EL2 of `v`. */
 void el2_load_identity(const struct vcpu *v);
 

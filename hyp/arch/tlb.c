@@ -83,8 +83,8 @@ static void flush_stage2(uint16_t vmid, uint64_t a, uint64_t bytes, unsigned lev
 
 void tlb_flush_ipa(const struct pt *pt, const struct vmid *id, ipa_t a, uint64_t bytes, unsigned level, bool tables) {
   struct vttbr_guard guard;
-  uint16_t vmid = vmid_value(id);
   sync_stores();
+  uint16_t vmid = vmid_value(id); /* after the DSB: whoever takes up a VMID from now on walks the new entries */
   if (vmid == 0)
     return; /* never ran: no TLB can hold anything of it */
   vttbr_enter(&guard, pt, id);
@@ -100,11 +100,12 @@ void tlb_flush_ipa(const struct pt *pt, const struct vmid *id, ipa_t a, uint64_t
 void tlb_flush_vmid(const struct pt *pt, const struct vmid *id) {
   struct vttbr_guard guard;
   sync_stores();
-  if (vmid_value(id) == 0)
+  uint16_t vmid = vmid_value(id);
+  if (vmid == 0)
     return;
   vttbr_enter(&guard, pt, id);
   __asm__ volatile("tlbi vmalls12e1is" ::: "memory");
-  note(TRACE_TLBI_VMALLS12E1IS, vmid_value(id), 0, 0, 0);
+  note(TRACE_TLBI_VMALLS12E1IS, vmid, 0, 0, 0);
   sync_tlbi();
   sync_context();
   vttbr_leave(&guard);

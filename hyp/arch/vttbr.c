@@ -25,8 +25,11 @@ static uint64_t value_of(const struct pt *pt, const struct vmid *vmid) {
 }
 
 static void use(const struct stage2 *s2, const struct pt *pt, struct vmid *vmid) {
+  uint64_t before = vmid->tag;
   if (vmid_activate(vmid, this_cpu()->id))
     tlb_flush_all_vmids();
+  if (vmid->tag != before)
+    dsb(ish); /* the new VMID is seen before the first walk under it: pairs with the DSB in tlb_flush_ipa() */
   uint64_t value = value_of(pt, vmid);
   if (value == sysreg_read(vttbr_el2))
     return; /* another vCPU of the VM that is here already */

@@ -11,6 +11,7 @@
 #include "arch/sysreg.h"
 #include "hyp/arch/fp.h"
 #include "hyp/arch/gic.h"
+#include "hyp/arch/switch.h"
 #include "hyp/core/masked.h"
 #include "hyp/core/sched.h"
 #include "hyp/core/vm.h"
@@ -177,7 +178,8 @@ void exit_serror(struct vcpu *v, uint64_t esr) {
   v->exits++;
   observe(v, esr);
   report_guest_trap(v, "SError", esr, 0, 0);
-  sysreg_write(hcr_el2, sysreg_read(hcr_el2) | HCR_VSE);
+  v->serror_pending = true;
+  el2_give_serror();
 }
 
 /* HCR_EL2.RW makes EL1 AArch64; a guest that finds its way to AArch32 EL0 is sent to its own EL1 as an illegal state. */

@@ -53,6 +53,7 @@ static void enqueue(struct cpu *c, struct vcpu *v) {
   list_insert_between(&v->rq_node, at->prev, at);
   v->state = VCPU_READY;
   atomic_add_fetch(&ready_count, 1);
+  __atomic_thread_fence(__ATOMIC_SEQ_CST); /* see start_slice() */
   refresh_hint(c);
 }
 
@@ -94,8 +95,10 @@ static void charge(struct vcpu *v, uint64_t now) {
 
 static uint64_t earliest_sleeper(struct cpu *c) {
   uint64_t at = TIMER_NEVER;
+  spin_lock(&c->rq_lock); /* another CPU may be waking one of them */
   list_for_each (node, &c->sleepers)
     at = min_u64(at, vtimer_next(list_entry(node, struct vcpu, sleep_node)));
+  spin_unlock(&c->rq_lock);
   return at;
 }
 
@@ -122,14 +125,21 @@ void sched_update_timer(struct cpu *c) {
   alarm_by(c, next_event(c));
 }
 
+void sched_alarm_by(uint64_t at) {
+  alarm_by(this_cpu(), at);
+}
+
+/* The bit is set before the count is read, and whoever queues a vCPU reads the bits after counting it: one of the two sees the other. */
 static void start_slice(struct cpu *c) {
-  if (atomic_load_relaxed(&ready_count) > 0) {
-    c->slice_end = timer_now() + slice_ticks;
-    atomic_fetch_and(&tickless, ~BIT(c->id));
-  } else if (c->slice_end != TIMER_NEVER || !(atomic_load_relaxed(&tickless) & BIT(c->id))) {
+  if (atomic_load_relaxed(&ready_count) == 0) {
     c->slice_end = TIMER_NEVER;
     atomic_fetch_or(&tickless, BIT(c->id));
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    if (likely(atomic_load_relaxed(&ready_count) == 0))
+      return;
   }
+  c->slice_end = timer_now() + slice_ticks;
+  atomic_fetch_and(&tickless, ~BIT(c->id));
 }
 
 /* ---- moving state ---- */
@@ -144,6 +154,8 @@ static void unload(struct cpu *c) {
   vtimer_save(v);
   fp_switch_out(v);
   alarm_by(c, vtimer_next(v)); /* its timer is not the hardware's any more */
+  if (unlikely(v->serror_pending))
+    v->serror_pending = el2_take_serror();
   spin_lock(&c->rq_lock);
   c->current = NULL;
   spin_unlock(&c->rq_lock);
@@ -152,7 +164,13 @@ static void unload(struct cpu *c) {
 static void load(struct cpu *c, struct vcpu *v) {
   if (unlikely(v->reset_pending))
     vcpu_reset(v);
+  uint64_t now = timer_now();
   v->el2_stack = (uint64_t)c->stack_top;
+  if (vtimer_next(v) <= now)
+    vtimer_expire(v, now);
+  if (unlikely(v->serror_pending))
+    el2_give_serror();
+  el1_walks_off();
   vttbr_load(v);
   el2_load_identity(v);
   el1_load(&v->el1);
@@ -162,7 +180,7 @@ static void load(struct cpu *c, struct vcpu *v) {
   fp_switch_in(v);
   c->current = v;
   if (unlikely(v->vm->entered_at == 0))
-    v->vm->entered_at = timer_now();
+    v->vm->entered_at = now;
 }
 
 static uint64_t trace_name(const struct vcpu *v) {
@@ -226,13 +244,17 @@ static struct vcpu *steal(struct cpu *c, uint64_t below) {
 
 /* ---- stopping and waiting ---- */
 
+/* While its state is on the way out it counts as running: nobody may take it, nor think that it has stopped. */
 static void stop_here(struct cpu *c, struct vcpu *v, enum vcpu_state as) {
-  unload(c);
-  vttbr_park();
   spin_lock(&c->rq_lock);
   if (v->state == VCPU_READY)
     dequeue(c, v);
   list_remove(&v->sleep_node);
+  v->state = VCPU_RUNNING;
+  spin_unlock(&c->rq_lock);
+  unload(c);
+  vttbr_park();
+  spin_lock(&c->rq_lock);
   v->state = as;
   spin_unlock(&c->rq_lock);
 }
@@ -242,7 +264,7 @@ static bool wants_stop(const struct vcpu *v) {
 }
 
 static void obey_stop(struct cpu *c, struct vcpu *v) {
-  uint32_t req = atomic_fetch_and(&v->requests, ~(VCPU_REQ_PAUSE | VCPU_REQ_OFF | VCPU_REQ_BLOCK | VCPU_REQ_RESCHED));
+  uint32_t req = atomic_fetch_and(&v->requests, VCPU_REQ_ALWAYS | VCPU_REQ_VGIC | VCPU_REQ_VTTBR);
   stop_here(c, v, req & VCPU_REQ_OFF ? VCPU_OFF : VCPU_PAUSED);
 }
 
@@ -288,7 +310,8 @@ static void idle_once(struct cpu *c) {
     irq_poll(c);
     return;
   }
-  c->slice_end = TIMER_NEVER;
+  /* Somebody waits whom this CPU could not take just now: look again, at the latest after a slice. */
+  c->slice_end = atomic_load_relaxed(&ready_count) > 0 ? timer_now() + slice_ticks : TIMER_NEVER;
   atomic_fetch_or(&idle_mask, BIT(c->id));
   sched_update_timer(c);
   if (atomic_load_acquire(&c->rq_least) == NOT_READY) {
@@ -309,14 +332,17 @@ static struct vcpu *enter(struct cpu *c, struct vcpu *v) {
     switch_to(c, v);
   start_slice(c);
   alarm_by(c, min_u64(c->slice_end, vtimer_next(v)));
+  if (c->id == 0)
+    alarm_by(c, work_next());
   return v;
 }
 
 static struct vcpu *next(struct cpu *c) {
-  for (;;) {
-    struct vcpu *v = pick_local(c);
+  /* What came in while this CPU idled may be for the vCPU that is still here: it goes first, for nobody else would notice. */
+  for (bool idled = false;; idled = true) {
+    struct vcpu *v = idled ? revive_current(c) : NULL;
     if (!v)
-      v = revive_current(c);
+      v = pick_local(c);
     if (!v)
       v = steal(c, NOT_READY);
     if (v)
@@ -388,7 +414,7 @@ struct vcpu *sched_exit(struct vcpu *v) {
       vttbr_load(v);
     if (req & VCPU_REQ_VGIC)
       vgic_flush(v);
-    if (req & VCPU_REQ_WORK)
+    if ((req & VCPU_REQ_WORK) && c->id == 0)
       do_work(c);
     if ((req & VCPU_REQ_BLOCK) && try_block(c, v))
       v = next(c);
@@ -460,46 +486,57 @@ void vcpu_request(struct vcpu *v, uint32_t requests) {
     kick(home);
 }
 
-void sched_start_vcpu(struct vcpu *v) {
+bool sched_start_vcpu(struct vcpu *v) {
   struct cpu *home = lock_home(v);
-  CHECK(v->state == VCPU_OFF || v->state == VCPU_PAUSED);
-  make_ready(home, v);
+  bool may = (v->state == VCPU_OFF || v->state == VCPU_PAUSED) && !is_live(v) && !atomic_load_acquire(&v->vm->stopping);
+  if (may)
+    make_ready(home, v);
+  else
+    spin_unlock(&home->rq_lock);
+  return may;
 }
 
 bool sched_stop_vcpu(struct vcpu *v, bool off) {
   struct cpu *home = lock_home(v);
   bool live = is_live(v) || v->state == VCPU_RUNNING;
-  if (!live && v->state != VCPU_OFF) {
+  if (live) {
+    atomic_fetch_or(&v->requests, off ? VCPU_REQ_OFF : VCPU_REQ_PAUSE);
+  } else if (v->state != VCPU_OFF) {
     if (v->state == VCPU_READY)
       dequeue(home, v);
     list_remove(&v->sleep_node);
     v->state = off ? VCPU_OFF : VCPU_PAUSED;
   }
+  if (!live) /* a request it had no more occasion to see must not stop it when it next starts */
+    atomic_fetch_and(&v->requests, ~(VCPU_REQ_PAUSE | VCPU_REQ_OFF));
   spin_unlock(&home->rq_lock);
-  if (live) {
-    atomic_fetch_or(&v->requests, off ? VCPU_REQ_OFF : VCPU_REQ_PAUSE);
+  if (live)
     kick(home);
-  }
   return !live;
 }
 
 /* ---- time ---- */
 
-static void expire_sleepers(struct cpu *c, uint64_t now) {
-  for (;;) {
-    struct vcpu *due = NULL;
-    spin_lock(&c->rq_lock);
-    list_for_each (node, &c->sleepers) {
-      struct vcpu *v = list_entry(node, struct vcpu, sleep_node);
-      if (vtimer_next(v) <= now) {
-        due = v;
-        break;
-      }
+static struct vcpu *first_due(struct cpu *c, uint64_t now) {
+  struct vcpu *due = NULL;
+  spin_lock(&c->rq_lock);
+  list_for_each (node, &c->sleepers) {
+    struct vcpu *v = list_entry(node, struct vcpu, sleep_node);
+    if (vtimer_next(v) <= now) {
+      due = v;
+      break;
     }
-    spin_unlock(&c->rq_lock);
-    if (!due)
-      return;
-    vtimer_expire(due, now); /* raises the interrupt, which wakes it */
+  }
+  spin_unlock(&c->rq_lock);
+  return due;
+}
+
+/* Wake those whose time has come. The interrupt itself is raised by the CPU that has or loads the vCPU, for only that one may touch its timer. */
+static void expire_sleepers(struct cpu *c, uint64_t now) {
+  struct vcpu *due;
+  while ((due = first_due(c, now)) != NULL) {
+    if (due == c->current)
+      vtimer_expire(due, now);
     vcpu_request(due, VCPU_REQ_VGIC);
   }
 }

@@ -19,8 +19,8 @@ NORETURN void sched_run(struct cpu *c);
  */
 struct vcpu *sched_exit(struct vcpu *v);
 
-/* Make a stopped (OFF, PAUSED) vCPU ready to run. Any CPU. */
-void sched_start_vcpu(struct vcpu *v);
+/* Make a stopped (OFF, PAUSED) vCPU ready to run. False, and nothing done, if it is not stopped or its VM is being stopped. Any CPU. */
+bool sched_start_vcpu(struct vcpu *v);
 /*
  * Ask `v` to stop as PAUSED or OFF. True if it already has and no CPU holds its state; else call again (its CPU was told). Any CPU.
  */
@@ -32,5 +32,7 @@ void sched_tick(struct cpu *c);
 void sched_kicked(struct cpu *c);
 /* Something this CPU's alarm depends on has come nearer (a deadline, EL2's own work). This CPU only. */
 void sched_update_timer(struct cpu *c);
+/* This CPU must look again at `at` (CNTPCT) at the latest. Takes no lock. */
+void sched_alarm_by(uint64_t at);
 
 #endif

@@ -55,6 +55,8 @@ err_t vcpu_power_on(struct vcpu *v, ipa_t entry, uint64_t context) {
   v->reset_pending = true;
   atomic_store_relaxed(&v->requests, v->views || masked_is_measured() ? VCPU_REQ_ALWAYS : 0);
   trace(TRACE_GROUP_VM, TRACE_CPU_ON, 0, v->id, entry.v, 0, 0, 0);
-  sched_start_vcpu(v);
-  return ERR_OK;
+  if (sched_start_vcpu(v))
+    return ERR_OK;
+  atomic_store_release(&v->powered, false);
+  return ERR_BUSY;
 }

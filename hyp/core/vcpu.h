@@ -63,6 +63,7 @@ struct vcpu {
   struct vm *vm;
   enum vcpu_state state; /* cpu->rq_lock */
   bool powered;          /* on, in PSCI's sense; atomic. False while its VM is off */
+  bool serror_pending;   /* HCR_EL2.VSE is set on its behalf */
   bool reset_pending;    /* it starts from boot_entry with x0 = boot_context when it is next loaded; constant while it can be READY */
   ipa_t boot_entry;
   uint64_t boot_context;

@@ -195,12 +195,22 @@ err_t vm_create(const struct vm_config *config, struct vm **out) {
 
 /* ---- goals ---- */
 
-static err_t set_goal(struct vm *vm, enum vm_goal goal) {
+/* What a new wish makes of the present goal: the guest's own end is not undone by a pause, and a start after it means a start anew. */
+static enum vm_goal merge_goals(const struct vm *vm, enum vm_goal wish) {
+  bool ending = vm->goal == GOAL_OFF || vm->goal == GOAL_RESTART;
+  if (wish == GOAL_PAUSE && (ending || vm->state == VM_OFF))
+    return vm->goal;
+  if (wish == GOAL_RUN && vm->goal == GOAL_OFF)
+    return GOAL_RESTART;
+  return wish;
+}
+
+static err_t set_goal(struct vm *vm, enum vm_goal wish) {
   spin_lock(&vms_lock);
   bool dying = vm->goal == GOAL_DESTROY;
   if (!dying)
-    vm->goal = goal;
-  if (goal == GOAL_DESTROY)
+    vm->goal = merge_goals(vm, wish);
+  if (vm->goal == GOAL_DESTROY)
     vm->state = VM_DYING;
   spin_unlock(&vms_lock);
   if (!dying)
@@ -273,6 +283,7 @@ void vm_pause_nomem(struct vm *vm) {
 
 static bool stop_vcpus(struct vm *vm, bool off) {
   bool all = true;
+  atomic_store_release(&vm->stopping, true);
   for (unsigned i = 0; i < vm->vcpu_count; i++) {
     if (off)
       atomic_store_release(&vm->vcpus[i]->powered, false);
@@ -344,7 +355,7 @@ static enum work_result step_restart(struct vm *vm) {
 static void resume_vcpus(struct vm *vm) {
   for (unsigned i = 0; i < vm->vcpu_count; i++)
     if (vm->vcpus[i]->powered && vm->vcpus[i]->state == VCPU_PAUSED)
-      sched_start_vcpu(vm->vcpus[i]);
+      (void)sched_start_vcpu(vm->vcpus[i]); /* no: a vCPU of this VM that runs already has turned it off meanwhile */
 }
 
 static enum work_result step_run(struct vm *vm) {
@@ -356,10 +367,12 @@ static enum work_result step_run(struct vm *vm) {
       return failed(vm, err, "load");
     vm->loaded = true;
     vm->counter_offset = time_now();
+    atomic_store_release(&vm->stopping, false);
     err = vcpu_power_on(vm->vcpus[0], vm_load_entry(vm), vm->dtb.v);
     if (err != ERR_OK)
       return failed(vm, err, "start");
   } else {
+    atomic_store_release(&vm->stopping, false);
     resume_vcpus(vm);
   }
   return reached(vm, GOAL_RUN, VM_RUNNING, "started");

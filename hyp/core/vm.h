@@ -75,6 +75,7 @@ struct vm {
   struct vuart vuart;
   struct work life;    /* drives `goal` */
   enum vm_goal goal;   /* vms_lock */
+  bool stopping;       /* no vCPU may be started: set before the first is stopped; atomic */
   bool loaded;         /* images are in its RAM; work only */
   bool flushed;        /* no TLB holds anything of it any more; work only */
   bool announced;      /* its entry time has been printed */

@@ -16,8 +16,8 @@
 #include "mm/page_alloc.h"
 #include "mm/port.h"
 
-#define PIECE_BYTES ((uint64_t)128 * 1024)
-#define DTB_ORDER 2u /* 16 KiB: many times what the generated tree needs */
+#define PIECE_BYTES SZ_64K /* besides zeroing a 2 MiB block it must stay within a step */
+#define DTB_ORDER 2u       /* 16 KiB: many times what the generated tree needs */
 #define DTB_CAP (PAGE_SIZE << DTB_ORDER)
 
 struct layout {

@@ -52,7 +52,7 @@ void work_wake(struct work *w) {
   atomic_store_relaxed(&earliest, 0);
   spin_unlock(&work_lock);
   if (this_cpu()->id == 0)
-    sched_update_timer(this_cpu());
+    sched_alarm_by(work_next());
   else if (cpus[0].online)
     gic_send_sgi(&cpus[0], GIC_SGI_KICK);
 }

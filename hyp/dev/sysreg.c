@@ -8,6 +8,7 @@
  */
 #include "arch/sysreg.h"
 #include "arch/esr.h"
+#include "core/atomic.h"
 #include "hyp/core/vcpu.h"
 #include "hyp/core/vm.h"
 #include "hyp/ctl/ctl.h"
@@ -89,8 +90,11 @@ static NOINLINE bool other(struct vcpu *v, uint64_t esr) {
 
 /* A register that reads as zero, or the first that any guest reads. Filling the table twice, on two CPUs, does no harm. */
 static NOINLINE bool zero_or_first(struct vcpu *v, unsigned index, unsigned rt) {
-  if (idreg_values[IDREG_INDEX(4, 0)] == 0)
+  static bool filled;
+  if (!atomic_load_acquire(&filled)) { /* by two CPUs at once, perhaps: both write the same */
     idreg_init();
+    atomic_store_release(&filled, true);
+  }
   vcpu_set_reg(v, rt, idreg_values[index]);
   return true;
 }

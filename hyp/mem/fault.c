@@ -126,7 +126,7 @@ static NOINLINE void device_access_decoded(struct vcpu *v, uint64_t esr, uint64_
   uint64_t pc_ipa;
   uint32_t instruction;
   if (!translate_el1_read(vcpu_pc(), &pc_ipa)) /* EL1 may read what EL0 may only execute */
-    return; /* its own code is unmapped by now: run again, and let the fetch fault */
+    return;                                    /* its own code is unmapped by now: run again, and let the fetch fault */
   if (stage2_read(&v->vm->s2, &instruction, ipa(pc_ipa), sizeof(instruction)) != ERR_OK || !insn_emulate(v, instruction, ipa(at)))
     external_abort(v, esr, false, at);
 }

@@ -200,7 +200,7 @@ static err_t write_piece(struct stage2 *s2, ipa_t to, const void *from, uint64_t
   if (err != ERR_OK)
     return err;
   memcpy((void *)at.v, from, bytes);
-  if (features.needs_clean)
+  if (features.needs_clean || !feature_on(HYP_FEAT_IDC)) /* what is written may be code: to the PoU at least */
     cache_clean_poc((void *)at.v, bytes);
   return ERR_OK;
 }

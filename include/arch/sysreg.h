@@ -111,6 +111,8 @@
 #define HCR_IMO BIT(4)
 #define HCR_AMO BIT(5)
 #define HCR_VF BIT(6)
+#define HCR_FB BIT(9)      /* broadcast EL1's local TLBI and IC: a vCPU may have left entries on another CPU */
+#define HCR_BSU_IS BIT(10) /* and let its barriers reach as far */
 #define HCR_VI BIT(7)
 #define HCR_VSE BIT(8)
 #define HCR_TWI BIT(13)
@@ -140,6 +142,7 @@
 #define CPTR_EL2_TFP BIT(10)
 #define CPTR_EL2_TSM BIT(12)
 #define CPTR_EL2_TTA BIT(20)
+#define CPTR_EL2_TAM BIT(30)
 #define CPTR_EL2_TCPAC BIT(31)
 #define CPACR_EL1_FPEN (BIT(20) | BIT(21))
 
