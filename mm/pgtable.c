@@ -82,7 +82,7 @@ err_t pt_lookup(const struct pt *pt, uint64_t ia, struct pt_leaf *out) {
   if (unlikely(!desc_is_valid(desc)))
     return ERR_NOENT;
   out->out = pa(desc_out(desc).v | inside);
-  out->prot = likely((desc & ~DESC_ADDR) == pt->page_bits) ? pt->page_prot : pt->ops->prot(pt, desc);
+  out->prot = pt_page_prot(pt, desc);
   return ERR_OK;
 }
 

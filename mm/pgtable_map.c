@@ -61,15 +61,6 @@ static NOINLINE err_t map_walk(struct pt *pt, uint64_t ia, pa_t out, unsigned le
   return ERR_OK;
 }
 
-/* What a page of `prot` looks like, less its address: asked of the encoder only when it differs from the last one's. */
-static ALWAYS_INLINE uint64_t page_bits(struct pt *pt, pt_prot_t prot) {
-  if (unlikely(prot != pt->page_prot)) {
-    pt->page_prot = prot;
-    pt->page_bits = pt->ops->leaf(pt, pa(0), 3, prot);
-  }
-  return pt->page_bits;
-}
-
 /* A page in the table used last, which proves that `ia` is in range; else by the walk. */
 err_t pt_map_leaf(struct pt *pt, uint64_t ia, pa_t out, unsigned level, pt_prot_t prot) {
   if (unlikely(level != 3 || ia >> SHIFT_L2 != pt->hint_index || (out.v & ~DESC_ADDR) | (ia & (PAGE_SIZE - 1))))
@@ -77,7 +68,7 @@ err_t pt_map_leaf(struct pt *pt, uint64_t ia, pa_t out, unsigned level, pt_prot_
   uint64_t *entry = table_entry(pt->hint_table, ia, SHIFT_L3);
   if (unlikely(desc_is_valid(port_pte_load(entry))))
     return ERR_EXIST;
-  pt_fill(pt, entry, page_bits(pt, prot) | out.v, ia, SHIFT_L3);
+  pt_fill(pt, entry, pt_page_bits(pt, prot) | out.v, ia, SHIFT_L3);
   (*pt->hint_refs)++;
   pt->ops->publish(pt);
   return ERR_OK;

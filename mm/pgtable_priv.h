@@ -208,6 +208,20 @@ static inline uint64_t table_desc(pfn_t table) {
 
 /* ---- Leaves ---- */
 
+/* What a page of `prot` looks like, less its address: asked of the encoder only when it differs from the last one's. */
+static ALWAYS_INLINE uint64_t pt_page_bits(struct pt *pt, pt_prot_t prot) {
+  if (unlikely(prot != pt->page_prot)) {
+    pt->page_prot = prot;
+    pt->page_bits = pt->ops->leaf(pt, pa(0), 3, prot);
+  }
+  return pt->page_bits;
+}
+
+/* The prot that a page, `desc`, was written with. */
+static ALWAYS_INLINE pt_prot_t pt_page_prot(const struct pt *pt, uint64_t desc) {
+  return likely((desc & ~DESC_ADDR) == pt->page_bits) ? pt->page_prot : pt->ops->prot(pt, desc);
+}
+
 /* Turn the contiguous run that `at` belongs to into 16 leaves without the hint. */
 void pt_uncontig(struct pt *pt, uint64_t *entry, uint64_t ia, unsigned shift);
 /* Split the block at `entry` (hint already gone) into a table from `pool`. */

@@ -79,7 +79,30 @@ err_t pt_protect(struct pt *pt, uint64_t ia, uint64_t size, pt_prot_t prot) {
   return ERR_OK;
 }
 
+/* One page in the table used last, neither in a contiguous run nor logged. False if it takes more than that. */
+static ALWAYS_INLINE bool protect_one(struct pt *pt, uint64_t ia, pt_prot_fn *fn, void *ctx) {
+  if (ia >> SHIFT_L2 != pt->hint_index || ia & (PAGE_SIZE - 1))
+    return false;
+  uint64_t *entry = table_entry(pt->hint_table, ia, SHIFT_L3), desc = port_pte_load(entry);
+  if (!desc_is_valid(desc) || desc & (DESC_CONTIG | DESC_LOGGED))
+    return !desc_is_valid(desc);
+  pt_prot_t old = pt_page_prot(pt, desc);
+  pt_prot_t now = (fn(ctx, ia, desc_out(desc), 3, old) & CHANGEABLE) | (old & ~CHANGEABLE);
+  if (now == old)
+    return true;
+  uint64_t leaf = pt_page_bits(pt, now) | desc_out(desc).v;
+  while (unlikely(!pt_update(pt, entry, desc, leaf, ia, SHIFT_L3)))
+    desc = port_pte_load(entry);
+  if (is_loss(old, now))
+    pt->ops->tlb_flush(pt, ia, PAGE_SIZE, 3, false);
+  else
+    pt->ops->publish(pt);
+  return true;
+}
+
 void pt_protect_each(struct pt *pt, uint64_t ia, uint64_t size, pt_prot_fn *fn, void *ctx) {
+  if (size == PAGE_SIZE && protect_one(pt, ia, fn, ctx))
+    return;
   struct change c = {.pt = pt, .fn = fn, .ctx = ctx};
   if (pt_check_range(pt, ia, size) != ERR_OK)
     return;
