@@ -60,16 +60,16 @@ static pt_prot_t change_page(void *ctx, uint64_t ia, pa_t out, unsigned level, p
   return now;
 }
 
-static void change_protection(struct vm_area_struct *vma) {
+/* The pages of [from, to), all of which `vma` covers now: it may cover others that have been like that before. */
+static void change_protection(struct vm_area_struct *vma, uint64_t from, uint64_t to) {
   struct mm_struct *mm = vma->vm_mm;
   struct page_change pc = {.vma = vma};
-  uint64_t size = vma->vm_end - vma->vm_start;
   if (!vma->faulted)
     return;
-  pt_protect_each(&mm->pt, vma->vm_start, size, change_page, &pc);
+  pt_protect_each(&mm->pt, from, to - from, change_page, &pc);
   /* Entries that only gained are not flushed by the engine; without this each would cost a spurious fault. */
   if (pc.gained && mm->context.id)
-    vm_home_tlb_flush(&mm->context, vma->vm_start, size, false);
+    vm_home_tlb_flush(&mm->context, from, to - from, false);
 }
 
 /* ---- VMAs ---- */
@@ -122,7 +122,7 @@ static struct vm_area_struct *mprotect_fixup(struct mm_struct *mm, struct vm_are
   if ((flags & ~vma->vm_flags) & VM_ACCOUNT)
     mm->committed_vm += (to - from) >> PAGE_SHIFT;
   vma = carve(mm, vma, from, to, flags, c);
-  change_protection(vma);
+  change_protection(vma, from, to);
   return vma;
 }
 

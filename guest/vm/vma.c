@@ -30,17 +30,28 @@ static ALWAYS_INLINE uint64_t compute_gap(struct rb_node *n) {
   return max_u64(gap_below(vma_of(n)), max_u64(subtree_gap(n->left), subtree_gap(n->right)));
 }
 
-static void augment_gap(struct rb_node *n) {
+static ALWAYS_INLINE bool update_gap(struct rb_node *n) {
+  uint64_t gap = compute_gap(n);
+  bool changed = gap != vma_of(n)->rb_subtree_gap;
+  vma_of(n)->rb_subtree_gap = gap;
+  return changed;
+}
+
+static bool augment_gap(struct rb_node *n) {
+  return update_gap(n);
+}
+
+/* The whole way up, changed or not: somebody above has a new gap of his own. */
+static bool augment_all(struct rb_node *n) {
   vma_of(n)->rb_subtree_gap = compute_gap(n);
+  return true;
 }
 
 /* Up from `vma` as far as it makes a difference. */
 void vma_gap_changed(struct vm_area_struct *vma) {
   for (struct rb_node *n = &vma->vm_rb; n; n = n->parent) {
-    uint64_t gap = compute_gap(n);
-    if (gap == vma_of(n)->rb_subtree_gap)
+    if (!update_gap(n))
       return;
-    vma_of(n)->rb_subtree_gap = gap;
   }
 }
 
@@ -89,17 +100,31 @@ static void chain_insert(struct mm_struct *mm, struct vm_area_struct *vma, struc
 }
 
 /*
+ * How the summaries follow when `vma`, not in the tree yet or about to leave it, comes or goes, so that the gap of `next` changes. One that
+ * touches its predecessor is most often half of a split or a merge: nothing changes, and a look at `next` beforehand makes sure. Else `next`
+ * is found on the way to the root.
+ */
+static ALWAYS_INLINE rb_augment_fn *follow_gaps(const struct vm_area_struct *vma, struct vm_area_struct *next) {
+  if (!vma->vm_prev || vma->vm_prev->vm_end < vma->vm_start)
+    return augment_all;
+  if (next && update_gap(&next->vm_rb) && next->vm_rb.parent)
+    vma_gap_changed(vma_of(next->vm_rb.parent));
+  return augment_gap;
+}
+
+/*
  * In-order neighbours share an edge of the tree: one of them has the free link between the two. Either way `next` lies on the path from the
- * new node to the root, so its gap, too, is brought up to date on the way.
+ * new node to the root.
  */
 static void tree_insert(struct mm_struct *mm, struct vm_area_struct *vma) {
   struct vm_area_struct *prev = vma->vm_prev, *next = vma->vm_next;
+  rb_augment_fn *augment = follow_gaps(vma, next);
   if (prev && !prev->vm_rb.right)
-    rb_insert(&mm->mm_rb, &vma->vm_rb, &prev->vm_rb, &prev->vm_rb.right, augment_gap);
+    rb_insert(&mm->mm_rb, &vma->vm_rb, &prev->vm_rb, &prev->vm_rb.right, augment);
   else if (next)
-    rb_insert(&mm->mm_rb, &vma->vm_rb, &next->vm_rb, &next->vm_rb.left, augment_gap);
+    rb_insert(&mm->mm_rb, &vma->vm_rb, &next->vm_rb, &next->vm_rb.left, augment);
   else
-    rb_insert(&mm->mm_rb, &vma->vm_rb, NULL, &mm->mm_rb.node, augment_gap);
+    rb_insert(&mm->mm_rb, &vma->vm_rb, NULL, &mm->mm_rb.node, augment);
 }
 
 void vma_link(struct mm_struct *mm, struct vm_area_struct *vma, struct vm_area_struct *prev) {
@@ -120,7 +145,7 @@ void vma_unlink(struct mm_struct *mm, struct vm_area_struct *vma) {
     next->vm_prev = prev;
   else
     mm->highest_vm_end = prev ? prev->vm_end : 0;
-  rb_erase(&mm->mm_rb, &vma->vm_rb, augment_gap);
+  rb_erase(&mm->mm_rb, &vma->vm_rb, follow_gaps(vma, next));
   if (next && next->rb_subtree_gap < gap_below(next)) /* the path that rb_erase() went up may start above it */
     vma_gap_changed(next);
   mm->map_count--;

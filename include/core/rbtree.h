@@ -20,13 +20,16 @@ struct rb_root {
   struct rb_node *node;
 };
 
-/* Recompute the summary of `n` from its children; NULL where the tree is plain. */
-typedef void rb_augment_fn(struct rb_node *n);
+/*
+ * Recompute the summary of `n` from its children and what is its own; true if it changed, so that those above are due as well. NULL where
+ * the tree is plain.
+ */
+typedef bool rb_augment_fn(struct rb_node *n);
 
 /* Link `n` as the child of `parent` at `*link` (found by the caller's own descent), then rebalance. */
 void rb_insert(struct rb_root *root, struct rb_node *n, struct rb_node *parent, struct rb_node **link, rb_augment_fn *augment);
 void rb_erase(struct rb_root *root, struct rb_node *n, rb_augment_fn *augment);
-/* After a change to `n` that its ancestors summarise. */
+/* After a change to `n` or below it that its ancestors summarise: up as far as it makes a difference. */
 void rb_augment_path(struct rb_node *n, rb_augment_fn *augment);
 
 struct rb_node *rb_first(const struct rb_root *root);

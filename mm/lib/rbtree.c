@@ -13,8 +13,8 @@ static bool is_red(const struct rb_node *n) {
 }
 
 void rb_augment_path(struct rb_node *n, rb_augment_fn *augment) {
-  for (; n; n = n->parent)
-    augment(n);
+  while (n && augment(n))
+    n = n->parent;
 }
 
 /* Put `to` (may be NULL) where `from` hangs below its parent. */
@@ -52,8 +52,8 @@ static void rotate(struct rb_root *root, struct rb_node *n, bool left, rb_augmen
     b->parent = n;
   n->parent = r;
   if (augment) {
-    augment(n);
-    augment(r);
+    (void)augment(n);
+    (void)augment(r);
   }
 }
 
@@ -88,8 +88,10 @@ void rb_insert(struct rb_root *root, struct rb_node *n, struct rb_node *parent, 
   n->right = NULL;
   n->red = true;
   *link = n;
-  if (augment)
-    rb_augment_path(n, augment);
+  if (augment) {
+    (void)augment(n);
+    rb_augment_path(parent, augment);
+  }
   insert_fixup(root, n, augment);
 }
 
@@ -163,11 +165,23 @@ static struct rb_node *splice_successor(struct rb_root *root, struct rb_node *n,
   return parent;
 }
 
+/* From `parent`, that lost a child, up. The successor that took the erased node's place (or NULL) has a summary of its old one. */
+static void augment_after_erase(struct rb_node *parent, struct rb_node *successor, rb_augment_fn *augment) {
+  if (successor) {
+    for (; parent != successor; parent = parent->parent)
+      (void)augment(parent);
+    (void)augment(successor);
+    parent = successor->parent;
+  }
+  rb_augment_path(parent, augment);
+}
+
 void rb_erase(struct rb_root *root, struct rb_node *n, rb_augment_fn *augment) {
-  struct rb_node *orphan, *parent;
+  struct rb_node *orphan, *parent, *successor = NULL;
   bool lost_black;
   if (n->left && n->right) {
-    lost_black = !leftmost(n->right)->red;
+    successor = leftmost(n->right);
+    lost_black = !successor->red;
     parent = splice_successor(root, n, &orphan);
   } else {
     lost_black = !n->red;
@@ -176,7 +190,7 @@ void rb_erase(struct rb_root *root, struct rb_node *n, rb_augment_fn *augment) {
     replace_child(root, n, orphan);
   }
   if (augment)
-    rb_augment_path(parent, augment);
+    augment_after_erase(parent, successor, augment);
   if (lost_black)
     erase_fixup(root, orphan, parent, augment);
 }
