@@ -274,7 +274,7 @@ void vm_system_reset(struct vm *vm) {
   (void)set_goal(vm, GOAL_RESTART);
 }
 
-void vm_pause_nomem(struct vm *vm) {
+void vm_pause_self(struct vm *vm) {
   stop_self(vm, VCPU_REQ_PAUSE);
   (void)set_goal(vm, GOAL_PAUSE);
 }

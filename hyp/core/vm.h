@@ -111,8 +111,8 @@ MUST_CHECK err_t vm_restart(struct vm *vm);
 /* PSCI SYSTEM_OFF / SYSTEM_RESET from the current vCPU. */
 void vm_system_off(struct vm *vm);
 void vm_system_reset(struct vm *vm);
-/* A fault found no frame: pause until somebody starts it again. */
-void vm_pause_nomem(struct vm *vm);
+/* From an exit of the current vCPU (no frame for its fault, a line that was waited for): pause until somebody starts it again. */
+void vm_pause_self(struct vm *vm);
 /* No VM is RUNNING, none is DYING and no work is pending. */
 bool vm_all_quiet(void);
 

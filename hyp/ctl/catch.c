@@ -124,7 +124,7 @@ bool catch_line(struct vm *vm, const char *line) {
   bool caught = take(vm->config.name, line);
   spin_unlock(&catch_lock);
   if (caught) {
-    vm_pause_nomem(vm);
+    vm_pause_self(vm);
     hyp_note("sluice: %s: caught: %s\n", vm->config.name, line);
   }
   return caught;

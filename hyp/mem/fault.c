@@ -46,7 +46,7 @@ static void external_abort(struct vcpu *v, uint64_t esr, bool instruction, uint6
 static void out_of_memory(struct vcpu *v, uint64_t esr, uint64_t at) {
   note(v, at, esr, TRACE_FAULT_NOMEM);
   report_guest_trap(v, "no frame left for a stage-2 fault: VM paused, `start` resumes it", esr, sysreg_read(far_el2), at);
-  vm_pause_nomem(v->vm);
+  vm_pause_self(v->vm);
 }
 
 /* RAM that is mapped: its access flag, or the guest raced with a change and may try again. */

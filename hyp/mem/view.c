@@ -247,6 +247,6 @@ void view_fault(struct vcpu *v, uint64_t esr, ipa_t at) {
         err == ERR_OK ? TRACE_FAULT_MAPPED_4K : TRACE_FAULT_NOMEM);
   if (err != ERR_OK) {
     report_guest_trap(v, "no frame left for a view of stage 2: VM paused, `start` resumes it", esr, sysreg_read(far_el2), at.v);
-    vm_pause_nomem(v->vm);
+    vm_pause_self(v->vm);
   }
 }
