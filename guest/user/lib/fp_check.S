@@ -37,3 +37,32 @@ fp_put:
 fp_get:
     fmov x0, d7
     ret
+
+/*
+ * bool fp_survives_wait(unsigned long seed, uint64_t until): fill q0..q31, spin without a system call until the virtual count reaches `until`, and
+ * see whether every half of every register is still what it was.
+ */
+    .globl fp_survives_wait
+fp_survives_wait:
+    mov x9, x0
+    .irp n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31
+    add x9, x9, #1
+    dup v\n\().2d, x9
+    .endr
+1:  mrs x10, cntvct_el0
+    cmp x10, x1
+    b.lo 1b
+    mov x9, x0
+    mov x11, xzr
+    .irp n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31
+    add x9, x9, #1
+    fmov x12, d\n
+    mov x13, v\n\().d[1]
+    eor x12, x12, x9
+    eor x13, x13, x9
+    orr x11, x11, x12
+    orr x11, x11, x13
+    .endr
+    cmp x11, #0
+    cset w0, eq
+    ret
