@@ -66,16 +66,19 @@ static void check(unsigned page) {
   }
 }
 
+/* C here is built without FP/SIMD; only these instructions use it. */
+#define FP_ALLOWED ".arch_extension fp\n\t.arch_extension simd\n\t"
+
 static void set_registers(uint64_t seed) {
   sysreg_write(tpidr_el0, seed);
   sysreg_write(tpidrro_el0, ~seed);
   sysreg_write(contextidr_el1, seed & 0xffffffff);
-  __asm__ volatile("fmov d0, %0\n\tfmov d17, %1\n\tins v31.d[1], %0" ::"r"(seed), "r"(~seed));
+  __asm__ volatile(FP_ALLOWED "fmov d0, %0\n\tfmov d17, %1\n\tins v31.d[1], %0" ::"r"(seed), "r"(~seed));
 }
 
 static void check_registers(uint64_t seed) {
   uint64_t d0, d17, v31;
-  __asm__ volatile("fmov %0, d0\n\tfmov %1, d17\n\tumov %2, v31.d[1]" : "=r"(d0), "=r"(d17), "=r"(v31));
+  __asm__ volatile(FP_ALLOWED "fmov %0, d0\n\tfmov %1, d17\n\tumov %2, v31.d[1]" : "=r"(d0), "=r"(d17), "=r"(v31));
   if (d0 != seed || d17 != ~seed || v31 != seed)
     fail("FP registers in round with seed", seed);
   if (sysreg_read(tpidr_el0) != seed || sysreg_read(tpidrro_el0) != ~seed || sysreg_read(contextidr_el1) != (seed & 0xffffffff))
