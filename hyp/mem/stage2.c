@@ -25,14 +25,14 @@
 #define ORDER_2M 9u
 #define DESTROY_TABLES_PER_STEP 2u
 
-static err_t table_alloc(struct pt *pt, pfn_t *out) {
+err_t stage2_table_alloc(struct pt *pt, pfn_t *out) {
   err_t err = page_alloc(0, ALLOC_UNMOVABLE | ALLOC_ZERO, out);
   if (err == ERR_OK)
-    frame_set_state(*out, 0, FRAME_TABLE, pt->id, 0);
+    frame_set_state(*out, 0, FRAME_TABLE, stage2_id_vm(pt->id), 0);
   return err;
 }
 
-static void table_free(struct pt *pt, pfn_t table) {
+void stage2_table_free(struct pt *pt, pfn_t table) {
   (void)pt;
   page_free(table, 0);
 }
@@ -46,7 +46,7 @@ static void tlb_flush(struct pt *pt, uint64_t ia, uint64_t size, unsigned level,
 }
 
 /* Invalid entries are never cached in a TLB (Arm ARM D8.13.1), so making one valid needs no TLBI, only that walks see it. */
-static void publish(struct pt *pt) {
+void stage2_publish(struct pt *pt) {
   (void)pt;
   port_dsb_ishst();
 }
@@ -55,10 +55,10 @@ static const struct pt_ops ops = {
     .name = "stage2",
     .leaf = pt_leaf_s2,
     .prot = pt_prot_s2,
-    .table_alloc = table_alloc,
-    .table_free = table_free,
+    .table_alloc = stage2_table_alloc,
+    .table_free = stage2_table_free,
     .tlb_flush = tlb_flush,
-    .publish = publish,
+    .publish = stage2_publish,
 };
 
 /*

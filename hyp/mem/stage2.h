@@ -9,6 +9,7 @@
 #include "core/types.h"
 #include "hyp/core/cpu.h"
 #include "hyp/mem/vmid.h"
+#include "mm/frame.h"
 #include "mm/pgtable.h"
 
 struct vm;
@@ -62,5 +63,17 @@ MUST_CHECK err_t stage2_release(struct stage2 *s2, ipa_t start, uint64_t bytes);
 
 /* Take the whole down in steps; ERR_AGAIN while there is more. No vCPU of the VM may run any more. */
 MUST_CHECK err_t stage2_destroy_step(struct stage2 *s2);
+
+/*
+ * Parts of struct pt_ops that every table set of a VM shares. Table set ids in events: the VM's id in the low 8 bits; above them 0 for its stage 2, else
+ * 1 + 2 * vCPU + kind for a view (view.h).
+ */
+#define STAGE2_ID_VIEW_SHIFT 8u
+static inline owner_t stage2_id_vm(unsigned id) {
+  return (owner_t)(id & 0xffu);
+}
+MUST_CHECK err_t stage2_table_alloc(struct pt *pt, pfn_t *out);
+void stage2_table_free(struct pt *pt, pfn_t table);
+void stage2_publish(struct pt *pt);
 
 #endif

@@ -43,41 +43,24 @@
 #define VECTOR_ENTRY_BYTES 0x80u
 #define DESTROY_TABLES_PER_STEP 2u
 
-static err_t table_alloc(struct pt *pt, pfn_t *out) {
-  err_t err = page_alloc(0, ALLOC_UNMOVABLE | ALLOC_ZERO, out);
-  if (err == ERR_OK)
-    frame_set_state(*out, 0, FRAME_TABLE, (owner_t)(pt->id & (BIT(VIEW_ID_SHIFT) - 1)), 0);
-  return err;
-}
-
-static void table_free(struct pt *pt, pfn_t table) {
-  (void)pt;
-  page_free(table, 0);
-}
-
 static void tlb_flush(struct pt *pt, uint64_t ia, uint64_t size, unsigned level, bool tables) {
   const struct view *view = container_of(pt, struct view, pt);
   tlb_flush_ipa(pt, &view->vmid, ipa(ia), size, level, tables);
-}
-
-static void publish(struct pt *pt) {
-  (void)pt;
-  port_dsb_ishst();
 }
 
 static const struct pt_ops ops = {
     .name = "stage2 view",
     .leaf = pt_leaf_s2,
     .prot = pt_prot_s2,
-    .table_alloc = table_alloc,
-    .table_free = table_free,
+    .table_alloc = stage2_table_alloc,
+    .table_free = stage2_table_free,
     .tlb_flush = tlb_flush,
-    .publish = publish,
+    .publish = stage2_publish,
 };
 
 static err_t init_one(struct vcpu *v, enum view_kind kind) {
   const struct pt *main = &v->vm->s2.pt;
-  uint16_t id = (uint16_t)(v->vm->id | (1 + 2 * v->id + kind) << VIEW_ID_SHIFT);
+  uint16_t id = (uint16_t)(v->vm->id | (1 + 2 * v->id + kind) << STAGE2_ID_VIEW_SHIFT);
   pfn_t root;
   err_t err = page_alloc(main->root_order, ALLOC_UNMOVABLE | ALLOC_ZERO, &root);
   if (err != ERR_OK)

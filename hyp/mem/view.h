@@ -50,7 +50,4 @@ struct view *view_active(struct vcpu *v);
 /* Drop [start, start + bytes) from both views of `v`: the VM's stage 2 is about to lose it. */
 MUST_CHECK err_t view_unmap(struct vcpu *v, ipa_t start, uint64_t bytes);
 
-/* Table set ids in events: VM id | (1 + 2 * vCPU + kind) << 8 for a view. */
-#define VIEW_ID_SHIFT 8u
-
 #endif

@@ -11,8 +11,8 @@
 
 static uint16_t vmid_of_table_set(uint64_t id_and_seq) {
   unsigned id = (unsigned)(id_and_seq >> 32);
-  unsigned view = id >> VIEW_ID_SHIFT;
-  struct vm *vm = vm_by_id(id & (unsigned)(BIT(VIEW_ID_SHIFT) - 1));
+  unsigned view = id >> STAGE2_ID_VIEW_SHIFT;
+  struct vm *vm = vm_by_id(stage2_id_vm(id));
   if (!vm)
     return 0;
   if (view == 0)
