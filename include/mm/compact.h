@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef MM_COMPACT_H
+#define MM_COMPACT_H
+
+/*
+ * Compaction: free blocks of 2 MiB out of scattered free frames, by moving what lies between them (include/mm/migrate.h).
+ *
+ * A run works on one zone, in steps that its caller paces: the core starts no threads. It keeps its partial progress: whatever has been moved
+ * stays moved when the caller stops. Two policies decide what goes where:
+ *
+ *   compact_occupancy  knows how many frames of every pageblock are in use, and empties the cheapest pageblocks into the fullest
+ *   compact_classic    the pair of scanners that Linux has: a migrate scanner from below and a free scanner from above, till they meet
+ */
+
+#include "core/err.h"
+#include "core/types.h"
+#include "mm/migrate.h"
+#include "mm/page_alloc.h"
+
+enum compact_mode {
+  COMPACT_SYNC,      /* until nothing more can be gained; retries what was busy */
+  COMPACT_ASYNC,     /* gives up on what is busy at once; stops when `order` is to be had */
+  COMPACT_PROACTIVE, /* until the zone's fragmentation score is at most `target_score` */
+};
+
+struct compact_policy;
+extern const struct compact_policy compact_classic, compact_occupancy;
+/* By name ("classic", "occupancy"); NULL if there is none. */
+const struct compact_policy *compact_policy_by_name(const char *name);
+const char *compact_policy_name(const struct compact_policy *policy);
+
+#define COMPACT_ANY_OWNER ((owner_t)~0u)
+
+struct compact_request {
+  const struct compact_policy *policy; /* NULL: compact_occupancy */
+  enum compact_mode mode;
+  unsigned zone;         /* number of the zone, as for page_buddyinfo() */
+  unsigned order;        /* ASYNC: what somebody waits for, 1..MAX_ORDER; others: PAGEBLOCK_ORDER */
+  owner_t owner;         /* move only this owner's blocks; COMPACT_ANY_OWNER for all */
+  unsigned target_score; /* PROACTIVE: 0..100, see compact_score() */
+};
+
+/* Counts since compact_begin(). */
+struct compact_report {
+  uint64_t moved_frames, moved_blocks;
+  uint64_t scanned_frames;
+  uint64_t pageblocks_before, pageblocks_freed; /* wholly free 2 MiB blocks, and those won since */
+  uint64_t failed_blocks[MOVE_RESULTS];         /* by reason; [MOVE_DONE] stays 0 */
+};
+
+/* A run; the caller's memory. Fields are the policy's, but `report`. */
+struct compact_run {
+  struct compact_report report;
+  struct compact_request request;
+  bool active;
+  uint32_t cursor[8];
+};
+
+/*
+ * Begin a run. ERR_BUSY: one is under way in that zone; ERR_INVAL: no such zone, order or score; ERR_NOENT: not suitable now (nothing to win,
+ * or the classic policy defers), report all 0. After ERR_OK, compact_end() must follow.
+ */
+MUST_CHECK err_t compact_begin(struct compact_run *run, const struct compact_request *request);
+
+/* Go on with at most `max_moves` frames moved (a larger block counts as its frames, but one block always goes): ERR_AGAIN while there is more. */
+MUST_CHECK err_t compact_step(struct compact_run *run, unsigned max_moves);
+
+/* Let the zone go; at any time. run->report stays. */
+void compact_end(struct compact_run *run);
+
+/* All of it in one call, for callers that may take their time (host tests, tools). */
+MUST_CHECK err_t compact_zone(const struct compact_request *request, struct compact_report *out);
+
+/*
+ * How fragmented the zone's free memory is for 2 MiB: 100 * (1 - free 2 MiB blocks * 512 / free frames), 0..100; 0 if nothing is free.
+ * Linux's unusable free space index at PAGEBLOCK_ORDER, in percent.
+ */
+unsigned compact_score(unsigned zone);
+
+/*
+ * A contiguous range by moving what lies in it (Linux: alloc_contig_range): its pageblocks are set aside (MIGRATE_ISOLATE), emptied,
+ * and taken. In steps like a run; the cheapest window that has nothing unmovable is chosen, and another one if that turns out not to yield.
+ */
+struct contig_run {
+  pfn_t start;     /* the range found so far; final when contig_step() answers ERR_OK */
+  uint64_t frames; /* wanted; a multiple of PAGEBLOCK_FRAMES */
+  uint64_t align;
+  pfn_t within_start, within_end;
+  uint64_t moved_frames;
+  uint64_t failed_blocks[MOVE_RESULTS];
+  uint32_t cursor[6];
+};
+
+/*
+ * Look for `frames` (a multiple of PAGEBLOCK_FRAMES) aligned to `align_frames` (a power of two, at least PAGEBLOCK_FRAMES) inside [start, end).
+ * ERR_INVAL; ERR_NOSPC if no window is free of unmovable memory. After ERR_OK, steps must follow to their end, or contig_cancel().
+ */
+MUST_CHECK err_t contig_begin(struct contig_run *run, uint64_t frames, uint64_t align_frames, pfn_t start, pfn_t end);
+/* ERR_AGAIN while there is more; ERR_OK: the range is the caller's, as blocks of MAX_ORDER or less in state CORE; ERR_NOSPC: not to be had,
+ * everything is as free as it was. */
+MUST_CHECK err_t contig_step(struct contig_run *run, unsigned max_moves);
+void contig_cancel(struct contig_run *run);
+/* Give back a range that contig_step() gave. */
+void contig_free(pfn_t start, uint64_t frames);
+
+#endif
