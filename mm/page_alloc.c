@@ -290,9 +290,13 @@ static NOINLINE void free_to_full_list(pfn_t f, uint64_t word, unsigned type) {
   tell_free(f, 0);
 }
 
+/* The list a single frame belongs to; if it is none of PERCPU_TYPES, it has none, or the pageblock's entries are not written. */
+static ALWAYS_INLINE unsigned list_of(pfn_t f) {
+  return (unsigned)atomic_load_relaxed(&pageblocks_bias[f.v >> PAGEBLOCK_ORDER]) - (PAGEBLOCK_SPLIT << 3);
+}
+
 void page_free(pfn_t f, unsigned order) {
-  /* one compare: the pageblock's entries are written, and its type has per-CPU lists */
-  unsigned type = (unsigned)atomic_load_relaxed(&pageblocks_bias[f.v >> PAGEBLOCK_ORDER]) - (PAGEBLOCK_SPLIT << 3);
+  unsigned type = list_of(f);
   if (unlikely(order != 0 || type >= PERCPU_TYPES)) {
     free_block(f, order);
     return;
@@ -310,6 +314,72 @@ void page_free(pfn_t f, unsigned order) {
   push(pc, f, frame, word, type);
   port_irq_restore(irq);
   tell_free(f, 0);
+}
+
+/* --- many single frames -------------------------------------------------------------------------------------------------------- */
+
+/*
+ * The first entries of `frames` that ascend by one within a pageblock and whose words are all `word`: they become `cached`. Returns their
+ * number.
+ */
+static ALWAYS_INLINE unsigned cache_run(const pfn_t *frames, unsigned count, uint64_t word, uint64_t cached) {
+  uint64_t left = PAGEBLOCK_FRAMES - (frames[0].v & (PAGEBLOCK_FRAMES - 1));
+  unsigned length = 0, max = count < left ? count : (unsigned)left;
+  struct frame *frame = frame_of(frames[0]);
+  do
+    word_store(&frame[length++], cached);
+  while (length < max && frames[length].v == frames[0].v + length && word_load(&frame[length]) == word);
+  return length;
+}
+
+/* As many of `count` neighbours as the list has room for, to be handed out in ascending order again. Returns their number. */
+static unsigned fill_list(struct percpu *pc, unsigned type, pfn_t first, unsigned count, uint64_t cached) {
+  unsigned have = (unsigned)pc->count[type], taken = count < PERCPU_HIGH - have ? count : PERCPU_HIGH - have;
+  struct frame *frame = frame_of(first);
+  for (unsigned i = 0; i < taken; i++) {
+    frame_reset(&frame[i], cached);
+    atomic_store_relaxed(&pc->frames[type][have + taken - 1 - i].v, first.v + i);
+  }
+  atomic_store_relaxed(&pc->count[type], have + taken);
+  return taken;
+}
+
+/* A run that is CACHED already: the ledger, the list, the buddy. */
+static void free_run(pfn_t first, unsigned count, uint64_t from, unsigned type, uint64_t cached) {
+  struct percpu *pc = percpu_this();
+  unsigned taken = fill_list(pc, type, first, count, cached);
+  ledger_move(pc, from, ledger_key(FRAME_CACHED, OWNER_CORE), taken);
+  if (taken == count)
+    return;
+  struct zone *z = zone_of(pfn_index(first));
+  ledger_move(pc, from, ledger_key(FRAME_FREE, OWNER_CORE), count - taken);
+  port_lock_acquire(&z->lock);
+  buddy_give_run(z, pfn_index(first) + taken, count - taken);
+  port_lock_release(&z->lock);
+}
+
+/* The first run of `frames`; returns its length. */
+static unsigned free_first_run(unsigned count, const pfn_t *frames) {
+  unsigned type = list_of(frames[0]);
+  if (unlikely(type >= PERCPU_TYPES)) {
+    free_block(frames[0], 0);
+    return 1;
+  }
+  uint64_t word = word_load(frame_of(frames[0]));
+  uint64_t cached = word_make(FRAME_CACHED, 0, type, FRAME_F_HEAD | FRAME_F_PERCPU);
+  check_freeable(word, 0);
+  port_flags_t irq = port_irq_save();
+  unsigned length = cache_run(frames, count, word, cached);
+  free_run(frames[0], length, ledger_key_of(word), type, cached);
+  port_irq_restore(irq);
+  for (unsigned i = 0; unlikely(port_event_on(MM_EVENT_FRAME_FREE)) && i < length; i++)
+    tell_free(frames[i], 0);
+  return length;
+}
+
+void page_free_bulk(unsigned count, const pfn_t *frames) {
+  for (unsigned done = 0; done < count;)
+    done += free_first_run(count - done, frames + done);
 }
 
 void page_drain_local(void) {

@@ -39,12 +39,18 @@ static inline bool user_page_is_exclusive(pfn_t f) {
   return atomic_load_acquire(&frame_of(f)->refs) == 1;
 }
 
-static inline void user_page_put(pfn_t f) {
+/* Let go of a reference. True if it was the last: then the frame is the caller's to free. */
+static inline MUST_CHECK bool user_page_drop(pfn_t f) {
   struct frame *frame = frame_of(f);
   if (atomic_load_acquire(&frame->refs) != 1 && atomic_add_fetch(&frame->refs, -1) != 0)
-    return;
+    return false;
   frame->refs = 0;
-  page_free(f, 0);
+  return true;
+}
+
+static inline void user_page_put(pfn_t f) {
+  if (user_page_drop(f))
+    page_free(f, 0);
 }
 
 #endif

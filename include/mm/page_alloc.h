@@ -75,6 +75,12 @@ MUST_CHECK err_t page_alloc_owned(unsigned order, alloc_flags_t flags, owner_t o
 void page_free(pfn_t f, unsigned order);
 
 /*
+ * page_free() of `count` single frames, what a range that is unmapped leaves behind. The longer their ascending runs of neighbours, the
+ * cheaper: a run costs one look at state, ledger and lock. This CPU's lists are filled up, the rest goes to the buddy as blocks.
+ */
+void page_free_bulk(unsigned count, const pfn_t *frames);
+
+/*
  * The block of 2^order frames at exactly `f`, if it is wholly free. ERR_BUSY otherwise, ERR_RANGE outside RAM, ERR_NOMEM as
  * page_alloc(), ERR_INVAL if not aligned. A frame in another CPU's list counts as in use.
  */

@@ -228,6 +228,125 @@ static void bulk_is_all_or_nothing(void **state) {
   world_destroy(&w);
 }
 
+/* Two owners, an order that is anything but ascending, two frames of an isolated pageblock among them. */
+static void a_mixed_lot_is_freed_at_once(void **state) {
+  (void)state;
+  struct world w;
+  struct ledger l;
+  enum {
+    LOT = 3000
+  };
+  static pfn_t lot[LOT];
+  uint64_t seed = 77;
+  world_create(&w, &clean);
+  for (unsigned round = 0; round < 30; round++) {
+    for (unsigned i = 0; i < LOT; i++) {
+      assert_int_equal(page_alloc_owned(0, i % 3 ? ALLOC_MOVABLE : ALLOC_UNMOVABLE, 8 + i / 1000, i, &lot[i]), ERR_OK);
+      frame_of(lot[i])->refs = frame_of(lot[i])->private = 5;
+      world_note_alloc(&w, lot[i], 0);
+    }
+    page_set_block_type(lot[7], MIGRATE_ISOLATE);
+    for (unsigned i = 0; i < round * 100; i++) {
+      unsigned a = world_random(&seed) % LOT, b = world_random(&seed) % LOT;
+      pfn_t f = lot[a];
+      lot[a] = lot[b];
+      lot[b] = f;
+    }
+    unsigned first = world_random(&seed) % LOT;
+    page_free_bulk(first, lot);
+    page_free_bulk(LOT - first, lot + first);
+    for (unsigned i = 0; i < LOT; i++)
+      world_note_free(&w, lot[i], 0);
+    world_audit(&w, false);
+    for (owner_t owner = 8; owner < 11; owner++) {
+      ledger_read_owner(owner, &l);
+      assert_int_equal(l.frames[FRAME_OWNED], 0);
+    }
+    for (uint64_t f = 0x40000; f < 0x40000 + F(32); f += PAGEBLOCK_FRAMES) {
+      if (page_block_type(pfn(f)) == MIGRATE_ISOLATE)
+        page_set_block_type(pfn(f), MIGRATE_MOVABLE);
+    }
+  }
+  page_drain_local();
+  world_audit(&w, true);
+  world_destroy(&w);
+}
+
+/* What a list holds is as new: nothing of the earlier life; and it comes in order. */
+static void what_was_freed_at_once_comes_back_new(void **state) {
+  (void)state;
+  struct world w;
+  pfn_t f, last = pfn(0);
+  world_create(&w, &clean);
+  assert_int_equal(page_alloc(9, ALLOC_MOVABLE, &f), ERR_OK);
+  frame_split_block(f, 9, 0);
+  for (unsigned i = 0; i < 512; i++) {
+    filled[i] = pfn_add(f, i);
+    frame_set_state(filled[i], 0, FRAME_OWNED, 9, 0x1000);
+    frame_of(filled[i])->refs = frame_of(filled[i])->private = 3;
+  }
+  page_free_bulk(512, filled);
+  for (unsigned i = 0; i < 512; i++, last = f) {
+    assert_int_equal(page_alloc(0, ALLOC_MOVABLE, &f), ERR_OK);
+    assert_int_equal(frame_state(f), FRAME_CACHED);
+    assert_true(frame_of(f)->refs == 0 && frame_of(f)->private == 0 && frame_of(f)->rmap == 0);
+    assert_true(i % 32 == 0 || f.v == last.v + 1);
+  }
+  world_destroy(&w);
+}
+
+static void a_run_ends_with_its_pageblock(void **state) {
+  (void)state;
+  struct world w;
+  struct buddyinfo info;
+  pfn_t f = pfn(0x40000 + 1024);
+  world_create(&w, &clean);
+  assert_int_equal(page_alloc_at(f, 10, ALLOC_MOVABLE), ERR_OK);
+  frame_split_block(f, 10, 0);
+  page_set_block_type(pfn_add(f, 512), MIGRATE_ISOLATE);
+  for (unsigned i = 0; i < 1024; i++)
+    filled[i] = pfn_add(f, i);
+  page_free_bulk(1024 - 500, filled + 500);
+  /* all of the isolated one went past the lists */
+  assert_true(page_buddyinfo(0, &info));
+  assert_int_equal(info.free_blocks_of_type[MIGRATE_ISOLATE][PAGEBLOCK_ORDER], 1);
+  world_destroy(&w);
+}
+
+static void free_again(unsigned at) {
+  if (PORT_EXPECT_CHECK()) {
+    page_free_bulk(2, filled + at);
+    port_expect_none();
+    fail_msg("frame %u was freed twice", at);
+  }
+}
+
+/* Whether the frame is in a list or, with its neighbours, in the buddy. */
+static void a_second_free_is_noticed(void **state) {
+  (void)state;
+  struct world w;
+  for (unsigned at = 1; at < 512; at += 170) {
+    pfn_t f;
+    world_create(&w, &clean);
+    assert_int_equal(page_alloc(9, ALLOC_MOVABLE, &f), ERR_OK);
+    frame_split_block(f, 9, 0);
+    for (unsigned i = 0; i < 512; i++)
+      filled[i] = pfn_add(f, i);
+    page_free_bulk(511, filled);
+    free_again(at);
+    world_destroy(&w);
+  }
+}
+
+static void freeing_none_is_nothing(void **state) {
+  (void)state;
+  struct world w;
+  world_create(&w, &clean);
+  page_free_bulk(0, filled);
+  world_audit(&w, true);
+  world_destroy(&w);
+}
+
 static void zeroed_means_zeroed(void **state) {
   (void)state;
   struct world w;
@@ -345,6 +464,11 @@ int main(void) {
       cmocka_unit_test(the_reserve_is_for_atomic_requests),
       cmocka_unit_test(a_list_of_another_type_is_no_waste),
       cmocka_unit_test(bulk_is_all_or_nothing),
+      cmocka_unit_test(a_mixed_lot_is_freed_at_once),
+      cmocka_unit_test(what_was_freed_at_once_comes_back_new),
+      cmocka_unit_test(a_run_ends_with_its_pageblock),
+      cmocka_unit_test(a_second_free_is_noticed),
+      cmocka_unit_test(freeing_none_is_nothing),
       cmocka_unit_test(zeroed_means_zeroed),
       cmocka_unit_test(owned_at_once),
       cmocka_unit_test(a_block_on_its_way_is_nobodys_buddy),
