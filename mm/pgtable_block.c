@@ -8,6 +8,7 @@
  *
  * Refused: collapsing leaves that are not alike, contiguous and aligned.
  */
+#include "core/check.h"
 #include "mm/pgtable_priv.h"
 
 /* The descriptor of part `i` of the block `desc` at `shift`. */
@@ -161,17 +162,46 @@ err_t pt_isolate(struct pt *pt, uint64_t ia, uint64_t end) {
 
 /* ---- One leaf, another output ---- */
 
-err_t pt_replace_leaf(struct pt *pt, uint64_t ia, pa_t out, unsigned level, pt_prot_t prot) {
-  if (level < 1 || level > 3 || level < pt->start_level || !is_aligned(ia | out.v, BIT(level_shift(level))))
+/* The leaf of `level` at `ia`, of no contiguous run any more. ERR_INVAL, ERR_RANGE, ERR_NOENT as pt_replace_leaf(). */
+static err_t find_leaf(struct pt *pt, uint64_t ia, unsigned level, struct pt_at *at) {
+  if (level < 1 || level > 3 || level < pt->start_level || !is_aligned(ia, BIT(level_shift(level))))
     return ERR_INVAL;
-  if (ia >> pt->ia_bits || out.v >> 48)
+  if (ia >> pt->ia_bits)
     return ERR_RANGE;
-  unsigned shift = level_shift(level);
-  struct pt_at at = walk_to(pt, ia, shift);
-  if (at.shift != shift || !desc_is_valid(at.desc) || desc_is_table(at.desc, shift))
+  *at = walk_to(pt, ia, level_shift(level));
+  if (at->shift != level_shift(level) || !desc_is_valid(at->desc) || desc_is_table(at->desc, at->shift))
     return ERR_NOENT;
-  if (at.desc & DESC_CONTIG)
-    pt_uncontig(pt, at.entry, ia, shift);
+  if (at->desc & DESC_CONTIG)
+    pt_uncontig(pt, at->entry, ia, at->shift);
+  return ERR_OK;
+}
+
+err_t pt_break_leaf(struct pt *pt, uint64_t ia, unsigned level, struct pt_broken *out) {
+  struct pt_at at;
+  err_t err = find_leaf(pt, ia, level, &at);
+  if (err != ERR_OK)
+    return err;
+  *out = (struct pt_broken){.entry = at.entry, .desc = pt_clear(pt, at.entry, ia, at.shift), .ia = ia, .shift = at.shift};
+  pt->ops->tlb_flush(pt, ia, BIT(at.shift), level, false);
+  return ERR_OK;
+}
+
+void pt_make_leaf(struct pt *pt, const struct pt_broken *broken, pa_t out) {
+  CHECK(is_aligned(out.v, BIT(broken->shift)) && !(out.v >> 48));
+  pt_fill(pt, broken->entry, (broken->desc & ~DESC_ADDR) | out.v, broken->ia, broken->shift);
+  pt->ops->publish(pt);
+}
+
+err_t pt_replace_leaf(struct pt *pt, uint64_t ia, pa_t out, unsigned level, pt_prot_t prot) {
+  struct pt_at at;
+  if (level < 1 || level > 3 || !is_aligned(out.v, BIT(level_shift(level))))
+    return ERR_INVAL;
+  if (out.v >> 48)
+    return ERR_RANGE;
+  err_t err = find_leaf(pt, ia, level, &at);
+  if (err != ERR_OK)
+    return err;
+  unsigned shift = at.shift;
   uint64_t desc = pt->ops->leaf(pt, out, level, prot), old = pt_replace(pt, at.entry, desc, ia, shift);
   if (((old ^ desc) & ~DESC_SOFT) == 0) /* permissions only: nothing was broken, TLBs may still hold the old entry */
     pt->ops->tlb_flush(pt, ia, BIT(shift), level, false);

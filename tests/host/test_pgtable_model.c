@@ -161,6 +161,24 @@ static void op_replace(struct world *w) {
   world_set(w, leaf.ia, leaf.size, out, prot);
 }
 
+/* The contents are copied between the halves: there nobody may reach the leaf, by memory or by TLB. */
+static void op_move(struct world *w) {
+  struct hw_leaf leaf;
+  struct pt_broken broken;
+  uint64_t ia = any_address(w, SZ_4K);
+  if (!hw_walk(&w->hw.regime, ia, &leaf)) {
+    assert_int_equal(pt_break_leaf(&w->pt, ia, 3, &broken), ERR_NOENT);
+    return;
+  }
+  uint64_t size = leaf.size, at = leaf.ia, out = any_out(w, 0, size) & ~(size - 1);
+  pt_prot_t prot = w->prot[world_index(w, at)];
+  assert_int_equal(pt_break_leaf(&w->pt, at, leaf.level, &broken), ERR_OK);
+  world_clear(w, at, size);
+  world_check(w);
+  pt_make_leaf(&w->pt, &broken, pa(out));
+  world_set(w, at, size, out, prot);
+}
+
 static void op_split(struct world *w) {
   struct hw_leaf leaf;
   uint64_t ia = any_address(w, SZ_4K);
@@ -227,8 +245,10 @@ static void op_mark(struct world *w) {
 
 static void random_op(struct world *w) {
   static void (*const ops[])(struct world *) = {
-      op_map,     op_map,     op_map,          op_map_leaf, op_map_leaf, op_map_leaf, op_unmap, op_unmap, op_unmap, op_page_comes_and_goes,
-      op_protect, op_protect, op_protect_each, op_replace,  op_split,    op_collapse, op_age,   op_mark,
+      op_map,      op_map,      op_map,          op_map_leaf, op_map_leaf,
+      op_map_leaf, op_unmap,    op_unmap,        op_unmap,    op_page_comes_and_goes,
+      op_protect,  op_protect,  op_protect_each, op_replace,  op_move,
+      op_split,    op_collapse, op_age,          op_mark,
   };
   ops[world_random(w, sizeof(ops) / sizeof(ops[0]))](w);
 }
