@@ -69,8 +69,8 @@ void vma_set_start(struct vm_area_struct *vma, uint64_t start);
 void vma_set_end(struct vm_area_struct *vma, uint64_t end);
 /* Move the common edge of two adjacent VMAs; both keep at least a page. */
 void vma_move_edge(struct vm_area_struct *lower, struct vm_area_struct *upper, uint64_t edge);
-/* After vm_flags changed in a way that matters to the gap below. */
-void vma_gap_changed(struct vm_area_struct *vma);
+/* Free space between `vma` (with its guard gap, if a stack) and its predecessor: what vm_rb.bound bounds. */
+uint64_t vma_gap_below(const struct vm_area_struct *vma);
 
 static inline struct vm_area_struct *find_vma(struct mm_struct *mm, uint64_t addr) {
   struct vm_area_struct *vma = mm->mmap_cache;

@@ -85,8 +85,7 @@ struct vm_file {
 struct vm_area_struct {
   uint64_t vm_start, vm_end;
   struct vm_area_struct *vm_next, *vm_prev; /* by address */
-  struct rb_node vm_rb;                     /* in mm->mm_rb, by address */
-  uint64_t rb_subtree_gap;                  /* largest free gap below any VMA of this subtree, each against its predecessor */
+  struct rb_node vm_rb;                     /* in mm->mm_rb, by address; its bound is of free gaps, each below one VMA of the subtree */
   struct mm_struct *vm_mm;
   const struct vm_operations *vm_ops; /* NULL: private anonymous */
   union {                             /* what vm_ops works on */

@@ -2,9 +2,9 @@
 
 /*
  * get_unmapped_area: where a new mapping goes. Top-down from MMAP_BASE; the highest gap that is large enough wins, found by
- * descending the tree along rb_subtree_gap in O(log n) (Linux: unmapped_area_topdown). When there is none below MMAP_BASE, the space
+ * descending the tree along its bounds of gaps in O(log n), amortised (Linux: unmapped_area_topdown). When there is none below MMAP_BASE, the space
  * above it, left for the stack, is used too. A hint is honoured if its place is free; a fixed address is taken as it is, and with
- * MAP_FIXED_NOREPLACE only if free. Lock: mmap_lock. Changes nothing. Never places anything into a stack's guard gap or below MMAP_MIN_ADDR.
+ * MAP_FIXED_NOREPLACE only if free. Lock: mmap_lock. Changes nothing but bounds. Never places anything into a stack's guard gap or below MMAP_MIN_ADDR.
  */
 
 #include "guest/vm/internal.h"
@@ -14,7 +14,7 @@ static struct vm_area_struct *vma_of(struct rb_node *n) {
 }
 
 static bool has_gap(const struct rb_node *n, uint64_t len) {
-  return n && container_of(n, const struct vm_area_struct, vm_rb)->rb_subtree_gap >= len;
+  return n && n->bound >= len;
 }
 
 static uint64_t end_below(const struct vm_area_struct *vma) {
@@ -28,18 +28,25 @@ static bool gap_fits(const struct vm_area_struct *vma, uint64_t len, uint64_t hi
   return top >= low && top - low >= len;
 }
 
-/* The next lower VMA in the tree that may have a fitting gap below it, `n` and its right subtree being done. */
+/*
+ * The next lower VMA in the tree that may have a fitting gap below it, `n` and its right subtree being done. A subtree that is left without
+ * a find has promised too much, perhaps: its bound is made to fit.
+ */
 static struct rb_node *next_lower(struct rb_node *n, uint64_t len, bool *enter_right) {
   *enter_right = true;
   if (has_gap(n->left, len))
     return n->left;
-  for (struct rb_node *up = n->parent; up; n = up, up = up->parent) {
+  for (;;) {
+    struct rb_node *up = n->parent;
+    rb_tighten(n, vma_gap_below(vma_of(n)));
+    if (!up)
+      return NULL;
     if (n == up->right) {
       *enter_right = false;
       return up;
     }
+    n = up;
   }
-  return NULL;
 }
 
 /* The highest VMA with a fitting gap below it. Gaps that end above `high` are skipped without being entered. */

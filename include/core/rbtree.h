@@ -3,8 +3,12 @@
 #define CORE_RBTREE_H
 
 /*
- * Intrusive red-black tree (Cormen et al., ch. 13) with an optional augment callback that recomputes a node's summary from its
- * children. The caller searches and links; the tree balances. The lock is the owner's business.
+ * Intrusive red-black tree (Cormen et al., ch. 13). The caller searches and links; the tree balances. The lock is the owner's business.
+ *
+ * For owners who search for a node whose value is large enough there is `bound`: at least the node's own value and at least its
+ * children's bounds, so that a subtree whose bound is too small need not be entered. It is an upper bound and not the maximum, which
+ * makes it cheap: what takes another's place takes its bound as well, a value that grows is raised along its path, one that shrinks is
+ * left alone, and a search that was led astray tightens what it comes past. An over-estimate is paid for once.
  */
 
 #include <stdbool.h>
@@ -13,6 +17,7 @@
 
 struct rb_node {
   struct rb_node *parent, *left, *right;
+  uint64_t bound; /* set by the owner before rb_insert(): the node's own value, or 0 where bounds are not used */
   bool red;
 };
 
@@ -20,17 +25,24 @@ struct rb_root {
   struct rb_node *node;
 };
 
-/*
- * Recompute the summary of `n` from its children and what is its own; true if it changed, so that those above are due as well. NULL where
- * the tree is plain.
- */
-typedef bool rb_augment_fn(struct rb_node *n);
-
 /* Link `n` as the child of `parent` at `*link` (found by the caller's own descent), then rebalance. */
-void rb_insert(struct rb_root *root, struct rb_node *n, struct rb_node *parent, struct rb_node **link, rb_augment_fn *augment);
-void rb_erase(struct rb_root *root, struct rb_node *n, rb_augment_fn *augment);
-/* After a change to `n` or below it that its ancestors summarise: up as far as it makes a difference. */
-void rb_augment_path(struct rb_node *n, rb_augment_fn *augment);
+void rb_insert(struct rb_root *root, struct rb_node *n, struct rb_node *parent, struct rb_node **link);
+void rb_erase(struct rb_root *root, struct rb_node *n);
+
+/* The value of `n` is `value` now, more than before perhaps: up as far as bounds are less. */
+static inline void rb_raise(struct rb_node *n, uint64_t value) {
+  for (; n && n->bound < value; n = n->parent)
+    n->bound = value;
+}
+
+/* Lower the bound of `n`, whose own value is `value`, as far as its children allow. */
+static inline void rb_tighten(struct rb_node *n, uint64_t value) {
+  if (n->left && n->left->bound > value)
+    value = n->left->bound;
+  if (n->right && n->right->bound > value)
+    value = n->right->bound;
+  n->bound = value;
+}
 
 struct rb_node *rb_first(const struct rb_root *root);
 struct rb_node *rb_last(const struct rb_root *root);

@@ -3,18 +3,13 @@
  * Intrusive red-black tree: Cormen, Leiserson, Rivest, Stein, "Introduction to Algorithms", ch. 13, with NULL as the black leaf.
  *
  * Invariants between calls: the root is black; a red node has no red child; every path from a node to a leaf below it passes the
- * same number of black nodes; with an augment callback, every node's summary is that of its subtree. A callback sees a node
- * whose children's summaries are right. Takes no lock, allocates nothing, refuses nothing: order is the caller's.
+ * same number of black nodes; no node's bound is less than its children's. Takes no lock, allocates nothing, refuses nothing: order and
+ * values are the caller's.
  */
 #include "core/rbtree.h"
 
 static bool is_red(const struct rb_node *n) {
   return n && n->red;
-}
-
-void rb_augment_path(struct rb_node *n, rb_augment_fn *augment) {
-  while (n && augment(n))
-    n = n->parent;
 }
 
 /* Put `to` (may be NULL) where `from` hangs below its parent. */
@@ -37,7 +32,7 @@ static void replace_child(struct rb_root *root, struct rb_node *from, struct rb_
  *      / \        / \
  *     b   c      a   b
  */
-static void rotate(struct rb_root *root, struct rb_node *n, bool left, rb_augment_fn *augment) {
+static void rotate(struct rb_root *root, struct rb_node *n, bool left) {
   struct rb_node *r = left ? n->right : n->left;
   struct rb_node *b = left ? r->left : r->right;
   replace_child(root, n, r);
@@ -51,14 +46,11 @@ static void rotate(struct rb_root *root, struct rb_node *n, bool left, rb_augmen
   if (b)
     b->parent = n;
   n->parent = r;
-  if (augment) {
-    (void)augment(n);
-    (void)augment(r);
-  }
+  r->bound = n->bound;
 }
 
 /* `n` is red and so may be its parent: move the clash up, or rotate it away. */
-static void insert_fixup(struct rb_root *root, struct rb_node *n, rb_augment_fn *augment) {
+static void insert_fixup(struct rb_root *root, struct rb_node *n) {
   while (is_red(n->parent)) {
     struct rb_node *parent = n->parent, *grand = parent->parent;
     bool on_left = parent == grand->left;
@@ -71,46 +63,43 @@ static void insert_fixup(struct rb_root *root, struct rb_node *n, rb_augment_fn 
       continue;
     }
     if (n == (on_left ? parent->right : parent->left)) {
-      rotate(root, parent, on_left, augment);
+      rotate(root, parent, on_left);
       parent = n;
     }
     parent->red = false;
     grand->red = true;
-    rotate(root, grand, !on_left, augment);
+    rotate(root, grand, !on_left);
     break;
   }
   root->node->red = false;
 }
 
-void rb_insert(struct rb_root *root, struct rb_node *n, struct rb_node *parent, struct rb_node **link, rb_augment_fn *augment) {
+void rb_insert(struct rb_root *root, struct rb_node *n, struct rb_node *parent, struct rb_node **link) {
   n->parent = parent;
   n->left = NULL;
   n->right = NULL;
   n->red = true;
   *link = n;
-  if (augment) {
-    (void)augment(n);
-    rb_augment_path(parent, augment);
-  }
-  insert_fixup(root, n, augment);
+  rb_raise(parent, n->bound); /* before the first rotation: what comes up takes over the bound it finds */
+  insert_fixup(root, n);
 }
 
 /* `parent`'s sibling pair, seen from a child `n` (NULL allowed) that lacks one black. Returns the sibling, made black by rotation. */
-static struct rb_node *black_sibling(struct rb_root *root, struct rb_node *parent, bool on_left, rb_augment_fn *augment) {
+static struct rb_node *black_sibling(struct rb_root *root, struct rb_node *parent, bool on_left) {
   struct rb_node *s = on_left ? parent->right : parent->left;
   if (!s->red)
     return s;
   s->red = false;
   parent->red = true;
-  rotate(root, parent, on_left, augment);
+  rotate(root, parent, on_left);
   return on_left ? parent->right : parent->left;
 }
 
 /* Paths through `n`, child of `parent`, lack one black node. */
-static void erase_fixup(struct rb_root *root, struct rb_node *n, struct rb_node *parent, rb_augment_fn *augment) {
+static void erase_fixup(struct rb_root *root, struct rb_node *n, struct rb_node *parent) {
   while (n != root->node && !is_red(n)) {
     bool on_left = n == parent->left;
-    struct rb_node *s = black_sibling(root, parent, on_left, augment);
+    struct rb_node *s = black_sibling(root, parent, on_left);
     struct rb_node *near = on_left ? s->left : s->right, *far = on_left ? s->right : s->left;
     if (!is_red(near) && !is_red(far)) {
       s->red = true;
@@ -121,14 +110,14 @@ static void erase_fixup(struct rb_root *root, struct rb_node *n, struct rb_node 
     if (!is_red(far)) {
       near->red = false;
       s->red = true;
-      rotate(root, s, !on_left, augment);
+      rotate(root, s, !on_left);
       far = s;
       s = near;
     }
     s->red = parent->red;
     parent->red = false;
     far->red = false;
-    rotate(root, parent, on_left, augment);
+    rotate(root, parent, on_left);
     n = root->node;
     break;
   }
@@ -148,9 +137,9 @@ static struct rb_node *rightmost(struct rb_node *n) {
   return n;
 }
 
-/* `n` has two children: its successor `s`, the leftmost of its right subtree, takes its place and colour. */
-static struct rb_node *splice_successor(struct rb_root *root, struct rb_node *n, struct rb_node **orphan) {
-  struct rb_node *s = leftmost(n->right), *parent = s;
+/* `n` has two children: its successor `s`, the leftmost of its right subtree, takes its place, colour and bound. */
+static struct rb_node *splice_successor(struct rb_root *root, struct rb_node *n, struct rb_node *s, struct rb_node **orphan) {
+  struct rb_node *parent = s;
   *orphan = s->right;
   if (s->parent != n) {
     parent = s->parent;
@@ -162,37 +151,25 @@ static struct rb_node *splice_successor(struct rb_root *root, struct rb_node *n,
   s->left = n->left;
   s->left->parent = s;
   s->red = n->red;
+  s->bound = n->bound;
   return parent;
 }
 
-/* From `parent`, that lost a child, up. The successor that took the erased node's place (or NULL) has a summary of its old one. */
-static void augment_after_erase(struct rb_node *parent, struct rb_node *successor, rb_augment_fn *augment) {
-  if (successor) {
-    for (; parent != successor; parent = parent->parent)
-      (void)augment(parent);
-    (void)augment(successor);
-    parent = successor->parent;
-  }
-  rb_augment_path(parent, augment);
-}
-
-void rb_erase(struct rb_root *root, struct rb_node *n, rb_augment_fn *augment) {
-  struct rb_node *orphan, *parent, *successor = NULL;
+void rb_erase(struct rb_root *root, struct rb_node *n) {
+  struct rb_node *orphan, *parent;
   bool lost_black;
   if (n->left && n->right) {
-    successor = leftmost(n->right);
+    struct rb_node *successor = leftmost(n->right);
     lost_black = !successor->red;
-    parent = splice_successor(root, n, &orphan);
+    parent = splice_successor(root, n, successor, &orphan);
   } else {
     lost_black = !n->red;
     orphan = n->left ? n->left : n->right;
     parent = n->parent;
     replace_child(root, n, orphan);
   }
-  if (augment)
-    augment_after_erase(parent, successor, augment);
   if (lost_black)
-    erase_fixup(root, orphan, parent, augment);
+    erase_fixup(root, orphan, parent);
 }
 
 struct rb_node *rb_first(const struct rb_root *root) {

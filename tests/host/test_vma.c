@@ -360,6 +360,34 @@ static void test_comb(void **state) {
   mm_put(mm);
 }
 
+/* Depth-first; the number of nodes whose bound lets a search for `len` in. */
+static unsigned open_nodes(const struct rb_node *n, uint64_t len) {
+  return n && n->bound >= len ? 1 + open_nodes(n->left, len) + open_nodes(n->right, len) : 0;
+}
+
+/* Gaps that were filled leave bounds behind that promise too much: the first search that falls for them is the last. */
+static void test_bounds_tighten(void **state) {
+  (void)state;
+  enum {
+    PAIRS = 200
+  };
+  uint64_t out;
+  assert_int_equal(mm_alloc(&mm), ERR_OK);
+  const unsigned flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
+  for (unsigned round = 0; round < 2; round++) {
+    for (unsigned i = 0; i < PAIRS; i++) {
+      uint64_t addr = MMAP_BASE - (2 * i + 1 + round) * PAGE_SIZE;
+      assert_int_equal(do_mmap(mm, addr, PAGE_SIZE, round ? PROT_READ : PROT_NONE, flags, NULL, 0, &out), ERR_OK);
+    }
+    machine_check_mm(mm);
+  }
+  assert_true(open_nodes(mm->mm_rb.node, PAGE_SIZE) > 32);
+  must_place(0, 1, MAP_NORESERVE);
+  machine_check_mm(mm);
+  assert_true(open_nodes(mm->mm_rb.node, PAGE_SIZE) <= 16); /* the way to the lowest, which has all the space below it */
+  mm_put(mm);
+}
+
 /* ---- Arguments ---- */
 
 static err_t map(uint64_t addr, uint64_t len, unsigned prot, unsigned flags) {
@@ -481,6 +509,7 @@ int main(void) {
       cmocka_unit_test(test_big_mappings_are_aligned),
       cmocka_unit_test(test_full),
       cmocka_unit_test(test_comb),
+      cmocka_unit_test(test_bounds_tighten),
       cmocka_unit_test(test_bad_arguments),
       cmocka_unit_test(test_mprotect_hole),
       cmocka_unit_test(test_map_count_limit),

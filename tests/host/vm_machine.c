@@ -334,7 +334,7 @@ static uint64_t naive_gap(const struct vm_area_struct *vma) {
   return high > low ? high - low : 0;
 }
 
-/* Returns the largest gap; checks colours, parents and the summary. `*black` gets the black height. */
+/* Checks colours, parents, and that no bound is less than what it bounds; returns the bound. `*black` gets the black height. */
 static uint64_t check_subtree(const struct rb_node *n, const struct rb_node *parent, unsigned *black, unsigned *count) {
   unsigned left_black, right_black;
   if (!n) {
@@ -348,9 +348,8 @@ static uint64_t check_subtree(const struct rb_node *n, const struct rb_node *par
   uint64_t left = check_subtree(n->left, n, &left_black, count), right = check_subtree(n->right, n, &right_black, count);
   assert_int_equal(left_black, right_black);
   *black = left_black + !n->red;
-  uint64_t gap = max_u64(naive_gap(vma), max_u64(left, right));
-  assert_int_equal(vma->rb_subtree_gap, gap);
-  return gap;
+  assert_true(n->bound >= naive_gap(vma) && n->bound >= left && n->bound >= right);
+  return n->bound;
 }
 
 static bool alike(const struct vm_area_struct *a, const struct vm_area_struct *b) {
