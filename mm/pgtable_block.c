@@ -176,12 +176,14 @@ static err_t find_leaf(struct pt *pt, uint64_t ia, unsigned level, struct pt_at 
   return ERR_OK;
 }
 
-err_t pt_break_leaf(struct pt *pt, uint64_t ia, unsigned level, struct pt_broken *out) {
+err_t pt_break_leaf(struct pt *pt, uint64_t ia, pa_t out, unsigned level, struct pt_broken *broken) {
   struct pt_at at;
   err_t err = find_leaf(pt, ia, level, &at);
   if (err != ERR_OK)
     return err;
-  *out = (struct pt_broken){.entry = at.entry, .desc = pt_clear(pt, at.entry, ia, at.shift), .ia = ia, .shift = at.shift};
+  if (desc_out(at.desc).v != out.v)
+    return ERR_NOENT;
+  *broken = (struct pt_broken){.entry = at.entry, .desc = pt_clear(pt, at.entry, ia, at.shift), .ia = ia, .shift = at.shift};
   pt->ops->tlb_flush(pt, ia, BIT(at.shift), level, false);
   return ERR_OK;
 }

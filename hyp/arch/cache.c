@@ -38,6 +38,13 @@ void cache_clean_poc(const void *from, uint64_t bytes) {
   dsb(ish);
 }
 
+void cache_clean_invalidate_poc(const void *from, uint64_t bytes) {
+  uint64_t end = (uint64_t)from + bytes;
+  for (uint64_t a = align_down((uint64_t)from, line_bytes); a < end; a += line_bytes)
+    __asm__ volatile("dc civac, %0" ::"r"(a) : "memory");
+  dsb(ish);
+}
+
 void zero_lines_poc(void *to, uint64_t bytes) {
   if (likely(zva_is_64 && line_bytes == 64)) {
     zero_clean_64_byte_blocks(to, bytes);

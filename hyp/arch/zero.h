@@ -15,6 +15,8 @@ void zero_lines(void *to, uint64_t bytes);
 void zero_lines_poc(void *to, uint64_t bytes);
 /* Clean [from, from + bytes) to the PoC (DC CVAC), ending with DSB ISH. */
 void cache_clean_poc(const void *from, uint64_t bytes);
+/* Clean and invalidate the same (DC CIVAC): what is read next comes from memory, where a guest may have written past the caches. */
+void cache_clean_invalidate_poc(const void *from, uint64_t bytes);
 /* Learn line and ZVA block sizes of this machine; before the first use. */
 void cache_init(void);
 

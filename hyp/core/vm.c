@@ -314,6 +314,8 @@ static void discard(struct vm *vm) {
   work_cancel(&vm->life);
   spin_lock(&vms_lock);
   atomic_store_release(&vms[vm->id], NULL);
+  spin_lock(&vm->s2.lock); /* who found the VM under vms_lock, to move a frame of it, may still be about to see that it has none */
+  spin_unlock(&vm->s2.lock);
   spin_unlock(&vms_lock);
   free_parts(vm);
 }

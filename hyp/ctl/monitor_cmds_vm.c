@@ -216,8 +216,6 @@ static enum work_result cmd_release(struct session *s) {
   uint64_t start, bytes;
   if (!vm || !session_number(s, 2, &start) || !session_number(s, 3, &bytes))
     return WORK_DONE;
-  if (vm->config.trap_stage1_faults && vm->state == VM_RUNNING)
-    return session_fail_done(s, "%s: pause it first: its views of memory are its vCPUs' own", s->argv[1]);
   err_t e = stage2_release(&vm->s2, ipa(start + s->state[0]), min_u64(bytes - s->state[0], RELEASE_STEP_BYTES));
   if (e != ERR_OK)
     return result(s, e);

@@ -98,7 +98,8 @@ err_t stage2_init(struct stage2 *s2, struct vm *vm, uint64_t ram_bytes) {
   if (err != ERR_OK)
     return err;
   frame_set_state(root, g.root_order, FRAME_TABLE, vm->id, 0);
-  memset(s2, 0, sizeof(*s2));
+  _Static_assert(offsetof(struct stage2, lock) == 0, "what follows the lock is cleared");
+  memset(&s2->pt, 0, sizeof(*s2) - offsetof(struct stage2, pt)); /* a restart: somebody may be at the lock */
   s2->vm = vm;
   s2->ram_base = ipa(VM_RAM_BASE);
   s2->ram_bytes = ram_bytes;
@@ -188,21 +189,39 @@ static uint64_t piece(uint64_t address, uint64_t bytes) {
   return min_u64(bytes, PAGE_SIZE - address % PAGE_SIZE);
 }
 
-/* The VM's leaf may be taken away between look-up and copy only by EL2's own work, which is who calls this. */
-static err_t write_piece(struct stage2 *s2, ipa_t to, const void *from, uint64_t bytes) {
-  pa_t at;
-  err_t err = stage2_lookup(s2, to, &at);
-  if (err == ERR_NOENT) {
-    err = stage2_populate(s2, to);
-    if (err == ERR_OK)
-      err = stage2_lookup(s2, to, &at);
+/* The lock is held over the copy: the frame may be moved by any CPU when it is not. */
+static err_t write_mapped(struct stage2 *s2, ipa_t to, const void *from, uint64_t bytes) {
+  struct pt_leaf leaf;
+  spin_lock(&s2->lock);
+  err_t err = pt_lookup(&s2->pt, to.v, &leaf);
+  if (err == ERR_OK) {
+    memcpy((void *)leaf.out.v, from, bytes);
+    if (features.needs_clean || !feature_on(HYP_FEAT_IDC)) /* what is written may be code: to the PoU at least */
+      cache_clean_poc((void *)leaf.out.v, bytes);
   }
-  if (err != ERR_OK)
-    return err;
-  memcpy((void *)at.v, from, bytes);
-  if (features.needs_clean || !feature_on(HYP_FEAT_IDC)) /* what is written may be code: to the PoU at least */
-    cache_clean_poc((void *)at.v, bytes);
-  return ERR_OK;
+  spin_unlock(&s2->lock);
+  return err;
+}
+
+static err_t write_piece(struct stage2 *s2, ipa_t to, const void *from, uint64_t bytes) {
+  err_t err;
+  while ((err = write_mapped(s2, to, from, bytes)) == ERR_NOENT) {
+    err = stage2_populate(s2, to);
+    if (err != ERR_OK)
+      break;
+  }
+  return err;
+}
+
+/* Zeroes where nothing is backed. */
+static void read_piece(struct stage2 *s2, void *to, ipa_t from, uint64_t bytes) {
+  struct pt_leaf leaf;
+  spin_lock(&s2->lock);
+  if (pt_lookup(&s2->pt, from.v, &leaf) == ERR_OK)
+    memcpy(to, (const void *)leaf.out.v, bytes);
+  else
+    memset(to, 0, bytes);
+  spin_unlock(&s2->lock);
 }
 
 err_t stage2_write(struct stage2 *s2, ipa_t to, const void *from, uint64_t bytes) {
@@ -223,14 +242,15 @@ err_t stage2_read(struct stage2 *s2, void *to, ipa_t from, uint64_t bytes) {
     return ERR_RANGE;
   for (uint64_t done = 0; done < bytes;) {
     uint64_t n = piece(from.v + done, bytes - done);
-    pa_t at;
-    if (stage2_lookup(s2, ipa(from.v + done), &at) == ERR_OK)
-      memcpy((char *)to + done, (const void *)at.v, n);
-    else
-      memset((char *)to + done, 0, n);
+    read_piece(s2, (char *)to + done, ipa(from.v + done), n);
     done += n;
   }
   return ERR_OK;
+}
+
+void stage2_forget_views(struct stage2 *s2, ipa_t start, uint64_t bytes) {
+  for (unsigned i = 0; i < s2->vm->vcpu_count; i++)
+    view_forget(s2->vm->vcpus[i], start, bytes);
 }
 
 static void free_leaf(void *ctx, uint64_t ia, pa_t out, unsigned level, uint64_t desc) {
@@ -241,10 +261,9 @@ static void free_leaf(void *ctx, uint64_t ia, pa_t out, unsigned level, uint64_t
   page_free(pa_pfn(out), order);
 }
 
-/* A block that reaches over `a` becomes 4 KiB leaves, and its frames 512 frames that can be freed alone. */
-static err_t split_at(struct stage2 *s2, uint64_t a) {
+err_t stage2_split(struct stage2 *s2, uint64_t a) {
   struct pt_leaf leaf;
-  if (is_aligned(a, SZ_2M) || pt_lookup(&s2->pt, a, &leaf) != ERR_OK || leaf.level != 2)
+  if (pt_lookup(&s2->pt, a, &leaf) != ERR_OK || leaf.level != 2)
     return ERR_OK;
   err_t err = pt_split(&s2->pt, a);
   if (err == ERR_OK)
@@ -253,9 +272,9 @@ static err_t split_at(struct stage2 *s2, uint64_t a) {
 }
 
 static err_t release(struct stage2 *s2, uint64_t start, uint64_t bytes) {
-  err_t err = split_at(s2, start);
-  if (err == ERR_OK)
-    err = split_at(s2, start + bytes);
+  err_t err = is_aligned(start, SZ_2M) ? ERR_OK : stage2_split(s2, start);
+  if (err == ERR_OK && !is_aligned(start + bytes, SZ_2M))
+    err = stage2_split(s2, start + bytes);
   if (err == ERR_OK)
     err = pt_unmap(&s2->pt, start, bytes, free_leaf, s2);
   return err;
@@ -264,10 +283,8 @@ static err_t release(struct stage2 *s2, uint64_t start, uint64_t bytes) {
 err_t stage2_release(struct stage2 *s2, ipa_t start, uint64_t bytes) {
   if (!is_ram_range(s2, start, bytes) || !is_aligned(start.v | bytes, PAGE_SIZE))
     return ERR_RANGE;
-  for (unsigned i = 0; i < s2->vm->vcpu_count; i++)
-    if (view_unmap(s2->vm->vcpus[i], start, bytes) != ERR_OK)
-      return ERR_NOMEM;
   spin_lock(&s2->lock);
+  stage2_forget_views(s2, start, bytes);
   err_t err = release(s2, start.v, bytes);
   spin_unlock(&s2->lock);
   return err;

@@ -24,6 +24,7 @@ struct stage2 {
   uint64_t ram_bytes;
   uint8_t ran_here[CPUS_MAX];    /* vCPU id + 1 that ran last on each CPU; that CPU only */
   bool force_4k;                 /* constant */
+  struct pt_broken broken;       /* of the page that is being moved (move.c); lock */
   uint64_t populated_frames;     /* lock */
   uint64_t faults_4k, faults_2m; /* served by populating; lock */
 };
@@ -57,9 +58,16 @@ MUST_CHECK err_t stage2_read(struct stage2 *s2, void *to, ipa_t from, uint64_t b
 
 /*
  * Give back [start, start + bytes), 4 KiB aligned: unmapped, TLBs cleared, frames freed. ERR_RANGE; ERR_NOMEM if a block could not be
- * split. If the VM has views (trap-stage1-faults) it must be paused.
+ * split.
  */
 MUST_CHECK err_t stage2_release(struct stage2 *s2, ipa_t start, uint64_t bytes);
+
+/*
+ * For those who change the VM's tables; s2->lock held. stage2_split(): a block that holds `a` becomes 4 KiB leaves, and its frames 512 that can
+ * be moved and freed alone; ERR_OK also if there is no block, ERR_NOMEM. stage2_forget_views(): drop a range from every vCPU's views.
+ */
+MUST_CHECK err_t stage2_split(struct stage2 *s2, uint64_t a);
+void stage2_forget_views(struct stage2 *s2, ipa_t start, uint64_t bytes);
 
 /* Take the whole down in steps; ERR_AGAIN while there is more. No vCPU of the VM may run any more. */
 MUST_CHECK err_t stage2_destroy_step(struct stage2 *s2);

@@ -20,13 +20,15 @@
  * VBAR_EL1 is read at each exit: a guest that moves its vectors without an exit in between, or takes an exception while it executes inside the vector
  * page, escapes notice until the next exit.
  *
- * Lock: a view belongs to its vCPU; it is changed on the CPU where that runs, or when it runs nowhere. The VM's stage2.lock is taken inside.
+ * Lock: the VM's stage2.lock covers the views' tables as well as its own, so that a leaf and its mirrors go together. `active`, `vbar` and
+ * `vector_page` belong to the vCPU: only the CPU that runs it changes them, under the lock where the tables must follow.
  */
 #include "hyp/mem/view.h"
 #include "arch/barrier.h"
 #include "arch/esr.h"
 #include "arch/sysreg.h"
 #include "core/bits.h"
+#include "core/check.h"
 #include "core/string.h"
 #include "hyp/arch/features.h"
 #include "hyp/arch/tlb.h"
@@ -131,39 +133,46 @@ static bool block_holds_vector(const struct view_pair *p, uint64_t at) {
   return p->vector_page != NO_PAGE && p->vector_page / SZ_2M == at / SZ_2M;
 }
 
-/* Copy the leaf of the VM's stage 2 that covers `at` into one view: as a block if it is one and the vectors are elsewhere. */
-static err_t mirror(struct vcpu *v, enum view_kind kind, uint64_t at) {
+/* What `leaf` of the VM's stage 2 says of `at`, in one view: as a block if it is one and the vectors are elsewhere. */
+static err_t mirror_leaf(const struct view_pair *p, struct pt *pt, enum view_kind kind, uint64_t at, const struct pt_leaf *leaf) {
+  uint64_t page = align_down(at, PAGE_SIZE);
+  uint64_t out = align_down(leaf->out.v, PAGE_SIZE);
+  if (leaf->level == 2 && !block_holds_vector(p, at)) {
+    uint64_t block = align_down(at, SZ_2M);
+    err_t err = pt_map_leaf(pt, block, pa(out - (page - block)), 2, prot_for(p, kind, block));
+    if (err != ERR_EXIST)
+      return err;
+  }
+  err_t err = pt_map_leaf(pt, page, pa(out), 3, prot_for(p, kind, page));
+  return err == ERR_EXIST ? ERR_OK : err;
+}
+
+/* Copy the leaf of the VM's stage 2 that covers `at`, if there is one, into the active view. */
+static err_t mirror(struct vcpu *v, uint64_t at) {
   struct view_pair *p = v->views;
   struct pt_leaf leaf;
   spin_lock(&v->vm->s2.lock);
   err_t err = pt_lookup(&v->vm->s2.pt, at, &leaf);
+  if (err == ERR_OK)
+    err = mirror_leaf(p, &p->view[p->active].pt, p->active, at, &leaf);
   spin_unlock(&v->vm->s2.lock);
-  if (err != ERR_OK)
-    return err;
-  uint64_t page = align_down(at, PAGE_SIZE);
-  uint64_t out = align_down(leaf.out.v, PAGE_SIZE);
-  if (leaf.level == 2 && !block_holds_vector(p, at)) {
-    uint64_t block = align_down(at, SZ_2M);
-    err = pt_map_leaf(&p->view[kind].pt, block, pa(out - (page - block)), 2, prot_for(p, kind, block));
-    if (err != ERR_EXIST)
-      return err;
-  }
-  err = pt_map_leaf(&p->view[kind].pt, page, pa(out), 3, prot_for(p, kind, page));
-  return err == ERR_EXIST ? ERR_OK : err;
+  return err;
 }
 
-err_t view_unmap(struct vcpu *v, ipa_t start, uint64_t bytes) {
-  err_t err = ERR_OK;
-  for (unsigned k = 0; v->views && k < VIEW_KINDS && err == ERR_OK; k++)
-    err = pt_unmap(&v->views->view[k].pt, start.v, bytes, NULL, NULL);
-  return err;
+void view_forget(struct vcpu *v, ipa_t start, uint64_t bytes) {
+  uint64_t from = align_down(start.v, SZ_2M), end = align_up(start.v + bytes, SZ_2M);
+  for (unsigned k = 0; v->views && k < VIEW_KINDS; k++) {
+    err_t err = pt_unmap(&v->views->view[k].pt, from, end - from, NULL, NULL);
+    CHECK(err == ERR_OK); /* no leaf is larger than 2 MiB, so none is split */
+  }
 }
 
 /* ---- where the vectors are ---- */
 
-/* The page is mapped anew in both views on its next touch, with what is then right for it. A block goes whole, so that the page can differ. */
-static err_t forget_page(struct vcpu *v, uint64_t page) {
-  return page == NO_PAGE ? ERR_OK : view_unmap(v, ipa(align_down(page, SZ_2M)), SZ_2M);
+/* The page is mapped anew in both views on its next touch, with what is then right for it. */
+static void forget_page(struct vcpu *v, uint64_t page) {
+  if (page != NO_PAGE)
+    view_forget(v, ipa(page), PAGE_SIZE);
 }
 
 static void move_vectors(struct vcpu *v, uint64_t vbar, uint64_t page) {
@@ -172,9 +181,11 @@ static void move_vectors(struct vcpu *v, uint64_t vbar, uint64_t page) {
   p->vbar = vbar;
   if (page == old)
     return;
-  if (forget_page(v, old) != ERR_OK || forget_page(v, page) != ERR_OK)
-    return; /* a split found no frame: nothing changed, and the next exit tries again */
+  spin_lock(&v->vm->s2.lock);
+  forget_page(v, old);
+  forget_page(v, page);
   p->vector_page = page;
+  spin_unlock(&v->vm->s2.lock);
 }
 
 void view_refresh(struct vcpu *v) {
@@ -219,12 +230,12 @@ void view_fetch_denied(struct vcpu *v) {
 }
 
 void view_fault(struct vcpu *v, uint64_t esr, ipa_t at) {
-  err_t err = mirror(v, v->views->active, at.v);
+  err_t err = mirror(v, at.v);
   if (err == ERR_NOENT) {
     v->s2_faults++;
     err = stage2_populate(&v->vm->s2, at);
     if (err == ERR_OK)
-      err = mirror(v, v->views->active, at.v);
+      err = mirror(v, at.v);
   }
   trace(TRACE_GROUP_FAULT, TRACE_S2_FAULT, vmid_value(&view_active(v)->vmid), at.v, esr, sysreg_read(far_el2), vcpu_pc(),
         err == ERR_OK ? TRACE_FAULT_MAPPED_4K : TRACE_FAULT_NOMEM);

@@ -47,7 +47,10 @@ void view_fetch_denied(struct vcpu *v);
 void view_refresh(struct vcpu *v);
 /* The tables and VMID this vCPU runs on now. */
 struct view *view_active(struct vcpu *v);
-/* Drop [start, start + bytes) from both views of `v`: the VM's stage 2 is about to lose it. */
-MUST_CHECK err_t view_unmap(struct vcpu *v, ipa_t start, uint64_t bytes);
+/*
+ * Drop [start, start + bytes), rounded to 2 MiB, from both views of `v`, running or not: the VM's stage 2 is about to lose it or to change
+ * it. What is touched again is mirrored again. The VM's stage2.lock must be held.
+ */
+void view_forget(struct vcpu *v, ipa_t start, uint64_t bytes);
 
 #endif

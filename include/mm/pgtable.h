@@ -136,8 +136,9 @@ MUST_CHECK err_t pt_replace_leaf(struct pt *pt, uint64_t ia, pa_t out, unsigned 
 
 /*
  * The same in two halves, for whoever copies the contents in between, when no one can reach them (compaction). pt_break_leaf() makes the
- * leaf of `level` at `ia` invalid and every TLB forget it; ERR_NOENT if there is none. pt_make_leaf() writes it back with another output
- * and all else as it was (permissions, memory type, what hardware noted up to the break). Nothing else may be done to `pt` in between.
+ * leaf of `level` at `ia` invalid and every TLB forget it; ERR_NOENT if there is none that leads to `out`. pt_make_leaf() writes it back with
+ * another output and all else as it was (permissions, memory type, what hardware noted up to the break). Nothing else may be done to
+ * `pt` in between.
  */
 struct pt_broken {
   uint64_t *entry;
@@ -145,7 +146,7 @@ struct pt_broken {
   uint64_t ia;
   unsigned shift;
 };
-MUST_CHECK err_t pt_break_leaf(struct pt *pt, uint64_t ia, unsigned level, struct pt_broken *out);
+MUST_CHECK err_t pt_break_leaf(struct pt *pt, uint64_t ia, pa_t out, unsigned level, struct pt_broken *broken);
 void pt_make_leaf(struct pt *pt, const struct pt_broken *broken, pa_t out);
 
 /* The leaf that translates `ia`. */

@@ -167,12 +167,14 @@ static void op_move(struct world *w) {
   struct pt_broken broken;
   uint64_t ia = any_address(w, SZ_4K);
   if (!hw_walk(&w->hw.regime, ia, &leaf)) {
-    assert_int_equal(pt_break_leaf(&w->pt, ia, 3, &broken), ERR_NOENT);
+    assert_int_equal(pt_break_leaf(&w->pt, ia, pa(0), 3, &broken), ERR_NOENT);
     return;
   }
   uint64_t size = leaf.size, at = leaf.ia, out = any_out(w, 0, size) & ~(size - 1);
   pt_prot_t prot = w->prot[world_index(w, at)];
-  assert_int_equal(pt_break_leaf(&w->pt, at, leaf.level, &broken), ERR_OK);
+  assert_int_equal(pt_break_leaf(&w->pt, at, pa(leaf.out ^ size), leaf.level, &broken), ERR_NOENT);
+  world_check(w);
+  assert_int_equal(pt_break_leaf(&w->pt, at, pa(leaf.out), leaf.level, &broken), ERR_OK);
   world_clear(w, at, size);
   world_check(w);
   pt_make_leaf(&w->pt, &broken, pa(out));
