@@ -4,7 +4,7 @@
  *
  * Invariants, under the zone's lock: a free block's head has state FREE, its order and the type of the list it is on; its buddy of the same
  * order is not free, unless one of them lies in an isolated pageblock; `avail` has a bit exactly for the lists that are not empty;
- * `free` is the sum of all blocks and of the unopened frames. A head's word is written by one store, because CPUs that free nearby read
+ * `free` is the sum of all blocks and of the unopened frames, and each pageblock's `free_frames` its part of it. A head's word is written by one store, because CPUs that free nearby read
  * it as a possible buddy; an allocated frame never looks free, whatever its owner does to it meanwhile.
  *
  * Keeps no ledger: callers move frames between FREE and CACHED as they take and give. Refuses nothing: the doors (page_alloc.c) have
@@ -85,6 +85,7 @@ uint32_t buddy_take(struct zone *z, unsigned order, enum migratetype type) {
   index = pop(z, from, type);
   if (from != order)
     expand(z, index, from, order, type);
+  pageblock_count_out(index, order);
   z->free -= 1u << order;
   return index;
 }
@@ -102,6 +103,7 @@ unsigned buddy_take_many(struct zone *z, enum migratetype type, struct block *to
     uint32_t index = pop(z, from, source);
     if (from != order)
       expand(z, index, from, order, source);
+    pageblock_count_out(index, order);
     *to++ = (struct block){index, order};
     left -= 1u << order;
   }
@@ -133,6 +135,7 @@ bool buddy_take_at(struct zone *z, uint32_t index, unsigned order) {
     uint32_t head = index & ~((1u << from) - 1);
     if (entry_is_written(head) && word_is_free(word_load(frame_at(head)), from)) {
       carve(z, head, from, index, order);
+      pageblock_count_out(index, order);
       z->free -= 1u << order;
       return true;
     }
@@ -155,6 +158,7 @@ static inline bool can_merge(uint32_t index, uint32_t buddy, unsigned order) {
 
 void buddy_give(struct zone *z, uint32_t index, unsigned order) {
   z->free += 1u << order;
+  pageblock_count_in(index, order);
   while (order < MAX_ORDER) {
     uint32_t buddy = index ^ (1u << order);
     if (!can_merge(index, buddy, order))

@@ -29,6 +29,7 @@ static void open_pageblocks(struct zone *z, uint32_t first, unsigned count) {
   for (uint32_t i = first; i < first + count; i++) {
     word_store(frame_at(i << PAGEBLOCK_ORDER), 0);
     pageblock_set(i, PAGEBLOCK_WHOLE, pageblock_type(i));
+    pageblock_set_free(i, 0);
   }
   z->unopened -= count << PAGEBLOCK_ORDER;
   z->free -= count << PAGEBLOCK_ORDER;

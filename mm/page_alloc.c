@@ -292,7 +292,7 @@ static NOINLINE void free_to_full_list(pfn_t f, uint64_t word, unsigned type) {
 
 /* The list a single frame belongs to; if it is none of PERCPU_TYPES, it has none, or the pageblock's entries are not written. */
 static ALWAYS_INLINE unsigned list_of(pfn_t f) {
-  return (unsigned)atomic_load_relaxed(&pageblocks_bias[f.v >> PAGEBLOCK_ORDER]) - (PAGEBLOCK_SPLIT << 3);
+  return (unsigned)atomic_load_relaxed(&pageblocks_bias[f.v >> PAGEBLOCK_ORDER].state) - (PAGEBLOCK_SPLIT << 3);
 }
 
 void page_free(pfn_t f, unsigned order) {

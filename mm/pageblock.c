@@ -2,12 +2,12 @@
 /*
  * Pageblocks: 2 MiB of frames that share a migrate type, and the unit in which the frame table comes into being.
  *
- * Boot writes one byte per pageblock. The 16 KiB of entries of a pageblock stay unwritten (whatever the memory held) until it is first
+ * Boot writes eight bytes per pageblock. The 16 KiB of entries of a pageblock stay unwritten (whatever the memory held) until it is first
  * split below 2 MiB; up to then only the first entry counts. Once SPLIT, a pageblock stays so, and every head has FRAME_F_HEAD. Tails
  * do not, but for one case: single frames that a per-CPU list gave back as a run keep the word they had there (CACHED, PERCPU, order
  * 0), which nobody can free or claim. So the head of any frame is found by trying its aligned predecessors from the largest order down.
  *
- * Bytes are written under the zone's lock and read without (one byte, atomic).
+ * All of it is written under the zone's lock; state and free frames are read without (each one atomic load).
  */
 #include "mm/zone.h"
 
@@ -15,7 +15,7 @@
 
 _Static_assert(ENTRY_FRAMES << PAGE_SHIFT == PAGEBLOCK_FRAMES * sizeof(struct frame), "a pageblock's entries fill whole frames");
 
-uint8_t *pageblocks, *pageblocks_bias;
+struct pageblock *pageblocks, *pageblocks_bias;
 uint32_t frame_count;
 
 /* The first frame's worth of entries one by one, because the very first is in use and looked at; the rest at once. */
@@ -37,7 +37,6 @@ static bool heads(uint32_t index, unsigned order) {
   return word_is_head(word) && word_order(word) >= order;
 }
 
-/* Largest first: what lies within a block may look like a head of less (frames that went back as a run), never of more. */
 /* Largest first: within a block there may be what looks like a head of less, never of as much or more. */
 uint32_t entry_find_head(uint32_t index) {
   for (unsigned order = MAX_ORDER + 1; order-- != 0;) {

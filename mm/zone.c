@@ -2,11 +2,17 @@
 /*
  * Zones: built from the map of RAM less what is reserved, and what they look like (buddyinfo).
  *
- * A zone is a bank of RAM; banks that share a 4 MiB chunk are one zone, so a block never belongs to two. Set-up writes one byte per
+ * A zone is a bank of RAM; banks that share a 4 MiB chunk are one zone, so a block never belongs to two. Set-up writes eight bytes per
  * pageblock: those wholly free stay unopened (fallback.c opens them when they are first needed), and only those that are partly
  * reserved, at most two per reserved range, get their entries and free blocks at once. So boot costs the same whatever the size of RAM.
  *
- * Memory of the frame table, from its start: struct frame per frame of [base, base + frame_count), then the bytes of the pageblocks.
+ * Memory of the frame table: struct frame per frame of [base, base + frame_count). The pageblocks lie in those entries that would describe
+ * the table's own frames: reserved for good, in pageblocks of kind NONE, they are never looked at. Only a table too small to be sure
+ * of a whole pageblock of its own has them behind it.
+ *
+ *    table                pageblock P (2 MiB)                    end
+ *     |........|xxxxxxxxxxxxxxxxxxxxxxxxxxxx|.....................|       x: frames of the table that fill whole pageblocks
+ *     |  |pppppppp|...............................................|       p: their entries, 16 KiB for each
  */
 #include "mm/zone.h"
 #include "core/string.h"
@@ -34,12 +40,19 @@ static err_t measure(const struct mem_range *ram, unsigned count, struct span *o
   return out->end - out->base <= UINT32_MAX - CHUNK_FRAMES ? ERR_OK : ERR_NOSPC;
 }
 
+/* A table of at least 4 MiB, wherever it starts, covers one pageblock, whose entries hold the pageblocks of 4 GiB: more than it describes. */
+#define TABLE_HOLDS_PAGEBLOCKS ((uint64_t)2 * PAGEBLOCK_FRAMES * PAGE_SIZE / sizeof(struct frame))
+
+static uint64_t pageblock_bytes(uint64_t frames) {
+  return (frames >> PAGEBLOCK_ORDER) * sizeof(struct pageblock);
+}
+
 uint64_t frame_table_bytes(const struct mem_range *ram, unsigned ram_count) {
   struct span span;
   if (measure(ram, ram_count, &span) != ERR_OK)
     return 0;
   uint64_t frames = span.end - span.base;
-  return frames * sizeof(struct frame) + align_up(frames >> PAGEBLOCK_ORDER, PAGE_SIZE);
+  return frames * sizeof(struct frame) + (frames < TABLE_HOLDS_PAGEBLOCKS ? align_up(pageblock_bytes(frames), PAGE_SIZE) : 0);
 }
 
 /* Insertion sort by start of what is not empty; returns how many. */
@@ -71,7 +84,8 @@ static void add_frayed(struct zone *z, uint32_t start, uint32_t end) {
 
 /* Whole pageblocks: stay unopened. */
 static void add_whole(struct zone *z, uint32_t start, uint32_t end) {
-  memset(&pageblocks[pageblock_of(start)], PAGEBLOCK_UNOPENED << 3 | MIGRATE_MOVABLE, (end - start) >> PAGEBLOCK_ORDER);
+  for (uint32_t pb = pageblock_of(start); pb < pageblock_of(end); pb++)
+    pageblocks[pb] = (struct pageblock){.state = PAGEBLOCK_UNOPENED << 3 | MIGRATE_MOVABLE, .free_frames = PAGEBLOCK_FRAMES};
   z->unopened += end - start;
   z->free += end - start;
 }
@@ -148,14 +162,27 @@ static void build_zones(const struct mem_range *ram, unsigned ram_count, const s
   }
 }
 
+/* Where the pageblocks of `span` go. NULL: the table is to hold them and does not lie in RAM it describes. */
+static struct pageblock *place_pageblocks(const struct span *span, const struct mem_range *ram, unsigned ram_count, struct frame *table) {
+  uint64_t frames = span->end - span->base, start, end;
+  if (frames < TABLE_HOLDS_PAGEBLOCKS)
+    return (struct pageblock *)(table + frames);
+  start = port_ptr_frame(table).v;
+  end = start + (frames * sizeof(struct frame) >> PAGE_SHIFT);
+  for (unsigned i = 0; i < ram_count; i++) {
+    if (start >= ram[i].start.v && end <= ram[i].end.v)
+      return (struct pageblock *)&table[align_up(start, PAGEBLOCK_FRAMES) - span->base];
+  }
+  return NULL;
+}
+
 static void lay_table(const struct span *span, void *table) {
   frame_table = table;
   frame_base_pfn = span->base;
   frame_count = (uint32_t)(span->end - span->base);
-  pageblocks = (uint8_t *)(frame_table + frame_count);
   frame_table_bias = (uintptr_t)table - span->base * sizeof(struct frame);
   pageblocks_bias = pageblocks - (span->base >> PAGEBLOCK_ORDER);
-  memset(pageblocks, PAGEBLOCK_NONE, pageblock_of(frame_count));
+  memset(pageblocks, 0, pageblock_bytes(frame_count)); /* PAGEBLOCK_NONE */
 }
 
 static void count_frames(const struct mem_range *ram, unsigned ram_count) {
@@ -181,6 +208,10 @@ err_t page_alloc_init(const struct mem_range *ram, unsigned ram_count, const str
     return ERR_NOSPC;
   if (!table || !is_aligned((uintptr_t)table, PAGE_SIZE))
     return ERR_INVAL;
+  struct pageblock *blocks = place_pageblocks(&span, ram, ram_count, table);
+  if (!blocks)
+    return ERR_INVAL;
+  pageblocks = blocks;
   reserved_count = sort_ranges(reserved, reserved_count, sorted);
   zone_count = 0;
   lay_table(&span, table);
@@ -243,6 +274,11 @@ bool page_buddyinfo(unsigned zone, struct buddyinfo *out) {
 enum migratetype page_block_type(pfn_t f) {
   CHECK(f.v - frame_base_pfn < frame_count);
   return pageblock_type(pageblock_of(pfn_index(f)));
+}
+
+unsigned page_block_free(pfn_t f) {
+  CHECK(f.v - frame_base_pfn < frame_count);
+  return pageblock_free(pageblock_of(pfn_index(f)));
 }
 
 /* A wholly free pageblock leaves the lists, changes and comes back, so that it parts from or joins its neighbour as the types say. */

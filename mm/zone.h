@@ -6,7 +6,7 @@
  * What the files of the allocator share: frame.c (states, ledger), pageblock.c, buddy.c, percpu.c, zone.c (set-up, reports), page_alloc.c
  * (the public doors). Nobody outside mm/ includes this. Frames are named by index here: pfn - frame_base_pfn, 32 bits.
  *
- * A pageblock (2 MiB) has one byte:
+ * A pageblock (2 MiB) has eight bytes (struct pageblock); its state is one of them:
  *
  *     7   5 4  3 2   0
  *    +-----+----+-----+    kind: how much of its part of the frame table has been written
@@ -33,6 +33,16 @@ enum pageblock_kind {
   PAGEBLOCK_SPLIT     /* all entries are written: FRAME_F_HEAD says which are heads */
 };
 
+/* Written under its zone's lock; `state` and `free_frames` may be glimpsed without. */
+struct pageblock {
+  uint8_t state;        /* kind and type */
+  uint8_t flags;        /* compaction's */
+  uint16_t free_frames; /* of it in the buddy, 0..512; all of them if it is unopened */
+  uint32_t link;        /* compaction's: another pageblock */
+};
+
+_Static_assert(sizeof(struct pageblock) == 8, "eight bytes per pageblock");
+
 struct free_list {
   uint32_t head;  /* valid if count > 0 */
   uint32_t count; /* blocks */
@@ -54,9 +64,9 @@ struct zone {
 
 extern struct zone zones[ZONES_MAX];
 extern unsigned zone_count;
-extern uint8_t *pageblocks;      /* byte per pageblock of the table; written under its zone's lock */
-extern uint8_t *pageblocks_bias; /* the same, for frame numbers: pageblocks_bias[pfn >> 9] */
-extern uint32_t frame_count;     /* entries in the table */
+extern struct pageblock *pageblocks;      /* one per pageblock of the table */
+extern struct pageblock *pageblocks_bias; /* the same, for frame numbers: pageblocks_bias[pfn >> 9] */
+extern uint32_t frame_count;              /* entries in the table */
 
 static inline struct frame *frame_at(uint32_t index) {
   return &frame_table[index];
@@ -214,16 +224,47 @@ static inline uint32_t pageblock_of(uint32_t index) {
 }
 
 static inline enum pageblock_kind pageblock_kind(uint32_t pb) {
-  return (enum pageblock_kind)(atomic_load_acquire(&pageblocks[pb]) >> 3 & 3);
+  return (enum pageblock_kind)(atomic_load_acquire(&pageblocks[pb].state) >> 3 & 3);
 }
 
 static inline enum migratetype pageblock_type(uint32_t pb) {
-  return (enum migratetype)(atomic_load_relaxed(&pageblocks[pb]) & 7);
+  return (enum migratetype)(atomic_load_relaxed(&pageblocks[pb].state) & 7);
 }
 
 /* Release, against the acquire of entry_is_written(): who sees that entries are written sees what was written. */
 static inline void pageblock_set(uint32_t pb, enum pageblock_kind kind, enum migratetype type) {
-  atomic_store_release(&pageblocks[pb], (uint8_t)((unsigned)kind << 3 | (unsigned)type));
+  atomic_store_release(&pageblocks[pb].state, (uint8_t)((unsigned)kind << 3 | (unsigned)type));
+}
+
+/* Frames of it in the buddy. Exact under the zone's lock. */
+static inline unsigned pageblock_free(uint32_t pb) {
+  return atomic_load_relaxed(&pageblocks[pb].free_frames);
+}
+
+static inline void pageblock_set_free(uint32_t pb, unsigned frames) {
+  atomic_store_relaxed(&pageblocks[pb].free_frames, (uint16_t)frames);
+}
+
+/* The block (index, order) has come into the buddy. Zone lock; likewise the next. */
+static inline void pageblock_count_in(uint32_t index, unsigned order) {
+  uint32_t pb = pageblock_of(index);
+  if (order < PAGEBLOCK_ORDER) {
+    pageblock_set_free(pb, pageblock_free(pb) + (1u << order));
+    return;
+  }
+  for (uint32_t i = pb; i < pb + (1u << (order - PAGEBLOCK_ORDER)); i++)
+    pageblock_set_free(i, PAGEBLOCK_FRAMES);
+}
+
+/* It has left. */
+static inline void pageblock_count_out(uint32_t index, unsigned order) {
+  uint32_t pb = pageblock_of(index);
+  if (order < PAGEBLOCK_ORDER) {
+    pageblock_set_free(pb, pageblock_free(pb) - (1u << order));
+    return;
+  }
+  for (uint32_t i = pb; i < pb + (1u << (order - PAGEBLOCK_ORDER)); i++)
+    pageblock_set_free(i, 0);
 }
 
 /* Write all entries of a WHOLE or NONE pageblock as "no head" (a head in its first entry is kept). Zone lock. */

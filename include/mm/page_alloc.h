@@ -43,15 +43,18 @@ struct mem_range {
 /*
  * Set the core up over `ram` (sorted, disjoint) less `reserved` (any order, may overlap RAM and each other, partly or not at all).
  * `table` is frame_table_bytes() of memory, frame-aligned, in the home's linear map (port_ptr_frame() works on it), itself among the
- * reserved, contents arbitrary: only entries in use are ever touched. Costs time in proportion to the number of ranges (and one byte
- * per 2 MiB), not of frames. Before any other call, on one CPU; a second call starts anew. ERR_INVAL on unsorted, overlapping or empty
- * RAM or a bad `table`, ERR_NOSPC if there are more ranges than the core holds or RAM spans more than 2^32 - 1024 frames.
+ * reserved, contents arbitrary: only entries in use are ever touched. From 512 MiB of RAM on it must lie in one of the ranges, because
+ * entries of its own frames are put to other use. Costs time in proportion to the number of ranges (and eight bytes per 2 MiB), not of
+ * frames. Before any other call, on one CPU; a second call starts anew. ERR_INVAL on unsorted, overlapping or empty RAM or a bad `table`, ERR_NOSPC if there are more ranges than the core holds or RAM spans more than 2^32 - 1024 frames.
  */
 #define RAM_RANGES_MAX 32u
 #define RESERVED_RANGES_MAX 64u
 MUST_CHECK err_t page_alloc_init(const struct mem_range *ram, unsigned ram_count, const struct mem_range *reserved, unsigned reserved_count,
                                  void *table);
-/* Bytes the frame table needs for these ranges; all of the core's metadata included. 0 if page_alloc_init() would refuse them. */
+/*
+ * Bytes the frame table needs for these ranges, all of the core's metadata included: 32 per frame, from 512 MiB on exactly. 0 if
+ * page_alloc_init() would refuse them.
+ */
 uint64_t frame_table_bytes(const struct mem_range *ram, unsigned ram_count);
 
 /*
@@ -101,6 +104,9 @@ uint64_t page_free_frames(void);
  */
 enum migratetype page_block_type(pfn_t f);
 void page_set_block_type(pfn_t f, enum migratetype type);
+
+/* Frames of the pageblock of `f` that lie in the buddy, 0..512: a glimpse. `f` within the span of RAM (CHECK). */
+unsigned page_block_free(pfn_t f);
 
 /* What zone `zone` looks like: buddyinfo, pagetypeinfo and watermarks. False if there is no such zone. */
 struct buddyinfo {

@@ -38,7 +38,7 @@ static void plant(void *table, uint64_t bytes) {
 void world_create(struct world *w, const struct world_config *c) {
   unsigned ram_count = count_ranges(c->ram, 8), reserved_count = count_ranges(c->reserved, 8);
   uint64_t bytes = frame_table_bytes(c->ram, ram_count), end = c->ram[ram_count - 1].end.v;
-  uint64_t table = c->table ? c->table : end + 1024;
+  uint64_t table = c->table ? c->table : bytes < SZ_1M * 4 ? end + 1024 : end - (bytes >> PAGE_SHIFT);
   struct mem_range reserved[9];
   w->base = c->ram[0].start.v & ~(uint64_t)1023;
   w->frames = end - w->base + 1024;
@@ -166,8 +166,19 @@ static void audit_ledger(const struct world *w) {
   assert_int_equal(total, w->ram);
 }
 
+/* Frames of each pageblock that are in the buddy, counted one by one. */
+static void audit_pageblocks(const struct world *w) {
+  for (uint64_t pb = w->base; pb < w->base + w->frames - 1024; pb += PAGEBLOCK_FRAMES) {
+    unsigned free = 0;
+    for (uint64_t f = pb; f < pb + PAGEBLOCK_FRAMES; f++)
+      free += frame_state(pfn(f)) == FRAME_FREE;
+    assert_int_equal(page_block_free(pfn(pb)), free);
+  }
+}
+
 void world_audit(const struct world *w, bool drained) {
   audit_zones(w, drained);
   audit_frames(w, drained);
+  audit_pageblocks(w);
   audit_ledger(w);
 }

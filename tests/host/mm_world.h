@@ -36,7 +36,7 @@ struct world_config {
   const char *name;
   struct mem_range ram[8];
   struct mem_range reserved[8]; /* the frame table is added */
-  uint64_t table;               /* pfn where the frame table lies; 0: behind all RAM */
+  uint64_t table;               /* pfn where the frame table lies; 0: behind all RAM, or at its end from 512 MiB on */
 };
 
 /* Build RAM and set the core up. Ends the test if that fails. */

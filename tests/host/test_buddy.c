@@ -106,6 +106,43 @@ static void big_ram_is_not_touched_at_boot(void **state) {
   port_host_ram_destroy();
 }
 
+static void metadata_is_32_bytes_a_frame(void **state) {
+  (void)state;
+  const uint64_t gib[] = {1, 4, 64};
+  for (unsigned i = 0; i < ARRAY_SIZE(gib); i++) {
+    struct mem_range ram = R(0x40000, 0x40000 + F(1024 * gib[i]));
+    assert_true(frame_table_bytes(&ram, 1) <= 32 * F(1024 * gib[i]));
+  }
+}
+
+/* Where the pageblocks lie inside the table, whatever its alignment: the frames of the table stay reserved, all others are to be had. */
+static void a_table_holds_its_pageblocks(void **state) {
+  (void)state;
+  const uint64_t at[] = {0x40000, 0x40001, 0x401ff, 0x40000 + F(508) - 3};
+  for (unsigned i = 0; i < ARRAY_SIZE(at); i++) {
+    struct world_config big = {"512 MiB", {R(0x40000, 0x40000 + F(512))}, {{{0}, {0}}}, at[i]};
+    struct world w;
+    world_create(&w, &big);
+    assert_int_equal(w.reserved, F(4));
+    world_audit(&w, true);
+    take_all(&w);
+    assert_int_equal(w.free, 0);
+    give_all(&w);
+    page_drain_local();
+    world_audit(&w, true);
+    world_destroy(&w);
+  }
+}
+
+static void a_big_table_outside_ram_is_refused(void **state) {
+  (void)state;
+  struct mem_range ram[] = {R(0x40000, 0x40000 + F(256)), R(0x60000, 0x60000 + F(256))};
+  port_host_ram_create(0x40000, F(1024));
+  assert_int_equal(page_alloc_init(ram, 2, NULL, 0, port_frame_ptr(pfn(0x50000))), ERR_INVAL);
+  assert_int_equal(page_alloc_init(ram, 2, NULL, 0, port_frame_ptr(pfn(0x40000 + F(254)))), ERR_INVAL);
+  port_host_ram_destroy();
+}
+
 /* --- random work --------------------------------------------------------------------------------------------------------------- */
 
 #define HELD_MAX 3000u
@@ -257,6 +294,9 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(every_map_is_taken_whole_and_given_back),
       cmocka_unit_test(bad_maps_are_refused),
+      cmocka_unit_test(metadata_is_32_bytes_a_frame),
+      cmocka_unit_test(a_table_holds_its_pageblocks),
+      cmocka_unit_test(a_big_table_outside_ram_is_refused),
       cmocka_unit_test(big_ram_is_not_touched_at_boot),
       cmocka_unit_test(random_work_agrees_with_the_bitmap),
   };
