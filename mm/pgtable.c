@@ -44,7 +44,8 @@ err_t pt_init(struct pt *pt, const struct pt_ops *ops, pfn_t root_pfn, unsigned 
       .table_frames = BIT(root_order),
   };
   hint_drop(pt);
-  pt->page_bits = ops->leaf(pt, pa(0), 3, pt->page_prot);
+  pt->page_bits = pt->last_page_bits = ops->leaf(pt, pa(0), 3, pt->page_prot);
+  pt->last_page_prot = pt->page_prot;
   for (unsigned i = 0; i < BIT(root_order); i++)
     frame_of(pfn_add(root_pfn, i))->refs = 0;
   return ERR_OK;

@@ -208,11 +208,14 @@ static inline uint64_t table_desc(pfn_t table) {
 
 /* ---- Leaves ---- */
 
-/* What a page of `prot` looks like, less its address: asked of the encoder only when it differs from the last one's. */
+/* What a page of `prot` looks like, less its address: asked of the encoder only when it is neither of the last two. */
 static ALWAYS_INLINE uint64_t pt_page_bits(struct pt *pt, pt_prot_t prot) {
   if (unlikely(prot != pt->page_prot)) {
+    uint64_t bits = likely(prot == pt->last_page_prot) ? pt->last_page_bits : pt->ops->leaf(pt, pa(0), 3, prot);
+    pt->last_page_bits = pt->page_bits;
+    pt->last_page_prot = pt->page_prot;
+    pt->page_bits = bits;
     pt->page_prot = prot;
-    pt->page_bits = pt->ops->leaf(pt, pa(0), 3, prot);
   }
   return pt->page_bits;
 }

@@ -100,9 +100,7 @@ static ALWAYS_INLINE bool protect_one(struct pt *pt, uint64_t ia, pt_prot_fn *fn
   return true;
 }
 
-void pt_protect_each(struct pt *pt, uint64_t ia, uint64_t size, pt_prot_fn *fn, void *ctx) {
-  if (size == PAGE_SIZE && protect_one(pt, ia, fn, ctx))
-    return;
+static NOINLINE void protect_range(struct pt *pt, uint64_t ia, uint64_t size, pt_prot_fn *fn, void *ctx) {
   struct change c = {.pt = pt, .fn = fn, .ctx = ctx};
   if (pt_check_range(pt, ia, size) != ERR_OK)
     return;
@@ -111,6 +109,11 @@ void pt_protect_each(struct pt *pt, uint64_t ia, uint64_t size, pt_prot_fn *fn, 
     span_flush(pt, &c.span);
   else if (c.changed)
     pt->ops->publish(pt);
+}
+
+void pt_protect_each(struct pt *pt, uint64_t ia, uint64_t size, pt_prot_fn *fn, void *ctx) {
+  if (size != PAGE_SIZE || !protect_one(pt, ia, fn, ctx))
+    protect_range(pt, ia, size, fn, ctx);
 }
 
 /* ---- Ageing and dirty logging ---- */

@@ -24,19 +24,14 @@ static err_t do_brk_flags(struct mm_struct *mm, uint64_t start, uint64_t end) {
   /* A page is left free between the heap and what follows, as Linux does. */
   if (next && end + PAGE_SIZE > vm_start_gap(next))
     return ERR_NOMEM;
-  struct vm_area_struct *fresh = NULL;
-  if (!can_vma_merge_after(prev, &heap, start, start >> PAGE_SHIFT)) {
-    if (mm->map_count >= MAX_MAP_COUNT || !(fresh = vm_area_alloc(mm)))
-      return ERR_NOMEM;
-  }
+  bool grows = can_vma_merge_after(prev, &heap, start, start >> PAGE_SHIFT);
+  if (!grows && (mm->map_count >= MAX_MAP_COUNT || vm_area_reserve(mm, 1) != ERR_OK))
+    return ERR_NOMEM;
   err_t err = vm_commit(pages);
-  if (err != ERR_OK) {
-    if (fresh)
-      vm_area_free(mm, fresh);
+  if (err != ERR_OK)
     return err;
-  }
   mm->committed_vm += pages;
-  (void)mmap_region(mm, prev, start, end - start, &heap, start >> PAGE_SHIFT, fresh);
+  (void)mmap_region(mm, prev, start, end - start, &heap, start >> PAGE_SHIFT);
   return ERR_OK;
 }
 

@@ -46,9 +46,9 @@ static err_t copy_page_range(struct mm_struct *child, const struct vm_area_struc
 }
 
 static err_t dup_vma(struct mm_struct *child, const struct vm_area_struct *old, struct vm_area_struct **prev) {
-  struct vm_area_struct *vma = vm_area_alloc(child);
-  if (!vma)
+  if (vm_area_reserve(child, 1) != ERR_OK)
     return ERR_NOMEM;
+  struct vm_area_struct *vma = vm_area_take(child);
   vma_copy(vma, old);
   if (vma->vm_flags & VM_SHARED)
     vma->faulted = false;

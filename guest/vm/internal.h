@@ -46,8 +46,20 @@ static inline uint64_t vm_start_gap(const struct vm_area_struct *vma) {
 
 /* ---- objects.c: slabs; no lock needed ---- */
 MUST_CHECK err_t vm_objects_init(void);
-/* mmap_lock held. Contents arbitrary, or NULL. A freed VMA may stay with the mm for its next need. */
-struct vm_area_struct *vm_area_alloc(struct mm_struct *mm);
+err_t vm_area_reserve_slow(struct mm_struct *mm, unsigned count);
+/* mmap_lock held, or nobody knows the mm yet. See to it that the mm has `count` (at most VMA_SPARES_MAX) spare VMAs. ERR_NOMEM. */
+static inline MUST_CHECK err_t vm_area_reserve(struct mm_struct *mm, unsigned count) {
+  return likely(mm->vma_spare_count >= count) ? ERR_OK : vm_area_reserve_slow(mm, count);
+}
+/* One that was reserved; contents arbitrary. */
+static inline struct vm_area_struct *vm_area_take(struct mm_struct *mm) {
+  struct vm_area_struct *vma = mm->vma_spares;
+  CHECK(vma != NULL);
+  mm->vma_spares = vma->vm_next;
+  mm->vma_spare_count--;
+  return vma;
+}
+/* It may stay with the mm for its next need. */
 void vm_area_free(struct mm_struct *mm, struct vm_area_struct *vma);
 /* Free what vm_area_free() kept. */
 void vm_area_drop_spares(struct mm_struct *mm);
@@ -64,6 +76,9 @@ struct vm_area_struct *find_vma_prev(struct mm_struct *mm, uint64_t addr, struct
 /* Put `vma` right after `prev` (NULL: first). The range must be free. */
 void vma_link(struct mm_struct *mm, struct vm_area_struct *vma, struct vm_area_struct *prev);
 void vma_unlink(struct mm_struct *mm, struct vm_area_struct *vma);
+/* The same for the upper part of a VMA, which touches it: no gap changes. */
+void vma_link_upper(struct mm_struct *mm, struct vm_area_struct *upper, struct vm_area_struct *lower);
+void vma_unlink_upper(struct mm_struct *mm, struct vm_area_struct *upper, struct vm_area_struct *lower);
 /* Move an edge of `vma` within the free space around it; vm_pgoff follows the start. */
 void vma_set_start(struct vm_area_struct *vma, uint64_t start);
 void vma_set_end(struct vm_area_struct *vma, uint64_t end);
@@ -94,23 +109,27 @@ bool can_vma_merge_after(const struct vm_area_struct *vma, const struct vma_kind
  * neighbour fits. */
 struct vm_area_struct *vma_merge(struct mm_struct *mm, struct vm_area_struct *prev, uint64_t start, uint64_t end,
                                  const struct vma_kind *kind, uint64_t pgoff);
+/* Cut `vma` at `addr`, strictly inside; takes a reserved VMA for the upper part. Cannot fail. Returns the upper part. */
+struct vm_area_struct *split_vma(struct mm_struct *mm, struct vm_area_struct *vma, uint64_t addr);
+struct vm_area_struct *vma_merge_alike(struct mm_struct *mm, struct vm_area_struct *vma);
 /* Join `vma` with its predecessor if they are alike. Returns the VMA that covers vma's range now. */
-struct vm_area_struct *vma_merge_with_prev(struct mm_struct *mm, struct vm_area_struct *vma);
-/* Cut `vma` at `addr`, strictly inside; `upper` is an unused VMA for the upper part. Cannot fail. Returns `upper`. */
-struct vm_area_struct *split_vma(struct mm_struct *mm, struct vm_area_struct *vma, uint64_t addr, struct vm_area_struct *upper);
+static inline struct vm_area_struct *vma_merge_with_prev(struct mm_struct *mm, struct vm_area_struct *vma) {
+  return vma->vm_prev && vma->vm_prev->vm_flags == vma->vm_flags ? vma_merge_alike(mm, vma) : vma;
+}
 /* Take `vma` out of the tree and free it, letting go of its backing. */
 void vma_remove(struct mm_struct *mm, struct vm_area_struct *vma);
 
-/* All but links, tree and mm: what a split or a fork hands on. */
+/* All but links, tree and mm: what a split or a fork hands on. By way of a copy: the compiler can pair loads and stores then. */
 static inline void vma_copy(struct vm_area_struct *to, const struct vm_area_struct *from) {
-  to->vm_start = from->vm_start;
-  to->vm_end = from->vm_end;
-  to->vm_ops = from->vm_ops;
-  to->vm_backing = from->vm_backing;
-  to->vm_pgoff = from->vm_pgoff;
-  to->vm_flags = from->vm_flags;
-  to->vm_page_prot = from->vm_page_prot;
-  to->faulted = from->faulted;
+  const struct vm_area_struct copy = *from;
+  to->vm_start = copy.vm_start;
+  to->vm_end = copy.vm_end;
+  to->vm_ops = copy.vm_ops;
+  to->vm_backing = copy.vm_backing;
+  to->vm_pgoff = copy.vm_pgoff;
+  to->vm_flags = copy.vm_flags;
+  to->vm_page_prot = copy.vm_page_prot;
+  to->faulted = copy.faulted;
 }
 
 static inline struct vma_kind vma_kind_of(const struct vm_area_struct *vma) {
@@ -124,13 +143,14 @@ MUST_CHECK err_t get_unmapped_area(struct mm_struct *mm, uint64_t hint, uint64_t
 
 /* ---- mmap.c ---- */
 pt_prot_t vm_get_page_prot(vm_flags_t flags);
-/* Make the free range [addr, addr + len) a VMA of `kind`, after `prev`. `fresh` is used up or freed; the VMA is returned. Cannot fail. */
+/* Make the free range [addr, addr + len) part of a VMA of `kind`, after `prev`, which is returned. Takes a reserved VMA unless a neighbour
+ * grows. Cannot fail. */
 struct vm_area_struct *mmap_region(struct mm_struct *mm, struct vm_area_struct *prev, uint64_t addr, uint64_t len,
-                                   const struct vma_kind *kind, uint64_t pgoff, struct vm_area_struct *fresh);
+                                   const struct vma_kind *kind, uint64_t pgoff);
 
 /* ---- munmap.c ---- */
-/* Unmap with the lock held. `spare` serves a VMA that must be cut in two and may be NULL when none is. */
-void unmap_region(struct mm_struct *mm, uint64_t start, uint64_t end, struct vm_area_struct *spare);
+/* Unmap. A VMA is reserved where one must be cut in two. */
+void unmap_region(struct mm_struct *mm, uint64_t start, uint64_t end);
 /* True if unmapping [start, end) cuts a VMA in two. */
 bool unmap_splits(struct mm_struct *mm, uint64_t start, uint64_t end);
 MUST_CHECK err_t do_munmap_locked(struct mm_struct *mm, uint64_t start, uint64_t end);

@@ -5,7 +5,7 @@
  *
  * Invariant: no two adjacent VMAs are alike, so the number of VMAs is the least that describes the address space. Two are alike
  * when flags, kind and backing agree and the page offset runs on; private anonymous memory counts its offset from address 0, so
- * there it always does. Lock: mmap_lock. Nothing here can fail: whoever splits brings the second VMA along.
+ * there it always does. Lock: mmap_lock. Nothing here can fail: whoever splits has reserved the second VMA.
  */
 
 #include "guest/vm/internal.h"
@@ -33,9 +33,11 @@ void vma_remove(struct mm_struct *mm, struct vm_area_struct *vma) {
 static void absorb_next(struct mm_struct *mm, struct vm_area_struct *vma) {
   struct vm_area_struct *next = vma->vm_next;
   vma->faulted |= next->faulted;
-  /* First, so that the gap above is never seen to change. */
   vma->vm_end = next->vm_end;
-  vma_remove(mm, next);
+  vma_unlink_upper(mm, next, vma);
+  if (next->vm_ops)
+    next->vm_ops->close(next);
+  vm_area_free(mm, next);
 }
 
 /*
@@ -59,7 +61,7 @@ struct vm_area_struct *vma_merge(struct mm_struct *mm, struct vm_area_struct *pr
   return next;
 }
 
-struct vm_area_struct *vma_merge_with_prev(struct mm_struct *mm, struct vm_area_struct *vma) {
+struct vm_area_struct *vma_merge_alike(struct mm_struct *mm, struct vm_area_struct *vma) {
   struct vm_area_struct *prev = vma->vm_prev;
   struct vma_kind kind = vma_kind_of(vma);
   if (!can_vma_merge_after(prev, &kind, vma->vm_start, vma->vm_pgoff))
@@ -68,13 +70,14 @@ struct vm_area_struct *vma_merge_with_prev(struct mm_struct *mm, struct vm_area_
   return prev;
 }
 
-struct vm_area_struct *split_vma(struct mm_struct *mm, struct vm_area_struct *vma, uint64_t addr, struct vm_area_struct *upper) {
+struct vm_area_struct *split_vma(struct mm_struct *mm, struct vm_area_struct *vma, uint64_t addr) {
+  struct vm_area_struct *upper = vm_area_take(mm);
   CHECK(addr > vma->vm_start && addr < vma->vm_end);
   vma_copy(upper, vma);
   upper->vm_pgoff = linear_page_index(vma, addr);
   upper->vm_start = addr;
   vma->vm_end = addr;
-  vma_link(mm, upper, vma);
+  vma_link_upper(mm, upper, vma);
   if (upper->vm_ops)
     upper->vm_ops->open(upper);
   return upper;

@@ -3,7 +3,7 @@
 /*
  * mmap(2): validation, placement, backing, commit charge, and the new VMA.
  *
- * do_mmap() first gets everything that can fail (a VMA, a shared object, the commit charge, a spare VMA where MAP_FIXED cuts another in two),
+ * do_mmap() first gets everything that can fail (a shared object, the commit charge, VMAs for the new range and where MAP_FIXED cuts one in two),
  * then commits, so an error leaves the address space as it was; in this it is stricter than Linux, which may have unmapped
  * the old range by then. Lock: mmap_lock, taken by do_mmap(). Refuses shared file mappings and huge pages.
  */
@@ -15,8 +15,6 @@ struct mapping {
   struct vma_kind kind;
   uint64_t addr, len, pgoff;
   uint64_t charged_pages;
-  struct vm_area_struct *fresh; /* for the new range */
-  struct vm_area_struct *spare; /* for the upper part of a VMA that a fixed mapping cuts in two */
 };
 
 pt_prot_t vm_get_page_prot(vm_flags_t flags) {
@@ -42,20 +40,17 @@ static void init_vma(struct vm_area_struct *vma, uint64_t addr, uint64_t len, co
 }
 
 struct vm_area_struct *mmap_region(struct mm_struct *mm, struct vm_area_struct *prev, uint64_t addr, uint64_t len,
-                                   const struct vma_kind *kind, uint64_t pgoff, struct vm_area_struct *fresh) {
+                                   const struct vma_kind *kind, uint64_t pgoff) {
   mm->total_vm += len >> PAGE_SHIFT;
   struct vm_area_struct *vma = vma_merge(mm, prev, addr, addr + len, kind, pgoff);
-  if (vma) {
-    if (fresh)
-      vm_area_free(mm, fresh);
+  if (vma)
     return vma;
-  }
-  CHECK(fresh != NULL);
-  init_vma(fresh, addr, len, kind, pgoff);
-  vma_link(mm, fresh, prev);
-  if (fresh->vm_ops)
-    fresh->vm_ops->open(fresh);
-  return fresh;
+  vma = vm_area_take(mm);
+  init_vma(vma, addr, len, kind, pgoff);
+  vma_link(mm, vma, prev);
+  if (vma->vm_ops)
+    vma->vm_ops->open(vma);
+  return vma;
 }
 
 static vm_flags_t calc_vm_flags(unsigned prot, unsigned flags) {
@@ -96,8 +91,6 @@ static void init_mapping(struct mapping *map, uint64_t len, vm_flags_t flags) {
   map->kind.backing = NULL;
   map->len = len;
   map->charged_pages = 0;
-  map->fresh = NULL;
-  map->spare = NULL;
 }
 
 static err_t take_backing(struct mapping *map, struct vm_file *file, uint64_t pgoff) {
@@ -117,22 +110,21 @@ static err_t take_backing(struct mapping *map, struct vm_file *file, uint64_t pg
   return err;
 }
 
-static void drop(struct mm_struct *mm, struct mapping *map) {
+static void drop(struct mapping *map) {
   if (map->kind.ops == &shared_vm_ops && map->kind.backing)
     vm_shared_put(map->kind.backing);
-  if (map->fresh)
-    vm_area_free(mm, map->fresh);
-  if (map->spare)
-    vm_area_free(mm, map->spare);
   vm_uncommit(map->charged_pages);
 }
 
-/* The VMA for the new range is taken even where a neighbour may grow instead: it stays with the mm and costs nothing the next time. */
-static err_t take_vmas(struct mm_struct *mm, struct mapping *map, bool replaces) {
+/*
+ * A VMA for the new range, reserved even where a neighbour may grow instead: it stays with the mm and costs nothing the next time. And one for
+ * the upper part of a VMA that a fixed mapping cuts in two.
+ */
+static err_t reserve_vmas(struct mm_struct *mm, const struct mapping *map, bool replaces) {
   bool splits = replaces && unmap_splits(mm, map->addr, map->addr + map->len);
-  if (mm->map_count + splits >= MAX_MAP_COUNT || !(map->fresh = vm_area_alloc(mm)))
+  if (mm->map_count + splits >= MAX_MAP_COUNT)
     return ERR_NOMEM;
-  return splits && !(map->spare = vm_area_alloc(mm)) ? ERR_NOMEM : ERR_OK;
+  return vm_area_reserve(mm, 1 + splits);
 }
 
 static err_t take_charge(struct mapping *map) {
@@ -147,11 +139,11 @@ static err_t take_charge(struct mapping *map) {
 
 static void commit_mapping(struct mm_struct *mm, struct mapping *map, struct vm_area_struct *prev, bool replaces) {
   if (replaces) {
-    unmap_region(mm, map->addr, map->addr + map->len, map->spare);
+    unmap_region(mm, map->addr, map->addr + map->len);
     (void)find_vma_prev(mm, map->addr, &prev);
   }
   mm->committed_vm += map->charged_pages;
-  mm->mmap_cache = mmap_region(mm, prev, map->addr, map->len, &map->kind, map->pgoff, map->fresh);
+  mm->mmap_cache = mmap_region(mm, prev, map->addr, map->len, &map->kind, map->pgoff);
   /* The VMA has its own reference now. */
   if (map->kind.ops == &shared_vm_ops)
     vm_shared_put(map->kind.backing);
@@ -167,13 +159,13 @@ static err_t map_locked(struct mm_struct *mm, uint64_t hint, unsigned flags, str
   map->pgoff = map->addr >> PAGE_SHIFT;
   err = take_backing(map, file, pgoff);
   if (err == ERR_OK)
-    err = take_vmas(mm, map, replaces);
+    err = reserve_vmas(mm, map, replaces);
   if (err == ERR_OK)
     err = take_charge(map);
   if (err == ERR_OK)
     commit_mapping(mm, map, prev, replaces);
   else
-    drop(mm, map);
+    drop(map);
   return err;
 }
 

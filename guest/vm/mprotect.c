@@ -3,8 +3,8 @@
 /*
  * mprotect(2).
  *
- * Everything that can fail comes first: the range must be mapped throughout, newly writable private memory is charged, and the VMAs for
- * at most two cuts are taken. Then mprotect_fixup() turns VMA after VMA, so an error changes nothing (Linux stops half-way).
+ * Everything that can fail comes first: the range must be mapped throughout, newly writable private memory is charged, and VMAs for
+ * at most two cuts are reserved. Then mprotect_fixup() turns VMA after VMA, so an error changes nothing (Linux stops half-way).
  * Permissions of mapped pages are chosen one by one: a page that fork shares, or the zero page, must not become writable with its VMA.
  * Lock: mmap_lock.
  */
@@ -15,8 +15,6 @@ struct change {
   uint64_t start, end;
   vm_flags_t access; /* VM_READ, VM_WRITE, VM_EXEC as they shall be */
   uint64_t charge_pages;
-  unsigned spares;
-  struct vm_area_struct *spare[2];
 };
 
 /* Flags of `vma` after the change; once charged, always charged. */
@@ -74,43 +72,51 @@ static void change_protection(struct vm_area_struct *vma, uint64_t from, uint64_
 
 /* ---- VMAs ---- */
 
-static struct vm_area_struct *take_spare(struct change *c) {
-  CHECK(c->spares > 0);
-  return c->spare[--c->spares];
-}
-
 static void set_flags(struct vm_area_struct *vma, vm_flags_t flags) {
   vma->vm_flags = flags;
   vma->vm_page_prot = vm_get_page_prot(flags);
 }
 
 /*
- * Make [from, to) of `vma` a VMA of its own with the new flags. Where the piece goes on in a neighbour, only the edge moves:
+ * Where a piece at one end of `vma` goes on in its neighbour, only the edge moves:
  *
  *     PPPPVVVVVVVV        VVVVVVVVNNNN
  *         xxxx                xxxx
  *     PPPPPPPPVVVV        VVVVNNNNNNNN
+ *
+ * Returns the neighbour, or NULL.
  */
-static struct vm_area_struct *carve(struct mm_struct *mm, struct vm_area_struct *vma, uint64_t from, uint64_t to, vm_flags_t flags,
-                                    struct change *c) {
+static struct vm_area_struct *move_edge(struct vm_area_struct *vma, uint64_t from, uint64_t to, vm_flags_t flags) {
   struct vma_kind kind = vma_kind_of(vma);
   kind.flags = flags;
-  if (from == vma->vm_start && to < vma->vm_end && goes_on_in_prev(vma, &kind)) {
+  if (from == vma->vm_start && goes_on_in_prev(vma, &kind)) {
     vma->vm_prev->faulted |= vma->faulted;
     vma_move_edge(vma->vm_prev, vma, to);
     return vma->vm_prev;
   }
-  if (to == vma->vm_end && from > vma->vm_start && goes_on_in_next(vma, &kind)) {
+  if (to == vma->vm_end && goes_on_in_next(vma, &kind)) {
     vma->vm_next->faulted |= vma->faulted;
     vma_move_edge(vma, vma->vm_next, from);
     return vma->vm_next;
   }
-  if (from > vma->vm_start)
-    vma = split_vma(mm, vma, from, take_spare(c));
-  if (to < vma->vm_end)
-    split_vma(mm, vma, to, take_spare(c));
+  return NULL;
+}
+
+/* Make [from, to) of `vma` a VMA with the new flags, or part of one. A piece that is cut off below has a predecessor it differs from. */
+static struct vm_area_struct *carve(struct mm_struct *mm, struct vm_area_struct *vma, uint64_t from, uint64_t to, vm_flags_t flags) {
+  bool cut_below = from > vma->vm_start, cut_above = to < vma->vm_end;
+  if (cut_below != cut_above) {
+    struct vm_area_struct *neighbour = move_edge(vma, from, to, flags);
+    if (neighbour)
+      return neighbour;
+  }
+  if (cut_below)
+    vma = split_vma(mm, vma, from);
+  if (cut_above)
+    split_vma(mm, vma, to);
   set_flags(vma, flags);
-  return vma_merge_with_prev(mm, vma);
+  mm->mmap_cache = vma;
+  return cut_below ? vma : vma_merge_with_prev(mm, vma);
 }
 
 /* Returns the VMA that covers the piece of `vma` in the range now. */
@@ -121,7 +127,7 @@ static struct vm_area_struct *mprotect_fixup(struct mm_struct *mm, struct vm_are
     return vma_merge_with_prev(mm, vma);
   if ((flags & ~vma->vm_flags) & VM_ACCOUNT)
     mm->committed_vm += (to - from) >> PAGE_SHIFT;
-  vma = carve(mm, vma, from, to, flags, c);
+  vma = carve(mm, vma, from, to, flags);
   change_protection(vma, from, to);
   return vma;
 }
@@ -147,18 +153,13 @@ static err_t plan(const struct vm_area_struct *first, struct change *c, unsigned
   return ERR_OK;
 }
 
-/* A single cut within one VMA is saved where carve() will move an edge instead. */
+/* A single cut within one VMA is saved where move_edge() will do. */
 static bool moves_edge(const struct vm_area_struct *vma, const struct change *c) {
   struct vma_kind kind = vma_kind_of(vma);
   kind.flags = changed_flags(vma, c);
   if (c->end > vma->vm_end)
     return false;
   return c->start == vma->vm_start ? goes_on_in_prev(vma, &kind) : c->end == vma->vm_end && goes_on_in_next(vma, &kind);
-}
-
-static void drop_spares(struct mm_struct *mm, struct change *c) {
-  while (c->spares > 0)
-    vm_area_free(mm, take_spare(c));
 }
 
 static err_t reserve(struct mm_struct *mm, const struct vm_area_struct *first, struct change *c) {
@@ -168,12 +169,8 @@ static err_t reserve(struct mm_struct *mm, const struct vm_area_struct *first, s
     return err;
   if (cuts == 1 && moves_edge(first, c))
     cuts = 0;
-  if (mm->map_count + cuts > MAX_MAP_COUNT)
+  if (mm->map_count + cuts > MAX_MAP_COUNT || vm_area_reserve(mm, cuts) != ERR_OK)
     return ERR_NOMEM;
-  for (; c->spares < cuts; c->spares++) {
-    if (!(c->spare[c->spares] = vm_area_alloc(mm)))
-      return ERR_NOMEM;
-  }
   return c->charge_pages ? vm_commit(c->charge_pages) : ERR_OK;
 }
 
@@ -193,7 +190,6 @@ static err_t protect_locked(struct mm_struct *mm, struct change *c, bool grows_d
     if (vma && vma->vm_start == c->end)
       (void)vma_merge_with_prev(mm, vma);
   }
-  drop_spares(mm, c);
   return err;
 }
 
@@ -206,7 +202,7 @@ err_t do_mprotect(struct mm_struct *mm, uint64_t addr, uint64_t len, unsigned pr
     return ERR_OK;
   if (len > TASK_SIZE || addr > TASK_SIZE - len)
     return ERR_NOMEM;
-  struct change c = {.start = addr, .end = addr + align_up(len, PAGE_SIZE), .access = prot};
+  struct change c = {.start = addr, .end = addr + align_up(len, PAGE_SIZE), .access = prot, .charge_pages = 0};
   port_flags_t irq = mmap_lock(mm);
   err_t err = protect_locked(mm, &c, grows_down);
   mmap_unlock(mm, irq);

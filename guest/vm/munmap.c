@@ -3,7 +3,7 @@
 /*
  * munmap(2): pages first, in one pass over the tables with one TLB flush, then the VMAs.
  *
- * The only thing that can fail is the second VMA of one that is cut in two; it is taken before the first change. Lock: mmap_lock. A
+ * The only thing that can fail is the second VMA of one that is cut in two; it is reserved before the first change. Lock: mmap_lock. A
  * range with nothing in it is a success, as in Linux.
  */
 
@@ -28,7 +28,7 @@ static void account_unmap(struct mm_struct *mm, const struct vm_area_struct *vma
  *     xxxx     xxxx           xxxx   xxxxxxxx
  *   VV    UU       VVVV   VVVV
  */
-static void cut(struct mm_struct *mm, struct vm_area_struct *vma, uint64_t start, uint64_t end, struct vm_area_struct *spare) {
+static void cut(struct mm_struct *mm, struct vm_area_struct *vma, uint64_t start, uint64_t end) {
   uint64_t from = max_u64(start, vma->vm_start), to = min_u64(end, vma->vm_end);
   account_unmap(mm, vma, to - from);
   if (from == vma->vm_start && to == vma->vm_end) {
@@ -37,7 +37,7 @@ static void cut(struct mm_struct *mm, struct vm_area_struct *vma, uint64_t start
     vma_set_start(vma, to);
   } else {
     if (to != vma->vm_end)
-      split_vma(mm, vma, to, spare);
+      split_vma(mm, vma, to);
     vma_set_end(vma, from);
   }
 }
@@ -51,24 +51,21 @@ static bool any_faulted(const struct vm_area_struct *vma, uint64_t end) {
   return false;
 }
 
-void unmap_region(struct mm_struct *mm, uint64_t start, uint64_t end, struct vm_area_struct *spare) {
+void unmap_region(struct mm_struct *mm, uint64_t start, uint64_t end) {
   struct vm_area_struct *vma = find_vma(mm, start);
   if (any_faulted(vma, end))
     zap_page_range(mm, start, end);
   while (vma && vma->vm_start < end) {
     struct vm_area_struct *next = vma->vm_next;
-    cut(mm, vma, start, end, spare);
+    cut(mm, vma, start, end);
     vma = next;
   }
 }
 
 err_t do_munmap_locked(struct mm_struct *mm, uint64_t start, uint64_t end) {
-  struct vm_area_struct *spare = NULL;
-  if (unmap_splits(mm, start, end)) {
-    if (mm->map_count >= MAX_MAP_COUNT || !(spare = vm_area_alloc(mm)))
-      return ERR_NOMEM;
-  }
-  unmap_region(mm, start, end, spare);
+  if (unmap_splits(mm, start, end) && (mm->map_count >= MAX_MAP_COUNT || vm_area_reserve(mm, 1) != ERR_OK))
+    return ERR_NOMEM;
+  unmap_region(mm, start, end);
   return ERR_OK;
 }
 

@@ -3,7 +3,8 @@
 /*
  * The slabs of the VM layer's objects: VMAs, address spaces, shared objects; the slabs have their own locks. An mm keeps the last VMAs it
  * freed, since mmap and munmap, or mprotect there and back, make and unmake the same ones again and again: that saves both slab calls and
- * needs no lock but the mmap_lock that is held anyway.
+ * needs no lock but the mmap_lock that is held anyway. The same store is what an operation fills up before it changes anything, so that it
+ * cannot fail afterwards.
  */
 
 #include "guest/vm/internal.h"
@@ -25,28 +26,33 @@ uint64_t vm_shrink_slabs(void) {
   return slab_shrink(vma_slab) + slab_shrink(mm_slab) + slab_shrink(shared_slab);
 }
 
-struct vm_area_struct *vm_area_alloc(struct mm_struct *mm) {
-  struct vm_area_struct *vma = mm->vma_spares;
-  if (!vma)
-    return slab_alloc(vma_slab);
-  mm->vma_spares = vma->vm_next;
-  mm->vma_spare_count--;
-  return vma;
-}
-
-void vm_area_free(struct mm_struct *mm, struct vm_area_struct *vma) {
-  if (mm->vma_spare_count == VMA_SPARES_MAX) {
-    slab_free(vma_slab, vma);
-    return;
-  }
+static void keep(struct mm_struct *mm, struct vm_area_struct *vma) {
   vma->vm_next = mm->vma_spares;
   mm->vma_spares = vma;
   mm->vma_spare_count++;
 }
 
+err_t vm_area_reserve_slow(struct mm_struct *mm, unsigned count) {
+  CHECK(count <= VMA_SPARES_MAX);
+  while (mm->vma_spare_count < count) {
+    struct vm_area_struct *vma = slab_alloc(vma_slab);
+    if (!vma)
+      return ERR_NOMEM;
+    keep(mm, vma);
+  }
+  return ERR_OK;
+}
+
+void vm_area_free(struct mm_struct *mm, struct vm_area_struct *vma) {
+  if (likely(mm->vma_spare_count < VMA_SPARES_MAX))
+    keep(mm, vma);
+  else
+    slab_free(vma_slab, vma);
+}
+
 void vm_area_drop_spares(struct mm_struct *mm) {
   while (mm->vma_spares)
-    slab_free(vma_slab, vm_area_alloc(mm));
+    slab_free(vma_slab, vm_area_take(mm));
 }
 
 struct mm_struct *mm_struct_alloc(void) {

@@ -68,7 +68,6 @@ static void chain_insert(struct mm_struct *mm, struct vm_area_struct *vma, struc
 /* In-order neighbours share an edge of the tree: one of them has the free link between the two. */
 static void tree_insert(struct mm_struct *mm, struct vm_area_struct *vma) {
   struct vm_area_struct *prev = vma->vm_prev, *next = vma->vm_next;
-  vma->vm_rb.bound = vma_gap_below(vma);
   if (prev && !prev->vm_rb.right)
     rb_insert(&mm->mm_rb, &vma->vm_rb, &prev->vm_rb, &prev->vm_rb.right);
   else if (next)
@@ -80,6 +79,7 @@ static void tree_insert(struct mm_struct *mm, struct vm_area_struct *vma) {
 void vma_link(struct mm_struct *mm, struct vm_area_struct *vma, struct vm_area_struct *prev) {
   vma->vm_mm = mm;
   chain_insert(mm, vma, prev);
+  vma->vm_rb.bound = vma_gap_below(vma);
   tree_insert(mm, vma);
   mm->map_count++;
   mm->mmap_cache = vma;
@@ -100,6 +100,28 @@ void vma_unlink(struct mm_struct *mm, struct vm_area_struct *vma) {
     rb_raise(&next->vm_rb, vma_gap_below(next));
   mm->map_count--;
   mm->mmap_cache = prev;
+}
+
+void vma_link_upper(struct mm_struct *mm, struct vm_area_struct *upper, struct vm_area_struct *lower) {
+  struct vm_area_struct *next = lower->vm_next;
+  upper->vm_mm = mm;
+  upper->vm_prev = lower;
+  upper->vm_next = next;
+  lower->vm_next = upper;
+  if (next)
+    next->vm_prev = upper;
+  upper->vm_rb.bound = 0;
+  tree_insert(mm, upper);
+  mm->map_count++;
+}
+
+void vma_unlink_upper(struct mm_struct *mm, struct vm_area_struct *upper, struct vm_area_struct *lower) {
+  lower->vm_next = upper->vm_next;
+  if (upper->vm_next)
+    upper->vm_next->vm_prev = lower;
+  rb_erase(&mm->mm_rb, &upper->vm_rb);
+  mm->map_count--;
+  mm->mmap_cache = lower;
 }
 
 void vma_set_start(struct vm_area_struct *vma, uint64_t start) {

@@ -71,8 +71,12 @@ struct pt {
   uint64_t hint_index;   /* ia >> 21 of the level-3 table used last, ~0: none; table lock */
   uint64_t *hint_table;
   uint32_t *hint_refs; /* its frame's count of valid entries; table lock */
-  uint64_t page_bits;  /* what a level-3 leaf of `page_prot` looks like at output address 0; table lock */
-  pt_prot_t page_prot; /* and what pt_lookup says of it; the encoders give each prot its own bits, or treat two alike */
+  /*
+   * What level-3 leaves of the prot used last and of the one before look like at output address 0, and what pt_lookup says of them; the
+   * encoders give each prot its own bits, or treat two alike; table lock
+   */
+  uint64_t page_bits, last_page_bits;
+  pt_prot_t page_prot, last_page_prot;
   /* PT_FEAT_KEEP: the level-3 table that may stay linked without an entry, by its count of valid entries, or NULL; table lock */
   const uint32_t *kept_refs;
   uint64_t kept_index; /* ia >> 21 of it */
