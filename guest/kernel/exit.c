@@ -106,6 +106,8 @@ int64_t sys_wait4(int64_t pid, uint64_t status_user, uint64_t options, uint64_t 
   struct task *t = current_task(), *zombie;
   bool any;
   (void)rusage;
+  if (options & ~(uint64_t)LINUX_WAIT_OPTIONS)
+    return -LINUX_EINVAL;
   vlock_acquire(&sched_lock);
   while ((zombie = find_zombie(t, pid, &any)) == NULL && any && !(options & LINUX_WNOHANG) && !(t->work & TASK_WORK_KILL))
     sched_block(WAIT_CHILD);

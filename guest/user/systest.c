@@ -43,6 +43,8 @@ static void killed(int (*fn)(void *)) {
 static void processes(void) {
   EXPECT_EQ(sys_wait4(-1, NULL, 0), -LINUX_ECHILD);
   EXPECT_EQ(sys_wait4(NO_PID, NULL, 0), -LINUX_ECHILD);
+  EXPECT_EQ(sys_wait4(-1, NULL, LINUX_WNOHANG), -LINUX_ECHILD);
+  EXPECT_EQ(sys_wait4(-1, NULL, 0x40), -LINUX_EINVAL);
   EXPECT_EQ(in_child(exit_code, (void *)42), 42 << 8);
   EXPECT_EQ(in_child(exit_code, (void *)0x1ff), 0xff << 8);
   EXPECT_EQ(sys_kill(NO_PID, 0), -LINUX_ESRCH);
@@ -112,12 +114,14 @@ static void exec_errors(void) {
 /* ---- Time ---- */
 
 static void sleeping(void) {
-  struct linux_timespec bad = {0, 1000000000};
+  struct linux_timespec bad = {0, 1000000000}, negative = {-1, 0}, none = {0, 0};
   uint64_t before = now_ns();
   sleep_ms(30);
   uint64_t slept = now_ns() - before;
   expect(slept >= 30000000, "ns slept", slept, 30000000);
   EXPECT_EQ(syscall2(LINUX_NR_nanosleep, &bad, 0), -LINUX_EINVAL);
+  EXPECT_EQ(syscall2(LINUX_NR_nanosleep, &negative, 0), -LINUX_EINVAL);
+  EXPECT_EQ(syscall2(LINUX_NR_nanosleep, &none, 0), 0);
   EXPECT_EQ(syscall2(LINUX_NR_nanosleep, 0, 0), -LINUX_EFAULT);
   EXPECT_EQ(syscall2(LINUX_NR_clock_gettime, 77, &bad), -LINUX_EINVAL);
 }
