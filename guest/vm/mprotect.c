@@ -14,7 +14,6 @@
 struct change {
   uint64_t start, end;
   vm_flags_t access; /* VM_READ, VM_WRITE, VM_EXEC as they shall be */
-  uint64_t charge_pages;
 };
 
 /* Flags of `vma` after the change; once charged, always charged. */
@@ -86,7 +85,7 @@ static void set_flags(struct vm_area_struct *vma, vm_flags_t flags) {
  *
  * Returns the neighbour, or NULL.
  */
-static struct vm_area_struct *move_edge(struct vm_area_struct *vma, uint64_t from, uint64_t to, vm_flags_t flags) {
+static NOINLINE struct vm_area_struct *move_edge(struct vm_area_struct *vma, uint64_t from, uint64_t to, vm_flags_t flags) {
   struct vma_kind kind = vma_kind_of(vma);
   kind.flags = flags;
   if (from == vma->vm_start && goes_on_in_prev(vma, &kind)) {
@@ -110,42 +109,74 @@ static struct vm_area_struct *carve(struct mm_struct *mm, struct vm_area_struct 
     if (neighbour)
       return neighbour;
   }
-  if (cut_below)
-    vma = split_vma(mm, vma, from);
   if (cut_above)
     split_vma(mm, vma, to);
+  if (cut_below)
+    vma = split_vma(mm, vma, from);
   set_flags(vma, flags);
   mm->mmap_cache = vma;
   return cut_below ? vma : vma_merge_with_prev(mm, vma);
 }
 
-/* Returns the VMA that covers the piece of `vma` in the range now. */
-static struct vm_area_struct *mprotect_fixup(struct mm_struct *mm, struct vm_area_struct *vma, struct change *c) {
-  vm_flags_t flags = changed_flags(vma, c);
-  uint64_t from = max_u64(vma->vm_start, c->start), to = min_u64(vma->vm_end, c->end);
-  if (flags == vma->vm_flags)
-    return vma_merge_with_prev(mm, vma);
-  if ((flags & ~vma->vm_flags) & VM_ACCOUNT)
-    mm->committed_vm += (to - from) >> PAGE_SHIFT;
+/* Pages of [from, to) in `vma` that are charged from now on. */
+static uint64_t newly_charged(const struct vm_area_struct *vma, vm_flags_t flags, uint64_t from, uint64_t to) {
+  return flags & ~vma->vm_flags & VM_ACCOUNT ? (to - from) >> PAGE_SHIFT : 0;
+}
+
+/* Give [from, to) of `vma` other flags. Returns the VMA that covers it now. */
+static struct vm_area_struct *mprotect_fixup(struct mm_struct *mm, struct vm_area_struct *vma, uint64_t from, uint64_t to,
+                                             vm_flags_t flags) {
+  mm->committed_vm += newly_charged(vma, flags, from, to);
   vma = carve(mm, vma, from, to, flags);
   change_protection(vma, from, to);
   return vma;
 }
 
-/* ---- What may fail ---- */
+/* Whoever begins at `end` may be like what was changed below it. */
+static void merge_above(struct mm_struct *mm, struct vm_area_struct *next, uint64_t end) {
+  if (next && next->vm_start == end)
+    (void)vma_merge_with_prev(mm, next);
+}
 
-/* The range is mapped without a hole; adds up what must be charged and which ends must be cut. */
-static err_t plan(const struct vm_area_struct *first, struct change *c, unsigned *cuts) {
-  const struct vm_area_struct *vma = first;
-  uint64_t addr = c->start;
-  *cuts = 0;
-  for (; addr < c->end; vma = vma->vm_next) {
+/* ---- What may fail, and what then cannot ---- */
+
+static err_t reserve(struct mm_struct *mm, unsigned cuts, uint64_t charge_pages) {
+  if (mm->map_count + cuts > MAX_MAP_COUNT || vm_area_reserve(mm, cuts) != ERR_OK)
+    return ERR_NOMEM;
+  return charge_pages ? vm_commit(charge_pages) : ERR_OK;
+}
+
+/* move_edge() will do: a cut is saved. */
+static bool moves_edge(const struct vm_area_struct *vma, const struct change *c, vm_flags_t flags) {
+  struct vma_kind kind = vma_kind_of(vma);
+  kind.flags = flags;
+  return c->start == vma->vm_start ? goes_on_in_prev(vma, &kind) : goes_on_in_next(vma, &kind);
+}
+
+/* All of the range lies in `vma`: most calls. */
+static err_t protect_within(struct mm_struct *mm, struct vm_area_struct *vma, const struct change *c) {
+  vm_flags_t flags = changed_flags(vma, c);
+  if (flags == vma->vm_flags)
+    return ERR_OK;
+  unsigned cuts = (c->start > vma->vm_start) + (c->end < vma->vm_end);
+  if (cuts == 1 && moves_edge(vma, c, flags))
+    cuts = 0;
+  err_t err = reserve(mm, cuts, newly_charged(vma, flags, c->start, c->end));
+  if (err != ERR_OK)
+    return err;
+  vma = mprotect_fixup(mm, vma, c->start, c->end, flags);
+  merge_above(mm, vma->vm_next, c->end);
+  return ERR_OK;
+}
+
+/* The range is mapped without a hole; which ends must be cut, and what must be charged. */
+static err_t plan(const struct vm_area_struct *vma, const struct change *c, unsigned *cuts, uint64_t *charge_pages) {
+  for (uint64_t addr = c->start; addr < c->end; vma = vma->vm_next) {
     if (!vma || vma->vm_start > addr)
       return ERR_NOMEM;
     uint64_t to = min_u64(vma->vm_end, c->end);
     vm_flags_t flags = changed_flags(vma, c);
-    if ((flags & ~vma->vm_flags) & VM_ACCOUNT)
-      c->charge_pages += (to - addr) >> PAGE_SHIFT;
+    *charge_pages += newly_charged(vma, flags, addr, to);
     if (flags != vma->vm_flags)
       *cuts += (addr > vma->vm_start) + (to < vma->vm_end);
     addr = to;
@@ -153,44 +184,43 @@ static err_t plan(const struct vm_area_struct *first, struct change *c, unsigned
   return ERR_OK;
 }
 
-/* A single cut within one VMA is saved where move_edge() will do. */
-static bool moves_edge(const struct vm_area_struct *vma, const struct change *c) {
-  struct vma_kind kind = vma_kind_of(vma);
-  kind.flags = changed_flags(vma, c);
-  if (c->end > vma->vm_end)
-    return false;
-  return c->start == vma->vm_start ? goes_on_in_prev(vma, &kind) : c->end == vma->vm_end && goes_on_in_next(vma, &kind);
-}
-
-static err_t reserve(struct mm_struct *mm, const struct vm_area_struct *first, struct change *c) {
-  unsigned cuts;
-  err_t err = plan(first, c, &cuts);
+static NOINLINE err_t protect_several(struct mm_struct *mm, struct vm_area_struct *vma, const struct change *c) {
+  unsigned cuts = 0;
+  uint64_t charge_pages = 0;
+  err_t err = plan(vma, c, &cuts, &charge_pages);
+  if (err == ERR_OK)
+    err = reserve(mm, cuts, charge_pages);
   if (err != ERR_OK)
     return err;
-  if (cuts == 1 && moves_edge(first, c))
-    cuts = 0;
-  if (mm->map_count + cuts > MAX_MAP_COUNT || vm_area_reserve(mm, cuts) != ERR_OK)
+  for (; vma && vma->vm_start < c->end; vma = vma->vm_next) {
+    vm_flags_t flags = changed_flags(vma, c);
+    if (flags == vma->vm_flags)
+      vma = vma_merge_with_prev(mm, vma);
+    else
+      vma = mprotect_fixup(mm, vma, max_u64(vma->vm_start, c->start), min_u64(vma->vm_end, c->end), flags);
+  }
+  merge_above(mm, vma, c->end);
+  return ERR_OK;
+}
+
+/* PROT_GROWSDOWN: from the start of the stack. */
+static err_t start_at_stack(const struct vm_area_struct *vma, struct change *c) {
+  if (!vma || vma->vm_start >= c->end)
     return ERR_NOMEM;
-  return c->charge_pages ? vm_commit(c->charge_pages) : ERR_OK;
+  if (!(vma->vm_flags & VM_GROWSDOWN))
+    return ERR_INVAL;
+  c->start = vma->vm_start;
+  return ERR_OK;
 }
 
 static err_t protect_locked(struct mm_struct *mm, struct change *c, bool grows_down) {
   struct vm_area_struct *vma = find_vma(mm, c->start);
-  if (grows_down) {
-    if (!vma || vma->vm_start >= c->end)
-      return ERR_NOMEM;
-    if (!(vma->vm_flags & VM_GROWSDOWN))
-      return ERR_INVAL;
-    c->start = vma->vm_start;
-  }
-  err_t err = reserve(mm, vma, c);
-  if (err == ERR_OK) {
-    while (vma && vma->vm_start < c->end)
-      vma = mprotect_fixup(mm, vma, c)->vm_next;
-    if (vma && vma->vm_start == c->end)
-      (void)vma_merge_with_prev(mm, vma);
-  }
-  return err;
+  err_t err = grows_down ? start_at_stack(vma, c) : ERR_OK;
+  if (err != ERR_OK)
+    return err;
+  if (likely(vma && vma->vm_start <= c->start && c->end <= vma->vm_end))
+    return protect_within(mm, vma, c);
+  return protect_several(mm, vma, c);
 }
 
 err_t do_mprotect(struct mm_struct *mm, uint64_t addr, uint64_t len, unsigned prot) {
@@ -202,7 +232,7 @@ err_t do_mprotect(struct mm_struct *mm, uint64_t addr, uint64_t len, unsigned pr
     return ERR_OK;
   if (len > TASK_SIZE || addr > TASK_SIZE - len)
     return ERR_NOMEM;
-  struct change c = {.start = addr, .end = addr + align_up(len, PAGE_SIZE), .access = prot, .charge_pages = 0};
+  struct change c = {.start = addr, .end = addr + align_up(len, PAGE_SIZE), .access = prot};
   port_flags_t irq = mmap_lock(mm);
   err_t err = protect_locked(mm, &c, grows_down);
   mmap_unlock(mm, irq);
