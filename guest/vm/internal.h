@@ -142,7 +142,11 @@ MUST_CHECK err_t get_unmapped_area(struct mm_struct *mm, uint64_t hint, uint64_t
                                    struct vm_area_struct **prev);
 
 /* ---- mmap.c ---- */
-pt_prot_t vm_get_page_prot(vm_flags_t flags);
+extern const pt_prot_t vm_page_prots[VM_ACCESS_FLAGS + 1];
+/* What a page of a VMA with `flags` may be used for at most. */
+static inline pt_prot_t vm_get_page_prot(vm_flags_t flags) {
+  return vm_page_prots[flags & VM_ACCESS_FLAGS];
+}
 /* Make the free range [addr, addr + len) part of a VMA of `kind`, after `prev`, which is returned. Takes a reserved VMA unless a neighbour
  * grows. Cannot fail. */
 struct vm_area_struct *mmap_region(struct mm_struct *mm, struct vm_area_struct *prev, uint64_t addr, uint64_t len,

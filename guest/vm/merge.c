@@ -30,7 +30,7 @@ void vma_remove(struct mm_struct *mm, struct vm_area_struct *vma) {
 }
 
 /* `vma` swallows its successor, which begins where it ends and is alike. */
-static void absorb_next(struct mm_struct *mm, struct vm_area_struct *vma) {
+static ALWAYS_INLINE void absorb_next(struct mm_struct *mm, struct vm_area_struct *vma) {
   struct vm_area_struct *next = vma->vm_next;
   vma->faulted |= next->faulted;
   vma->vm_end = next->vm_end;

@@ -17,16 +17,17 @@ struct mapping {
   uint64_t charged_pages;
 };
 
-pt_prot_t vm_get_page_prot(vm_flags_t flags) {
-  if (!(flags & VM_ACCESS_FLAGS))
-    return PT_R; /* PROT_NONE: the page is kept, EL0 cannot reach it */
-  pt_prot_t prot = PT_R | PT_USER;
-  if (flags & VM_WRITE)
-    prot |= PT_W;
-  if (flags & VM_EXEC)
-    prot |= PT_UX;
-  return prot;
-}
+/* By VM_READ, VM_WRITE, VM_EXEC: whatever is allowed can be read. Without any the page is kept, and EL0 cannot reach it. */
+const pt_prot_t vm_page_prots[VM_ACCESS_FLAGS + 1] = {
+    [0] = PT_R,
+    [VM_READ] = PT_R | PT_USER,
+    [VM_WRITE] = PT_R | PT_W | PT_USER,
+    [VM_READ | VM_WRITE] = PT_R | PT_W | PT_USER,
+    [VM_EXEC] = PT_R | PT_UX | PT_USER,
+    [VM_READ | VM_EXEC] = PT_R | PT_UX | PT_USER,
+    [VM_WRITE | VM_EXEC] = PT_R | PT_W | PT_UX | PT_USER,
+    [VM_ACCESS_FLAGS] = PT_R | PT_W | PT_UX | PT_USER,
+};
 
 static void init_vma(struct vm_area_struct *vma, uint64_t addr, uint64_t len, const struct vma_kind *kind, uint64_t pgoff) {
   vma->vm_start = addr;
