@@ -70,7 +70,14 @@ static void setup_cpu_interface(void) {
   isb();
 }
 
+/* Aff3, Aff2, Aff1, the range of sixteen that Aff0 is in (RS) and its bit in the TargetList: IHI 0069, 12.2.19. */
+static uint64_t sgi_target(uint64_t mpidr) {
+  return bits_get(mpidr, 39, 32) << ICC_SGI1R_AFF3_SHIFT | bits_get(mpidr, 23, 16) << ICC_SGI1R_AFF2_SHIFT |
+         bits_get(mpidr, 15, 8) << ICC_SGI1R_AFF1_SHIFT | bits_get(mpidr, 7, 4) << ICC_SGI1R_RS_SHIFT | BIT(bits_get(mpidr, 3, 0));
+}
+
 err_t gic_cpu_init(struct cpu *c) {
+  c->sgi_target = sgi_target(c->mpidr);
   err_t err = find_redist(c);
   if (err != ERR_OK)
     return err;
@@ -89,13 +96,4 @@ void gic_enable_spi(unsigned intid, const struct cpu *c) {
   mmio_write64(dist, GICD_IROUTER + 8 * (uint64_t)intid, c->mpidr);
   mmio_write8(dist, GICD_IPRIORITYR + intid, PRIORITY_DEFAULT);
   mmio_write32(dist, GICD_ISENABLER + intid / 32 * 4, (uint32_t)BIT(intid % 32));
-}
-
-void gic_send_sgi(const struct cpu *c, unsigned intid) {
-  uint64_t value = bits_get(c->mpidr, 39, 32) << ICC_SGI1R_AFF3_SHIFT | bits_get(c->mpidr, 23, 16) << ICC_SGI1R_AFF2_SHIFT |
-                   bits_get(c->mpidr, 15, 8) << ICC_SGI1R_AFF1_SHIFT | bits_get(c->mpidr, 7, 4) << ICC_SGI1R_RS_SHIFT |
-                   (uint64_t)intid << ICC_SGI1R_INTID_SHIFT | BIT(bits_get(c->mpidr, 3, 0));
-  dsb(ishst); /* what the receiver is to see is visible before the interrupt (IHI 0069, 4.1) */
-  sysreg_write_enc(ICC_SGI1R_EL1, value);
-  isb();
 }

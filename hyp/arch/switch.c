@@ -48,35 +48,39 @@ void el2_setup_controls(void) {
   isb();
 }
 
+/* Two registers that are neighbours in struct el1_state, by one store or load. */
+#define SAVE_PAIR(s_, a_, b_)                                                                                                              \
+  do {                                                                                                                                     \
+    PAIR_IS_ADJACENT(a_, b_);                                                                                                              \
+    uint64_t first__ = sysreg_read(a_), second__ = sysreg_read(b_);                                                                        \
+    (s_)->a_ = first__;                                                                                                                    \
+    (s_)->b_ = second__;                                                                                                                   \
+  } while (0)
+#define LOAD_PAIR(s_, a_, b_)                                                                                                              \
+  do {                                                                                                                                     \
+    PAIR_IS_ADJACENT(a_, b_);                                                                                                              \
+    uint64_t first__ = (s_)->a_, second__ = (s_)->b_;                                                                                      \
+    sysreg_write(a_, first__);                                                                                                             \
+    sysreg_write(b_, second__);                                                                                                            \
+  } while (0)
+#define PAIR_IS_ADJACENT(a_, b_)                                                                                                           \
+  _Static_assert(offsetof(struct el1_state, a_) + 8 == offsetof(struct el1_state, b_), "neighbours, for STP and LDP")
+
 void el1_save(struct el1_state *s) {
-  s->elr_el2 = sysreg_read(elr_el2);
-  s->spsr_el2 = sysreg_read(spsr_el2);
-  s->sp_el0 = sysreg_read(sp_el0);
-  s->sp_el1 = sysreg_read(sp_el1);
-  s->elr_el1 = sysreg_read(elr_el1);
-  s->spsr_el1 = sysreg_read(spsr_el1);
-  s->esr_el1 = sysreg_read(esr_el1);
-  s->far_el1 = sysreg_read(far_el1);
-  s->par_el1 = sysreg_read(par_el1);
-  s->sctlr_el1 = sysreg_read(sctlr_el1);
-  s->tcr_el1 = sysreg_read(tcr_el1);
-  s->ttbr0_el1 = sysreg_read(ttbr0_el1);
-  s->ttbr1_el1 = sysreg_read(ttbr1_el1);
-  s->mair_el1 = sysreg_read(mair_el1);
-  s->amair_el1 = sysreg_read(amair_el1);
-  s->vbar_el1 = sysreg_read(vbar_el1);
-  s->contextidr_el1 = sysreg_read(contextidr_el1);
-  s->cpacr_el1 = sysreg_read(cpacr_el1);
-  s->afsr0_el1 = sysreg_read(afsr0_el1);
-  s->afsr1_el1 = sysreg_read(afsr1_el1);
-  s->tpidr_el0 = sysreg_read(tpidr_el0);
-  s->tpidrro_el0 = sysreg_read(tpidrro_el0);
-  s->tpidr_el1 = sysreg_read(tpidr_el1);
-  s->cntkctl_el1 = sysreg_read(cntkctl_el1);
-  s->csselr_el1 = sysreg_read(csselr_el1);
-  s->mdscr_el1 = sysreg_read(mdscr_el1);
-  s->cntv_cval_el0 = sysreg_read(cntv_cval_el0);
-  s->cntv_ctl_el0 = sysreg_read(cntv_ctl_el0);
+  SAVE_PAIR(s, elr_el2, spsr_el2);
+  SAVE_PAIR(s, sp_el0, sp_el1);
+  SAVE_PAIR(s, elr_el1, spsr_el1);
+  SAVE_PAIR(s, esr_el1, far_el1);
+  SAVE_PAIR(s, sctlr_el1, tcr_el1);
+  SAVE_PAIR(s, ttbr0_el1, ttbr1_el1);
+  SAVE_PAIR(s, mair_el1, amair_el1);
+  SAVE_PAIR(s, vbar_el1, contextidr_el1);
+  SAVE_PAIR(s, afsr0_el1, afsr1_el1);
+  SAVE_PAIR(s, tpidr_el0, tpidrro_el0);
+  SAVE_PAIR(s, tpidr_el1, cntkctl_el1);
+  SAVE_PAIR(s, csselr_el1, mdscr_el1);
+  SAVE_PAIR(s, par_el1, cpacr_el1);
+  SAVE_PAIR(s, cntv_cval_el0, cntv_ctl_el0);
   sysreg_write(cntv_ctl_el0, 0);
 }
 
@@ -98,36 +102,24 @@ bool el2_take_serror(void) {
 }
 
 void el1_load(const struct el1_state *s) {
-  sysreg_write(elr_el2, s->elr_el2);
-  sysreg_write(spsr_el2, s->spsr_el2);
-  sysreg_write(sp_el0, s->sp_el0);
-  sysreg_write(sp_el1, s->sp_el1);
-  sysreg_write(elr_el1, s->elr_el1);
-  sysreg_write(spsr_el1, s->spsr_el1);
-  sysreg_write(esr_el1, s->esr_el1);
-  sysreg_write(far_el1, s->far_el1);
-  sysreg_write(par_el1, s->par_el1);
-  sysreg_write(ttbr0_el1, s->ttbr0_el1);
-  sysreg_write(ttbr1_el1, s->ttbr1_el1);
-  sysreg_write(mair_el1, s->mair_el1);
-  sysreg_write(amair_el1, s->amair_el1);
-  sysreg_write(vbar_el1, s->vbar_el1);
-  sysreg_write(contextidr_el1, s->contextidr_el1);
-  sysreg_write(cpacr_el1, s->cpacr_el1);
-  sysreg_write(afsr0_el1, s->afsr0_el1);
-  sysreg_write(afsr1_el1, s->afsr1_el1);
-  sysreg_write(tpidr_el0, s->tpidr_el0);
-  sysreg_write(tpidrro_el0, s->tpidrro_el0);
-  sysreg_write(tpidr_el1, s->tpidr_el1);
-  sysreg_write(cntkctl_el1, s->cntkctl_el1);
-  sysreg_write(csselr_el1, s->csselr_el1);
-  sysreg_write(mdscr_el1, s->mdscr_el1);
-  sysreg_write(cntv_cval_el0, s->cntv_cval_el0);
-  sysreg_write(cntv_ctl_el0, s->cntv_ctl_el0);
+  LOAD_PAIR(s, elr_el2, spsr_el2);
+  LOAD_PAIR(s, sp_el0, sp_el1);
+  LOAD_PAIR(s, elr_el1, spsr_el1);
+  LOAD_PAIR(s, esr_el1, far_el1);
+  LOAD_PAIR(s, ttbr0_el1, ttbr1_el1);
+  LOAD_PAIR(s, mair_el1, amair_el1);
+  LOAD_PAIR(s, vbar_el1, contextidr_el1);
+  LOAD_PAIR(s, afsr0_el1, afsr1_el1);
+  LOAD_PAIR(s, tpidr_el0, tpidrro_el0);
+  LOAD_PAIR(s, tpidr_el1, cntkctl_el1);
+  LOAD_PAIR(s, csselr_el1, mdscr_el1);
+  LOAD_PAIR(s, par_el1, cpacr_el1);
+  LOAD_PAIR(s, cntv_cval_el0, cntv_ctl_el0);
+  uint64_t sctlr = s->sctlr_el1, tcr = s->tcr_el1;
   isb();
-  sysreg_write(sctlr_el1, s->sctlr_el1);
+  sysreg_write(sctlr_el1, sctlr);
   isb();
-  sysreg_write(tcr_el1, s->tcr_el1); /* walks may start again */
+  sysreg_write(tcr_el1, tcr); /* walks may start again */
 }
 
 void el1_reset(struct el1_state *s, uint64_t entry) {

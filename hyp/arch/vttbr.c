@@ -38,6 +38,20 @@ static void use(const struct stage2 *s2, const struct pt *pt, struct vmid *vmid)
   isb();
 }
 
+/* Entries that another vCPU of the VM left here are not for `v`: stage 1 may differ, under the same ASID and VMID. */
+static inline void own_tlb(struct stage2 *s2, const struct vcpu *v) {
+  uint8_t *ran = &s2->ran_here[v->cpu->id];
+  if (*ran == v->id + 1)
+    return;
+  if (*ran != 0)
+    tlb_flush_local();
+  *ran = (uint8_t)(v->id + 1);
+}
+
+void vttbr_share(struct vcpu *v) {
+  own_tlb(&v->vm->s2, v);
+}
+
 void vttbr_load(struct vcpu *v) {
   struct stage2 *s2 = &v->vm->s2;
   if (unlikely(v->views != NULL)) { /* views are this vCPU's alone */
@@ -45,12 +59,7 @@ void vttbr_load(struct vcpu *v) {
     return;
   }
   use(s2, &s2->pt, &s2->vmid);
-  uint8_t *ran = &s2->ran_here[v->cpu->id];
-  if (*ran != v->id + 1) {
-    if (*ran != 0)
-      tlb_flush_local();
-    *ran = (uint8_t)(v->id + 1);
-  }
+  own_tlb(s2, v);
 }
 
 void vttbr_park(void) {

@@ -16,6 +16,8 @@ struct vmid;
  * same ASID for something else) are dropped.
  */
 void vttbr_load(struct vcpu *v);
+/* The same where another vCPU of its VM, without views, was the last to load it on this CPU: only what the two must not share in the TLB goes. */
+void vttbr_share(struct vcpu *v);
 /* Use no VM's tables any more: an empty stage 2 with VMID 0. */
 void vttbr_park(void);
 

@@ -18,11 +18,12 @@ struct vcpu;
 struct cpu {
   /* Offsets known to assembly (hyp/arch/offsets.h checks them). */
   uint8_t *stack_top;
-  struct vcpu *current; /* whose EL1 state is in this CPU's registers; NULL before the first */
+  struct vcpu *current; /* whose EL1 state is in this CPU's registers; NULL: nobody's. Written by this CPU (load.c), atomic */
   uint64_t emergency[4];
 
-  unsigned id;    /* dense, 0 is the boot CPU */
-  uint64_t mpidr; /* affinity fields only */
+  unsigned id;         /* dense, 0 is the boot CPU */
+  uint64_t mpidr;      /* affinity fields only */
+  uint64_t sgi_target; /* the same as ICC_SGI1R_EL1 wants it, TargetList included */
   bool online;
   volatile void *gicr; /* this CPU's redistributor */
 
@@ -31,7 +32,7 @@ struct cpu {
   struct list_node rq;       /* ready vCPUs, least virtual runtime first */
   struct list_node sleepers; /* blocked vCPUs whose timer must be watched here */
   uint64_t rq_least;         /* virtual runtime of the first in rq, ~0 if empty; read without the lock as a hint */
-  uint64_t slice_end;        /* CNTPCT; ~0: nobody else wants this CPU */
+  uint64_t slice_end;        /* CNTPCT; ~0: nobody else wants this CPU. This CPU only */
   uint64_t timer_at;         /* what CNTHP is set to; ~0: off. This CPU only */
 
   struct vcpu *fp_owner; /* whose FP/SIMD registers are live here; NULL: nobody's */

@@ -13,6 +13,7 @@
 #include "hyp/arch/timer.h"
 #include "hyp/arch/vttbr.h"
 #include "hyp/core/main.h"
+#include "hyp/core/runqueue.h"
 #include "hyp/core/sched.h"
 #include "hyp/core/vm.h"
 #include "hyp/core/work.h"
@@ -30,8 +31,7 @@ void cpu_init(struct cpu *c, unsigned id, uint64_t mpidr, uint8_t *stack_top) {
   c->id = id;
   c->mpidr = mpidr;
   c->stack_top = stack_top;
-  c->rq_least = ~(uint64_t)0;
-  c->slice_end = TIMER_NEVER;
+  c->rq_least = RQ_EMPTY;
   c->timer_at = TIMER_NEVER;
   list_init(&c->rq);
   list_init(&c->sleepers);

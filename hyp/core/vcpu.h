@@ -31,10 +31,10 @@ enum vcpu_state {
 /* Saved EL1 state, valid while the vCPU is not current anywhere. */
 struct el1_state {
   uint64_t elr_el2, spsr_el2; /* where the guest was: PC and PSTATE */
-  uint64_t sp_el0, sp_el1, elr_el1, spsr_el1, esr_el1, far_el1, par_el1;
+  uint64_t sp_el0, sp_el1, elr_el1, spsr_el1, esr_el1, far_el1;
   uint64_t sctlr_el1, tcr_el1, ttbr0_el1, ttbr1_el1, mair_el1, amair_el1, vbar_el1, contextidr_el1;
-  uint64_t cpacr_el1, afsr0_el1, afsr1_el1, tpidr_el0, tpidrro_el0, tpidr_el1, cntkctl_el1, csselr_el1, mdscr_el1, actlr_el1;
-  uint64_t cntv_ctl_el0, cntv_cval_el0;
+  uint64_t afsr0_el1, afsr1_el1, tpidr_el0, tpidrro_el0, tpidr_el1, cntkctl_el1, csselr_el1, mdscr_el1, par_el1, cpacr_el1;
+  uint64_t cntv_cval_el0, cntv_ctl_el0;
 };
 
 struct fp_state {

@@ -3,7 +3,7 @@
  * EL2's own work on CPU 0: a list of work items, each run a step at a time. While guests keep CPU 0 busy a step runs at least every
  * WORK_PERIOD_US, so that the monitor answers; when it idles, steps run back to back with interrupts looked at in between.
  *
- * Lock: work_lock covers the list and every item's links, wake_at and queued. A step runs without it.
+ * Lock: work_lock covers the list and every item's links, wake_at and queued, and writes of the hints. A step runs without it.
  */
 #include "hyp/core/work.h"
 #include "arch/lock.h"
@@ -19,7 +19,8 @@
 static struct spinlock work_lock;
 static struct list_node items = {&items, &items};
 static uint64_t earliest = TIMER_NEVER; /* least wake_at of all items; read without the lock as a hint */
-static uint64_t last_step;              /* CNTPCT; CPU 0 only */
+uint64_t work_next_at = TIMER_NEVER;    /* the same, but a period after the last step; likewise */
+static uint64_t last_step;              /* CNTPCT; work_lock */
 
 uint64_t time_now(void) {
   return timer_now();
@@ -34,11 +35,17 @@ uint64_t time_to_us(uint64_t ticks) {
   return ticks / hz * 1000000 + ticks % hz * 1000000 / hz;
 }
 
+/* `at` is the least wake_at. */
+static void publish(uint64_t at) {
+  atomic_store_relaxed(&earliest, at);
+  atomic_store_relaxed(&work_next_at, at == TIMER_NEVER ? at : max_u64(at, last_step + time_from_ms(1) * WORK_PERIOD_US / 1000));
+}
+
 static void refresh_earliest(void) {
   uint64_t at = TIMER_NEVER;
   list_for_each (node, &items)
     at = min_u64(at, list_entry(node, struct work, node)->wake_at);
-  atomic_store_relaxed(&earliest, at);
+  publish(at);
 }
 
 void work_wake(struct work *w) {
@@ -49,7 +56,7 @@ void work_wake(struct work *w) {
     w->queued = true;
     list_push_back(&items, &w->node);
   }
-  atomic_store_relaxed(&earliest, 0);
+  publish(0);
   spin_unlock(&work_lock);
   if (this_cpu()->id == 0)
     sched_alarm_by(work_next());
@@ -88,15 +95,12 @@ static struct work *take_due(uint64_t now) {
 
 /* Behind the others, so that items take turns. An item that was woken during its step runs again at once. */
 static void put_back(struct work *w, enum work_result result) {
-  spin_lock(&work_lock);
   if (result == WORK_MORE || w->woken)
     w->wake_at = 0;
   if (!w->queued) {
     w->queued = true;
     list_push_back(&items, &w->node);
   }
-  refresh_earliest();
-  spin_unlock(&work_lock);
 }
 
 bool work_run_step(void) {
@@ -107,17 +111,13 @@ bool work_run_step(void) {
   if (!w)
     return false;
   enum work_result result = w->step(w);
+  spin_lock(&work_lock);
+  last_step = timer_now();
   if (result != WORK_DONE) /* a finished item may be gone with its owner: not touched */
     put_back(w, result);
-  last_step = timer_now();
+  refresh_earliest();
+  spin_unlock(&work_lock);
   return true;
-}
-
-uint64_t work_next(void) {
-  uint64_t at = atomic_load_relaxed(&earliest);
-  if (at == TIMER_NEVER)
-    return at;
-  return max_u64(at, last_step + time_from_ms(1) * WORK_PERIOD_US / 1000);
 }
 
 bool work_is_due(uint64_t now) {

@@ -8,6 +8,7 @@
  * slices; interrupts are looked at between steps.
  */
 
+#include "core/atomic.h"
 #include "core/list.h"
 #include "core/types.h"
 
@@ -25,6 +26,8 @@ struct work {
   bool woken;       /* since its step began */
 };
 
+extern uint64_t work_next_at; /* see work.c */
+
 /* From any CPU. Queue `w`, or make a waiting one run again soon. */
 void work_wake(struct work *w);
 
@@ -34,7 +37,9 @@ void work_cancel(struct work *w);
 /* CPU 0: run one step of what is due. False if nothing is. */
 bool work_run_step(void);
 /* CPU 0: CNTPCT of the next step that must run even if guests keep the CPU busy; ~0: none. */
-uint64_t work_next(void);
+static inline uint64_t work_next(void) {
+  return atomic_load_relaxed(&work_next_at);
+}
 /* CPU 0: is a step due? */
 bool work_is_due(uint64_t now);
 /* No work is queued or waiting with a deadline. */

@@ -76,10 +76,6 @@ void vtimer_irq(struct vcpu *v) {
     sysreg_write_enc(ICC_DIR_EL1, PPI_CNTV);
 }
 
-uint64_t vtimer_next(struct vcpu *v) {
-  return min_u64(v->vtimer.cntp_deadline, v->vtimer.cntv_deadline);
-}
-
 void vtimer_expire(struct vcpu *v, uint64_t now) {
   struct vtimer *t = &v->vtimer;
   if (t->cntp_deadline <= now) {

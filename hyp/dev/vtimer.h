@@ -32,7 +32,9 @@ void vtimer_load(struct vcpu *v);
 /* Physical PPI 27 fired while `v` is loaded; its priority is dropped already, it is still active. */
 void vtimer_irq(struct vcpu *v);
 /* CNTPCT of the next moment a vCPU needs a timer interrupt that hardware will not give by itself; VTIMER_NEVER: none. */
-uint64_t vtimer_next(struct vcpu *v);
+static inline uint64_t vtimer_next(const struct vtimer *t) {
+  return t->cntp_deadline < t->cntv_deadline ? t->cntp_deadline : t->cntv_deadline;
+}
 /* `now` may have reached vtimer_next(): raise what is due; wakes `v`. No run-queue lock held. */
 void vtimer_expire(struct vcpu *v, uint64_t now);
 /* Does the virtual timer ask for its interrupt: enabled, not masked, condition met? From the CPU that has it loaded, or when none has. */

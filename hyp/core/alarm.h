@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef HYP_CORE_ALARM_H
+#define HYP_CORE_ALARM_H
+
+/* When a CPU must look again: its alarm (CNTHP) and the slice of the vCPU that runs on it. For the files of the scheduler; see alarm.c. */
+
+#include "core/atomic.h"
+#include "core/bits.h"
+#include "core/compiler.h"
+#include "hyp/arch/timer.h"
+#include "hyp/core/cpu.h"
+
+extern uint64_t slice_ticks;    /* constant after sched_init() */
+extern uint64_t slice_tickless; /* CPUs whose vCPU runs without a slice (slice_end is NEVER); atomic */
+
+/* The alarm may be early, never late: what came to matter just now can only bring it forward. This CPU only. */
+static inline void alarm_by(struct cpu *c, uint64_t at) {
+  if (unlikely(at < c->timer_at)) {
+    c->timer_at = at;
+    timer_arm(at);
+  }
+}
+
+/* The least deadline that `c` must watch for vCPUs that sleep here, for itself, and until `until` at the latest. */
+void alarm_update(struct cpu *c, uint64_t until);
+
+/* Wake the sleepers of `c` whose time has come. No lock held. */
+void alarm_expire_sleepers(struct cpu *c, uint64_t now);
+
+/* A vCPU begins to run on `c`: a whole slice, unless `c` runs without (then nobody waits, or a kick that says so is on its way). */
+static inline void slice_begin(struct cpu *c, uint64_t now) {
+  if (c->slice_end != TIMER_NEVER)
+    c->slice_end = now + slice_ticks;
+}
+
+/* The slice is over: true if nobody waits, and `c` goes on without one. */
+bool slice_drop(struct cpu *c);
+
+/* A kick came: if it was because somebody waits now, begin to count. */
+static inline void slice_restore(struct cpu *c) {
+  if (c->slice_end == TIMER_NEVER && !(atomic_load_relaxed(&slice_tickless) & BIT(c->id)))
+    c->slice_end = timer_now() + slice_ticks;
+}
+
+/* Somebody waits: CPUs that run without a slice must begin to count. No lock held. */
+void slice_restore_all(void);
+static inline void slice_somebody_waits(void) {
+  if (unlikely(atomic_load_relaxed(&slice_tickless) != 0))
+    slice_restore_all();
+}
+
+#endif
