@@ -122,6 +122,13 @@ err_t pt_collapse(struct pt *pt, uint64_t ia, unsigned level) {
   return ERR_OK;
 }
 
+unsigned pt_count_pages(const struct pt *pt, uint64_t ia) {
+  if (ia >> pt->ia_bits)
+    return 0;
+  struct pt_at at = walk_to(pt, ia, SHIFT_L3);
+  return at.shift == SHIFT_L3 ? *entry_refs(at.entry) : 0;
+}
+
 /* ---- Edges ---- */
 
 /* Splits it takes until no leaf reaches over `edge`. */

@@ -169,6 +169,9 @@ MUST_CHECK err_t pt_split(struct pt *pt, uint64_t ia);
 /* The inverse: ERR_BUSY if the table's leaves are not contiguous, aligned and alike. */
 MUST_CHECK err_t pt_collapse(struct pt *pt, uint64_t ia, unsigned level);
 
+/* Valid entries in the level-3 table that covers `ia`, 0..512; 0 if there is none (a block, or nothing). */
+unsigned pt_count_pages(const struct pt *pt, uint64_t ia);
+
 /* Access-flag ageing: clears AF over the range, calling `young` for each leaf that had it set. Dirty logging likewise. */
 void pt_age(struct pt *pt, uint64_t ia, uint64_t size, pt_leaf_fn *young, void *ctx);
 void pt_collect_dirty(struct pt *pt, uint64_t ia, uint64_t size, pt_leaf_fn *dirty, void *ctx);
