@@ -153,7 +153,7 @@ static int timer_lr(const struct vcpu *v) {
  * `v` has left this CPU, and its timer is stopped (el1_save). Pending: back to the bank, to be linked anew. Active: the list
  * register keeps the link, and the load makes it true again.
  */
-static void unlink_timer(struct vcpu *v) {
+static NOINLINE void unlink_timer(struct vcpu *v) {
   struct vgic_cpu *c = &v->vgic;
   int n = timer_lr(v);
   bool held = c->hw_unlinked;
@@ -174,20 +174,36 @@ static void unlink_timer(struct vcpu *v) {
   vgic_timer_resample(v);
 }
 
+/* Empty ones need no reading, and are left as they are. */
+static inline void save_lrs(struct vgic_cpu *c) {
+  uint32_t empty = vgic_hw_read_elrsr();
+  for (uint32_t used = c->lr_used; used != 0; used &= used - 1) {
+    unsigned n = bits_ffs(used);
+    if (empty & BIT(n)) {
+      c->lr[n] &= ~VGIC_LR_STATE;
+    } else {
+      c->lr[n] = vgic_hw_read_lr(n);
+      vgic_hw_write_lr(n, 0);
+    }
+  }
+}
+
+/* Does the timer's interrupt have a state that depends on the CPU? */
+static inline bool has_timer(const struct vgic_cpu *c) {
+  return c->hw_unlinked || ((c->priv.resident | c->priv.line) & BIT(VGIC_TIMER));
+}
+
 void vgic_save(struct vcpu *v) {
   struct vgic_cpu *c = &v->vgic;
   spin_lock(&v->vm->vgic.lock);
-  for (uint32_t used = c->lr_used; used != 0; used &= used - 1) {
-    unsigned n = bits_ffs(used);
-    c->lr[n] = vgic_hw_read_lr(n);
-    vgic_hw_write_lr(n, 0);
-  }
+  save_lrs(c);
   c->vmcr = vgic_hw_read_vmcr();
   vgic_hw_read_apr(vgic_apr_count, c->ap0r, c->ap1r);
   if (c->hcr & ICH_HCR_LRENPIE)
     c->hcr = vgic_hw_read_hcr(); /* with EOIcount */
   c->loaded_on = NULL;
-  unlink_timer(v);
+  if (has_timer(c))
+    unlink_timer(v);
   vgic_unlock(v->vm, 0);
 }
 
@@ -203,16 +219,40 @@ static void relink_timer(struct vcpu *v) {
     vgic_hw_set_active(VGIC_TIMER, true);
 }
 
+/* SGIs latched meanwhile whose list registers are finished go straight into those (as by vgic_relaunch), before hardware has them. */
+static inline void relaunch_saved(struct vcpu *v) {
+  struct vgic_cpu *c = &v->vgic;
+  for (uint64_t bits = c->priv.latch & c->priv.again & GENMASK(15, 0); bits != 0; bits &= bits - 1) {
+    unsigned intid = bits_ffs(bits);
+    uint64_t *lr = &c->lr[c->priv.lr[intid]];
+    if (*lr & VGIC_LR_STATE)
+      continue;
+    *lr |= ICH_LR_PENDING;
+    c->priv.latch &= ~BIT(intid);
+    trace(TRACE_GROUP_IRQ, TRACE_INJECT, vmid_value(&v->vm->s2.vmid), intid, v->id, 0, 0, 0);
+  }
+}
+
+static inline void load_lrs(const struct vgic_cpu *c) {
+  for (uint32_t used = c->lr_used; used != 0; used &= used - 1) {
+    uint64_t lr = c->lr[bits_ffs(used)];
+    if (lr & (VGIC_LR_STATE | ICH_LR_EOI))
+      vgic_hw_write_lr(bits_ffs(used), lr);
+  }
+}
+
 void vgic_load(struct vcpu *v) {
   struct vgic_cpu *c = &v->vgic;
   spin_lock(&v->vm->vgic.lock);
   c->loaded_on = vgic_hw_cpu();
   relink_timer(v);
-  for (uint32_t used = c->lr_used; used != 0; used &= used - 1)
-    vgic_hw_write_lr(bits_ffs(used), c->lr[bits_ffs(used)]);
+  if (likely(!atomic_load_relaxed(&c->sync_due)))
+    relaunch_saved(v);
+  load_lrs(c);
   vgic_hw_write_vmcr(c->vmcr);
   vgic_hw_write_apr(vgic_apr_count, c->ap0r, c->ap1r);
   vgic_hw_write_hcr(c->hcr);
-  vgic_lr_flush(v);
+  if (atomic_load_relaxed(&c->sync_due) || (c->priv.latch & c->priv.resident) || vgic_ready(&c->priv) || vgic_ready(&v->vm->vgic.spi))
+    vgic_lr_flush(v);
   vgic_unlock(v->vm, 0);
 }

@@ -48,12 +48,12 @@ struct vgic_bank {
 struct vgic_cpu {
   struct vgic_bank priv;     /* SGIs and PPIs: INTIDs 0..31 */
   struct cpu *loaded_on;     /* the CPU whose ICH_* registers hold this vCPU; NULL: `lr`, `vmcr`, `ap*` below do */
-  uint32_t lr_used;          /* list registers in use, finished ones not folded yet included; all others are zero */
+  uint32_t lr_used;          /* list registers in use, finished ones not folded yet included; all others are empty */
   bool hw_unlinked;          /* PPI 27 is physically active for this vCPU, but no list register is linked to it */
   bool sync_due;             /* a request means more than "an SGI was latched": look at every list register; atomic */
   bool asleep;               /* GICR_WAKER.ProcessorSleep */
   uint64_t hcr;              /* ICH_HCR_EL2 as last written */
-  uint64_t lr[VGIC_LRS_MAX]; /* while loaded: as last seen */
+  uint64_t lr[VGIC_LRS_MAX]; /* while loaded: the state bits as last seen */
   uint64_t vmcr, ap0r[VGIC_APRS_MAX], ap1r[VGIC_APRS_MAX];
 };
 

@@ -19,6 +19,11 @@ static inline struct cpu *vgic_hw_cpu(void) {
 uint64_t vgic_hw_read_lr(unsigned n);
 void vgic_hw_write_lr(unsigned n, uint64_t value);
 
+/* A bit for each list register without pending or active state that also asks for no EOI. */
+static inline uint32_t vgic_hw_read_elrsr(void) {
+  return (uint32_t)sysreg_read_enc(ICH_ELRSR_EL2);
+}
+
 static inline uint64_t vgic_hw_read_vtr(void) {
   return sysreg_read_enc(ICH_VTR_EL2);
 }

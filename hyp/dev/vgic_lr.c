@@ -2,7 +2,8 @@
 /*
  * The list registers of a vCPU: what enters them, what comes back.
  *
- * Invariants: an interrupt is in at most one list register of one vCPU (`resident`); a list register that is not in `lr_used` is zero; when
+ * Invariants: an interrupt is in at most one list register of one vCPU (`resident`); a list register that is not in `lr_used` is
+ * empty (no state, and it asks for no EOI); what hardware has of an empty one does not count, its other fields are those in `lr`; when
  * candidates stay behind for want of room, none of them is more urgent than a pending one that got in, and NPIE brings us back when
  * the last of those was acknowledged. Registers that the guest has finished with are folded back only when somebody needs to know: at a
  * switch, at a maintenance interrupt, or for room.
@@ -18,7 +19,7 @@
 
 static uint64_t lr_get(struct vcpu *v, unsigned n) {
   if (vgic_is_here(v))
-    v->vgic.lr[n] = vgic_hw_read_lr(n);
+    v->vgic.lr[n] = (v->vgic.lr[n] & ~VGIC_LR_STATE) | (vgic_hw_read_lr(n) & VGIC_LR_STATE);
   return v->vgic.lr[n];
 }
 

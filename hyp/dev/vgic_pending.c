@@ -7,16 +7,23 @@
  */
 #include "hyp/dev/vgic_priv.h"
 
-/* The most urgent pending interrupt in a list register of `v`; 0x100: none. */
-static unsigned best_resident(struct vcpu *v) {
+/* The most urgent pending interrupt in the list registers `among` of `v`; 0x100: none. */
+static NOINLINE unsigned most_urgent(struct vcpu *v, uint32_t among) {
   unsigned best = 0x100;
-  bool here = vgic_is_here(v);
-  for (uint32_t used = v->vgic.lr_used; used != 0; used &= used - 1) {
-    uint64_t lr = here ? vgic_hw_read_lr(bits_ffs(used)) : v->vgic.lr[bits_ffs(used)];
+  for (; among != 0; among &= among - 1) {
+    uint64_t lr = vgic_lr_peek(v, bits_ffs(among));
     if ((lr & VGIC_LR_STATE) == ICH_LR_PENDING && vgic_lr_priority(lr) < best)
       best = vgic_lr_priority(lr);
   }
   return best;
+}
+
+/* Most often hardware says that none has anything. */
+static inline unsigned best_resident(struct vcpu *v) {
+  uint32_t among = v->vgic.lr_used;
+  if (vgic_is_here(v))
+    among &= ~vgic_hw_read_elrsr();
+  return among != 0 ? most_urgent(v, among) : 0x100;
 }
 
 /* The most urgent SGI or PPI latched while it was resident, whose list register is finished since; 0x100: none. */

@@ -114,10 +114,9 @@ static inline bool vgic_relaunch(struct vcpu *v, unsigned intid) {
   if (unlikely(!(b->again & BIT(intid))))
     return false;
   unsigned n = b->lr[intid];
-  uint64_t lr = vgic_hw_read_lr(n);
-  if (unlikely(lr & VGIC_LR_STATE))
+  if (unlikely(vgic_hw_read_lr(n) & VGIC_LR_STATE))
     return false;
-  lr |= ICH_LR_PENDING;
+  uint64_t lr = (v->vgic.lr[n] & ~VGIC_LR_STATE) | ICH_LR_PENDING;
   v->vgic.lr[n] = lr;
   vgic_hw_write_lr(n, lr);
   trace(TRACE_GROUP_IRQ, TRACE_INJECT, vmid_value(&v->vm->s2.vmid), intid, v->id, 0, 0, 0);

@@ -64,6 +64,14 @@ void vgic_hw_write_lr(unsigned n, uint64_t value) {
   self()->lr[n] = value;
 }
 
+uint32_t vgic_hw_read_elrsr(void) {
+  uint32_t empty = 0;
+  for (unsigned n = 0; n < fake_lrs; n++)
+    if (state(self()->lr[n]) == 0 && ((self()->lr[n] & ICH_LR_HW) || !(self()->lr[n] & ICH_LR_EOI)))
+      empty |= (uint32_t)BIT(n);
+  return empty;
+}
+
 /* ListRegs, PREbits and PRIbits: five bits each. */
 uint64_t vgic_hw_read_vtr(void) {
   return (uint64_t)4 << 29 | (uint64_t)4 << 26 | (fake_lrs - 1);

@@ -38,6 +38,7 @@ extern unsigned fake_lrs;     /* list registers it has */
 struct cpu *vgic_hw_cpu(void);
 uint64_t vgic_hw_read_lr(unsigned n);
 void vgic_hw_write_lr(unsigned n, uint64_t value);
+uint32_t vgic_hw_read_elrsr(void);
 uint64_t vgic_hw_read_vtr(void);
 uint64_t vgic_hw_read_hcr(void);
 void vgic_hw_write_hcr(uint64_t value);
