@@ -127,6 +127,7 @@ void tlb_flush_local(void) {
 }
 
 void icache_flush_all(void) {
+  dsb(ish); /* what was written first: a fetch must not bring the old contents back (Arm ARM B2.4.4) */
   __asm__ volatile("ic ialluis" ::: "memory");
   note(TRACE_IC_IALLUIS, 0, 0, 0, 0);
   dsb(ish);
