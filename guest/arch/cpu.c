@@ -31,7 +31,7 @@ static void probe_caches(void) {
   cpu_features.iline = 4u << bits_get(ctr, 3, 0);
   cpu_features.dline = 4u << bits_get(ctr, 19, 16);
   uint64_t zva = (uint64_t)4 << bits_get(dczid, 3, 0);
-  if (!(dczid & DCZID_DZP) && zva * 16 <= PAGE_SIZE)
+  if (!(dczid & DCZID_DZP))
     cpu_zva_bytes = zva;
 }
 
@@ -66,8 +66,13 @@ void cache_clean_poc(const void *p, uint64_t bytes) {
   dsb(sy);
 }
 
-/* DC ZVA is prohibited: by hand. `bytes` is a multiple of 16. */
+/* DC ZVA of another block than the usual, or prohibited: by hand. `bytes` is a multiple of 4 KiB. */
 void port_zero_slow(void *to, uint64_t bytes) {
+  if (cpu_zva_bytes != 0) {
+    for (char *p = to, *end = p + bytes; p < end; p += cpu_zva_bytes)
+      __asm__ volatile("dc zva, %0" ::"r"(p) : "memory");
+    return;
+  }
   for (char *p = to, *end = p + bytes; p < end; p += 16)
     __asm__ volatile("stp xzr, xzr, [%0]" ::"r"(p) : "memory");
 }

@@ -7,6 +7,7 @@
  */
 #include "arch/barrier.h"
 #include "arch/sysreg.h"
+#include "arch/zva.h"
 #include "core/compiler.h"
 #include "core/string.h"
 #include "hyp/arch/zero.h"
@@ -15,17 +16,17 @@ void zero_64_byte_blocks(void *to, uint64_t bytes);
 void zero_clean_64_byte_blocks(void *to, uint64_t bytes);
 
 static uint64_t line_bytes = 64;
-static bool zva_is_64 = true;
+bool zero_by_zva, zero_clean_by_zva;
 
 void cache_init(void) {
   uint64_t ctr = sysreg_read(ctr_el0);
-  uint64_t dczid = sysreg_read(dczid_el0);
   line_bytes = (uint64_t)4 << bits_get(ctr, 19, 16);
-  zva_is_64 = !(dczid & BIT(4)) && bits_get(dczid, 3, 0) == 4;
+  zero_by_zva = zva_is_usable(sysreg_read(dczid_el0));
+  zero_clean_by_zva = zero_by_zva && line_bytes == ZVA_BYTES;
 }
 
 void zero_lines(void *to, uint64_t bytes) {
-  if (likely(zva_is_64))
+  if (likely(zero_by_zva))
     zero_64_byte_blocks(to, bytes);
   else
     memset(to, 0, bytes);
@@ -46,7 +47,7 @@ void cache_clean_invalidate_poc(const void *from, uint64_t bytes) {
 }
 
 void zero_lines_poc(void *to, uint64_t bytes) {
-  if (likely(zva_is_64 && line_bytes == 64)) {
+  if (likely(zero_clean_by_zva)) {
     zero_clean_64_byte_blocks(to, bytes);
     dsb(ish);
   } else {

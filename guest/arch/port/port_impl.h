@@ -8,6 +8,7 @@
  */
 
 #include "arch/barrier.h"
+#include "arch/zva.h"
 #include "core/compiler.h"
 #include "guest/arch/current.h"
 #include "guest/arch/layout.h"
@@ -55,24 +56,21 @@ static inline pfn_t port_ptr_frame(const void *p) {
   return pfn(((uint64_t)p - LINEAR_BASE) >> PAGE_SHIFT);
 }
 
-/* DCZID_EL0's block in bytes; 0 if DC ZVA is prohibited or its block so large that sixteen do not fit a page. Set by the boot CPU. */
+/* DCZID_EL0's block in bytes, at most 2 KiB; 0 if DC ZVA is prohibited. Set by the boot CPU. */
 extern uint64_t cpu_zva_bytes;
 
 void port_zero_slow(void *to, uint64_t bytes);
 void port_copy_frame(pfn_t to, pfn_t from);
 
-/* Two instructions a block, and two for the loop every sixteen. */
 static inline void port_zero_frames(pfn_t f, uint64_t frames) {
   char *to = port_frame_ptr(f);
   char *end = to + (frames << PAGE_SHIFT);
-  uint64_t step = cpu_zva_bytes;
-  if (unlikely(step == 0)) {
+  if (unlikely(cpu_zva_bytes != ZVA_BYTES)) {
     port_zero_slow(to, frames << PAGE_SHIFT);
     return;
   }
-  do {
-    __asm__ volatile(".rept 16\n\tdc zva, %0\n\tadd %0, %0, %1\n\t.endr" : "+&r"(to) : "r"(step) : "memory");
-  } while (to < end);
+  for (; to < end; to += PAGE_SIZE)
+    zva_zero_page(to);
 }
 
 static inline uint64_t port_pte_load(const uint64_t *p) {
