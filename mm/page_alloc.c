@@ -56,13 +56,10 @@ static NOINLINE err_t finish_single(pfn_t f, alloc_flags_t flags) {
 }
 
 /* Take from a list of `count` > 0: the frame becomes what `word` says. */
-static ALWAYS_INLINE pfn_t pop(struct percpu *pc, enum migratetype type, uint64_t count, uint64_t word, uint64_t rmap) {
+static ALWAYS_INLINE pfn_t pop(struct percpu *pc, enum migratetype type, uint64_t count, uint64_t word) {
   pfn_t f = pc->frames[type][count - 1];
-  struct frame *frame = frame_of(f);
   atomic_store_relaxed(&pc->count[type], count - 1);
-  word_store(frame, word);
-  if (rmap != 0)
-    atomic_store_relaxed(&frame->rmap, rmap);
+  word_store(frame_of(f), word);
   return f;
 }
 
@@ -73,7 +70,7 @@ static NOINLINE err_t alloc_slowly(alloc_flags_t flags, pfn_t *out) {
   port_flags_t irq = port_irq_save();
   struct percpu *pc = percpu_this();
   if (refill(pc, flags)) {
-    *out = pop(pc, type, pc->count[type], word_make(FRAME_CACHED, 0, type, FRAME_F_HEAD), 0);
+    *out = pop(pc, type, pc->count[type], word_make(FRAME_CACHED, 0, type, FRAME_F_HEAD));
     err = ERR_OK;
   }
   port_irq_restore(irq);
@@ -88,7 +85,7 @@ static ALWAYS_INLINE err_t alloc_single(alloc_flags_t flags, pfn_t *out) {
     port_irq_restore(irq);
     return alloc_slowly(flags, out);
   }
-  pfn_t f = pop(pc, type_of(flags), count, word_make(FRAME_CACHED, 0, type_of(flags), FRAME_F_HEAD), 0);
+  pfn_t f = pop(pc, type_of(flags), count, word_make(FRAME_CACHED, 0, type_of(flags), FRAME_F_HEAD));
   port_irq_restore(irq);
   *out = f;
   if (unlikely(port_event_on(MM_EVENT_FRAME_ALLOC)) || flags & (ALLOC_ZERO | ALLOC_RETURN_CORE))
@@ -186,7 +183,8 @@ err_t page_alloc_owned(unsigned order, alloc_flags_t flags, owner_t owner, uint6
     return alloc_owned_slowly(order, flags, owner, rmap, out);
   }
   uint64_t word = word_make(FRAME_OWNED, 0, type, FRAME_F_HEAD) | (uint64_t)owner << WORD_OWNER_SHIFT;
-  pfn_t f = pop(pc, type, count, word, rmap);
+  pfn_t f = pop(pc, type, count, word);
+  atomic_store_relaxed(&frame_of(f)->rmap, rmap);
   ledger_move(pc, ledger_key(FRAME_CACHED, OWNER_CORE), ledger_key(FRAME_OWNED, owner), 1);
   port_irq_restore(irq);
   *out = f;

@@ -53,22 +53,30 @@ static NOINLINE err_t map_walk(struct pt *pt, uint64_t ia, pa_t out, unsigned le
     return ERR_EXIST;
   if (unlikely(at.shift != shift))
     return map_branch(pt, ia, out, level, prot, at);
-  if (level == 3)
+  if (level == 3) {
     hint_set(pt, ia, at.entry);
+    pt_page_bits(pt, prot);
+  }
   pt_fill(pt, at.entry, pt->ops->leaf(pt, out, level, prot), ia, shift);
   (*entry_refs(at.entry))++;
   pt->ops->publish(pt);
   return ERR_OK;
 }
 
-/* A page in the table used last, which proves that `ia` is in range; else by the walk. */
+/* A page of the prot and in the table used last, which proves that `ia` is in range; else, or if somebody wants to hear of it, by the walk. */
+static ALWAYS_INLINE bool is_like_last(const struct pt *pt, uint64_t ia, pa_t out, unsigned level, pt_prot_t prot) {
+  bool is_aligned_page = ((out.v & ~DESC_ADDR) | (ia & (PAGE_SIZE - 1))) == 0;
+  return level == 3 && prot == pt->page_prot && ia >> SHIFT_L2 == pt->hint_index && is_aligned_page && !port_event_on(MM_EVENT_PTE_WRITE);
+}
+
 err_t pt_map_leaf(struct pt *pt, uint64_t ia, pa_t out, unsigned level, pt_prot_t prot) {
-  if (unlikely(level != 3 || ia >> SHIFT_L2 != pt->hint_index || (out.v & ~DESC_ADDR) | (ia & (PAGE_SIZE - 1))))
+  if (unlikely(!is_like_last(pt, ia, out, level, prot)))
     return map_walk(pt, ia, out, level, prot);
   uint64_t *entry = table_entry(pt->hint_table, ia, SHIFT_L3);
   if (unlikely(desc_is_valid(port_pte_load(entry))))
     return ERR_EXIST;
-  pt_fill(pt, entry, pt_page_bits(pt, prot) | out.v, ia, SHIFT_L3);
+  port_pte_store(entry, pt->page_bits | out.v);
+  pt->seq++;
   (*pt->hint_refs)++;
   pt->ops->publish(pt);
   return ERR_OK;

@@ -11,6 +11,7 @@
 #include "arch/barrier.h"
 #include "arch/esr.h"
 #include "arch/sysreg.h"
+#include "core/check.h"
 #include "core/compiler.h"
 #include "hyp/arch/translate.h"
 #include "hyp/core/vm.h"
@@ -33,6 +34,15 @@ static ALWAYS_INLINE void note(struct vcpu *v, uint64_t ipa_value, uint64_t esr,
 static bool translate_stage1(uint64_t address, uint64_t *out) {
   bool from_el0 = (vcpu_pstate() & PSR_M_MASK) == PSR_EL0t;
   return from_el0 ? translate_el0_read(address, out) : translate_el1_read(address, out);
+}
+
+/* The IPA that faulted; false if it cannot be had and the instruction should just run again. */
+static bool fault_ipa(uint64_t esr, uint64_t *at) {
+  uint64_t far = sysreg_read(far_el2);
+  if (esr_fsc_type(esr) == ESR_FSC_PERMISSION && !(esr & ESR_S1PTW))
+    return translate_stage1(far, at);
+  *at = hpfar_ipa() | (esr & ESR_S1PTW ? 0 : far & ~PAGE_MASK);
+  return true;
 }
 
 static void external_abort(struct vcpu *v, uint64_t esr, bool instruction, uint64_t at) {
@@ -77,6 +87,19 @@ static NOINLINE void serve_rare(struct vcpu *v, uint64_t esr, uint64_t at) {
     touch_mapped(v, esr, at);
 }
 
+/*
+ * RAM that was populated and somebody listens, or could not be populated. ESR_EL2 and the address registers still hold this fault, since EL2 takes no
+ * exception of its own: read again here, they need not be kept over the usual path.
+ */
+static NOINLINE void populated_rare(struct vcpu *v, err_t err) {
+  uint64_t at, esr = sysreg_read(esr_el2);
+  CHECK(fault_ipa(esr, &at)); /* a translation fault: HPFAR_EL2 has it */
+  if (err != ERR_OK)
+    out_of_memory(v, esr, at);
+  else
+    note_mapped(v, esr, at);
+}
+
 /* A fault on RAM: after this the access can be tried again. */
 static NOINLINE void serve_ram(struct vcpu *v, uint64_t esr, uint64_t at) {
   if (unlikely(v->views != NULL || esr_fsc_type(esr) != ESR_FSC_TRANSLATION)) {
@@ -85,10 +108,8 @@ static NOINLINE void serve_ram(struct vcpu *v, uint64_t esr, uint64_t at) {
   }
   v->s2_faults++;
   err_t err = stage2_populate_ram(&v->vm->s2, at);
-  if (unlikely(err != ERR_OK))
-    out_of_memory(v, esr, at);
-  else if (trace_on(TRACE_GROUP_FAULT))
-    note_mapped(v, esr, at);
+  if (unlikely(err != ERR_OK || trace_on(TRACE_GROUP_FAULT)))
+    populated_rare(v, err);
 }
 
 /* A load of less than its register, sign-extended. */
@@ -142,15 +163,6 @@ static NOINLINE void device_rare(struct vcpu *v, uint64_t esr, uint64_t at) {
 
 static bool is_stage2_fault(uint64_t esr) {
   return esr_fsc(esr) < ESR_FSC_EXTERNAL;
-}
-
-/* The IPA that faulted; false if it cannot be had and the instruction should just run again. */
-static bool fault_ipa(uint64_t esr, uint64_t *at) {
-  uint64_t far = sysreg_read(far_el2);
-  if (esr_fsc_type(esr) == ESR_FSC_PERMISSION && !(esr & ESR_S1PTW))
-    return translate_stage1(far, at);
-  *at = hpfar_ipa() | (esr & ESR_S1PTW ? 0 : far & ~PAGE_MASK);
-  return true;
 }
 
 /* Everything but a plain translation fault of an access of the guest's own. */
