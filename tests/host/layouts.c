@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The layouts of layouts.h: the zone, the placed kinds, and the owner that lets its blocks be moved. (The aged kind: layout_aged.c.)
+ *
+ * Unmovable frames of the placed kinds lie together, a quarter of the frames of some pageblocks, as they do where an allocator groups
+ * them by type; one in every pageblock would leave nothing to compact. Only the control spreads them evenly.
+ *
+ * Invariants: a block's entry names its place and order at any time outside freeze..thaw; a frame's tag is tag_of() of its block and its
+ * distance from the block's start. Refuses a move of what is not, or no longer, what the core believes (ERR_NOENT).
+ */
+#include "layouts_priv.h"
+#include "mm/port.h"
+#include <stdlib.h>
+#include <string.h>
+
+#define BASE_PFN 0x40000u
+#define RMAP_SHIFT 21 /* a logical address per block, room for the largest */
+#define NOBODY (~(uint32_t)0)
+
+static struct layout *current;
+
+const char *layout_kind_name(enum layout_kind kind) {
+  static const char *const names[LAYOUT_KINDS] = {"bimodal", "clustered", "aged", "uniform"};
+  return kind < LAYOUT_KINDS ? names[kind] : "?";
+}
+
+uint64_t layout_random(struct layout *l) {
+  l->random ^= l->random >> 12;
+  l->random ^= l->random << 25;
+  l->random ^= l->random >> 27;
+  return l->random * 0x2545f4914f6cdd1dull;
+}
+
+uint64_t layout_below(struct layout *l, uint64_t bound) {
+  return (layout_random(l) >> 32) * bound >> 32;
+}
+
+bool layout_chance(struct layout *l, uint64_t part, uint64_t of) {
+  return layout_below(l, of) < part;
+}
+
+/* --- what a block holds -------------------------------------------------------------------------------------------------------- */
+
+static uint32_t tag_of(uint32_t id, uint64_t distance) {
+  return (uint32_t)(((uint64_t)id * 512 + distance + 1) * 0x9e3779b97f4a7c15ull >> 32);
+}
+
+static void fill(struct layout *l, uint32_t id) {
+  const struct layout_block *b = &l->block[id];
+  for (uint64_t i = 0; i < (uint64_t)1 << b->order; i++)
+    l->tag[b->at + i] = tag_of(id, i);
+}
+
+uint64_t layout_rmap(uint32_t id) {
+  return (uint64_t)id << RMAP_SHIFT;
+}
+
+void layout_claim(struct layout *l, uint32_t id, pfn_t f, unsigned order, enum layout_mobility mobility) {
+  l->block[id] = (struct layout_block){(uint32_t)(f.v - l->base.v), (uint8_t)order, (uint8_t)mobility};
+  l->used += (uint64_t)1 << order;
+  if (mobility != LAYOUT_UNMOVABLE)
+    frame_set_state(f, order, FRAME_OWNED, LAYOUT_OWNER, layout_rmap(id));
+  if (mobility == LAYOUT_PINNED)
+    frame_of(f)->pins = 1;
+}
+
+/* --- the owner ----------------------------------------------------------------------------------------------------------------- */
+
+static err_t freeze(pfn_t from, unsigned order, owner_t owner, uint64_t rmap) {
+  uint64_t id = rmap >> RMAP_SHIFT;
+  if (owner != LAYOUT_OWNER || id >= current->blocks || rmap != layout_rmap((uint32_t)id))
+    return ERR_NOENT;
+  const struct layout_block *b = &current->block[id];
+  if (current->base.v + b->at != from.v || b->order != order)
+    return ERR_NOENT;
+  if (b->mobility != LAYOUT_MOVABLE || current->frozen != NOBODY)
+    port_host_die("a block that must not move, or two at once");
+  current->frozen = (uint32_t)id;
+  return ERR_OK;
+}
+
+static void move(pfn_t from, pfn_t to, unsigned order) {
+  struct layout *l = current;
+  uint32_t a = (uint32_t)(from.v - l->base.v), b = (uint32_t)(to.v - l->base.v);
+  if (l->frozen == NOBODY || l->block[l->frozen].at != a || l->block[l->frozen].order != order)
+    port_host_die("a move of what was not frozen");
+  memcpy(&l->tag[b], &l->tag[a], sizeof(*l->tag) << order);
+  memset(&l->tag[a], 0, sizeof(*l->tag) << order);
+  l->block[l->frozen].at = b;
+  l->moved_frames += (uint64_t)1 << order;
+  l->moved_blocks++;
+}
+
+static void thaw(pfn_t at, unsigned order, owner_t owner) {
+  const struct layout_block *b = &current->block[current->frozen];
+  if (current->base.v + b->at != at.v || b->order != order || owner != LAYOUT_OWNER)
+    port_host_die("a thaw of another block than was frozen");
+  current->frozen = NOBODY;
+}
+
+static const struct migrate_ops ops = {.freeze = freeze, .move = move, .thaw = thaw};
+
+/* --- placed kinds -------------------------------------------------------------------------------------------------------------- */
+
+struct painter {
+  struct layout *l;
+  uint8_t *what; /* per frame: 0 free, else 1 + enum layout_mobility */
+};
+
+static void paint_pageblock(struct painter *p, uint64_t first, uint64_t used_of_1000) {
+  for (uint64_t i = first; i < first + PAGEBLOCK_FRAMES; i++)
+    p->what[i] = layout_chance(p->l, used_of_1000, 1000) ? 1 + LAYOUT_MOVABLE : 0;
+}
+
+static void paint_bimodal(struct painter *p) {
+  uint64_t occupancy = p->l->config.occupancy * 10;
+  for (uint64_t first = 0; first < p->l->config.frames; first += PAGEBLOCK_FRAMES) {
+    bool dense = layout_chance(p->l, occupancy - 80, 970 - 80); /* means of the two kinds: 97 and 8 percent */
+    paint_pageblock(p, first, dense ? 940 + layout_below(p->l, 61) : 20 + layout_below(p->l, 121));
+  }
+}
+
+/* From 1 to 8191 frames, each power of two as likely as the next. */
+static uint64_t run_length(struct layout *l) {
+  uint64_t scale = (uint64_t)1 << layout_below(l, 13);
+  return scale + layout_below(l, scale);
+}
+
+static void paint_clustered(struct painter *p) {
+  uint64_t frames = p->l->config.frames, percent = p->l->config.occupancy, at = 0;
+  while (at < frames) {
+    uint64_t used = run_length(p->l) * percent / 50, hole = run_length(p->l) * (100 - percent) / 50;
+    for (uint64_t i = 0; i < used && at < frames; i++)
+      p->what[at++] = 1 + LAYOUT_MOVABLE;
+    at += hole;
+  }
+}
+
+static void paint_uniform(struct painter *p) {
+  for (uint64_t first = 0; first < p->l->config.frames; first += PAGEBLOCK_FRAMES)
+    paint_pageblock(p, first, p->l->config.occupancy * 10);
+}
+
+static uint64_t count_used(const struct painter *p) {
+  uint64_t have = 0;
+  for (uint64_t i = 0; i < p->l->config.frames; i++)
+    have += p->what[i] != 0;
+  return have;
+}
+
+/* The throws give roughly the occupancy; a few more runs (for the control: single frames) make it exact. */
+static void correct(struct painter *p) {
+  uint64_t frames = p->l->config.frames, want = frames * p->l->config.occupancy / 100, have = count_used(p);
+  uint8_t more = have < want;
+  while (have != want) {
+    uint64_t at = layout_below(p->l, frames), run = p->l->config.kind == LAYOUT_UNIFORM ? 1 : run_length(p->l);
+    for (; run != 0 && at < frames && have != want; run--, at++) {
+      have += p->what[at] == more ? 0 : more ? 1 : -(uint64_t)1;
+      p->what[at] = more;
+    }
+  }
+}
+
+/* Frames that do not move: a quarter of those used in some pageblocks, or for the control of all frames alike. */
+static void spoil(struct painter *p, unsigned percent, enum layout_mobility mobility) {
+  bool even = p->l->config.kind == LAYOUT_UNIFORM;
+  for (uint64_t first = 0; first < p->l->config.frames; first += PAGEBLOCK_FRAMES) {
+    if (!even && !layout_chance(p->l, percent * 4, 100))
+      continue;
+    for (uint64_t i = first; i < first + PAGEBLOCK_FRAMES; i++) {
+      if (p->what[i] != 0 && layout_chance(p->l, even ? percent : 25, 100))
+        p->what[i] = (uint8_t)(1 + mobility);
+    }
+  }
+}
+
+static void place(struct painter *p) {
+  struct layout *l = p->l;
+  for (uint64_t i = 0; i < l->config.frames; i++) {
+    if (p->what[i] == 0)
+      continue;
+    enum layout_mobility mobility = (enum layout_mobility)(p->what[i] - 1);
+    alloc_flags_t flags = mobility == LAYOUT_UNMOVABLE ? ALLOC_UNMOVABLE | ALLOC_RETURN_CORE : ALLOC_MOVABLE;
+    if (page_alloc_at(pfn_add(l->base, i), 0, flags | ALLOC_ATOMIC) != ERR_OK)
+      port_host_die("a layout's frame is not to be had");
+    layout_claim(l, l->blocks++, pfn_add(l->base, i), 0, mobility);
+  }
+}
+
+static void make_placed(struct layout *l) {
+  static void (*const paint[LAYOUT_KINDS])(struct painter *) = {paint_bimodal, paint_clustered, NULL, paint_uniform};
+  struct painter p = {.l = l, .what = calloc(l->config.frames, 1)};
+  paint[l->config.kind](&p);
+  correct(&p);
+  spoil(&p, l->config.unmovable, LAYOUT_UNMOVABLE);
+  spoil(&p, l->config.pinned, LAYOUT_PINNED);
+  place(&p);
+  free(p.what);
+}
+
+/* --- whole layouts ------------------------------------------------------------------------------------------------------------- */
+
+/* The frame table lies behind the zone's frames, in RAM of its own that is wholly reserved. */
+static void create_zone(struct layout *l) {
+  struct mem_range ram = {pfn(BASE_PFN), pfn(BASE_PFN + l->config.frames)}, reserved = {ram.end, ram.end};
+  for (uint64_t bytes = 0; (reserved.end.v - reserved.start.v) << PAGE_SHIFT < bytes || bytes == 0; bytes = frame_table_bytes(&ram, 1))
+    ram.end = reserved.end = pfn_add(reserved.end, 1u << MAX_ORDER);
+  port_host_ram_create(ram.start.v, ram.end.v - ram.start.v);
+  if (page_alloc_init(&ram, 1, &reserved, 1, port_frame_ptr(reserved.start)) != ERR_OK)
+    port_host_die("no zone");
+  l->base = ram.start;
+}
+
+void layout_create(struct layout *l, const struct layout_config *config) {
+  *l = (struct layout){.config = *config, .frozen = NOBODY};
+  l->random = config->seed * 0x9e3779b97f4a7c15ull + config->kind * 977 + config->occupancy * 31 + config->unmovable + 1;
+  l->block = calloc(config->frames, sizeof(*l->block));
+  l->tag = calloc(config->frames, sizeof(*l->tag));
+  for (unsigned i = 0; i < 8; i++)
+    layout_random(l);
+  create_zone(l);
+  current = l;
+  migrate_set_ops(&ops);
+  if (config->kind == LAYOUT_AGED)
+    layout_make_aged(l);
+  else
+    make_placed(l);
+  for (uint32_t id = 0; id < l->blocks; id++)
+    fill(l, id);
+  page_drain_local();
+}
+
+void layout_destroy(struct layout *l) {
+  port_host_ram_destroy();
+  free(l->block);
+  free(l->tag);
+  current = NULL;
+}
+
+/* --- looking at them ----------------------------------------------------------------------------------------------------------- */
+
+static const char *verify_block(const struct layout *l, uint32_t id, uint8_t *seen) {
+  const struct layout_block *b = &l->block[id];
+  struct frame_info info;
+  pfn_t f = pfn_add(l->base, b->at);
+  if ((b->at & ((1u << b->order) - 1)) != 0 || b->at + (1u << b->order) > l->config.frames)
+    return "a block is not aligned or outside the zone";
+  for (uint64_t i = 0; i < (uint64_t)1 << b->order; i++) {
+    if (seen[b->at + i]++)
+      return "a frame is in two blocks";
+    if (l->tag[b->at + i] != tag_of(id, i))
+      return "contents were lost";
+  }
+  frame_describe(f, &info);
+  if (!pfn_eq(info.head, f) || info.order != b->order || info.pins != (b->mobility == LAYOUT_PINNED))
+    return "an entry has another order or pins than its block";
+  if (info.state != (b->mobility == LAYOUT_UNMOVABLE ? FRAME_CORE : FRAME_OWNED))
+    return "an entry is in the wrong state";
+  if (b->mobility != LAYOUT_UNMOVABLE && (info.owner != LAYOUT_OWNER || info.rmap != layout_rmap(id)))
+    return "an entry has lost its owner or reverse mapping";
+  return NULL;
+}
+
+static const char *verify_free(const struct layout *l, const uint8_t *seen) {
+  for (uint64_t i = 0; i < l->config.frames; i++) {
+    if (!seen[i] && frame_state(pfn_add(l->base, i)) != FRAME_FREE)
+      return "a frame that nobody has is not free";
+  }
+  return page_free_frames() + l->used == l->config.frames ? NULL : "free frames and used ones do not sum to the zone";
+}
+
+const char *layout_verify(const struct layout *l) {
+  uint8_t *seen = calloc(l->config.frames, 1);
+  const char *wrong = l->frozen == NOBODY ? NULL : "a block is still frozen";
+  for (uint32_t id = 0; id < l->blocks && !wrong; id++)
+    wrong = verify_block(l, id, seen);
+  if (!wrong)
+    wrong = verify_free(l, seen);
+  free(seen);
+  return wrong;
+}
+
+unsigned layout_free_pageblocks(const struct layout *l) {
+  uint64_t count = l->config.frames / PAGEBLOCK_FRAMES;
+  uint8_t *used = calloc(count, 1);
+  unsigned free_ones = (unsigned)count;
+  for (uint32_t id = 0; id < l->blocks; id++) {
+    uint8_t *u = &used[l->block[id].at / PAGEBLOCK_FRAMES];
+    free_ones -= *u == 0;
+    *u = 1;
+  }
+  free(used);
+  return free_ones;
+}
