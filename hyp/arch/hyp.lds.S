@@ -23,24 +23,26 @@ SECTIONS {
     *(.head.text)
     *(.vectors)
     *(.text .text.*)
-    . = ALIGN(4096);
   } :text
+  . = ALIGN(4096);
   text_end = .;
   .rodata : {
     *(.rodata .rodata.*)
+  } :rodata
+  /* libfdt asks for the stack protector's word through it. */
+  .got : { *(.got .got.plt) } :rodata
+  /* Made from a first link without them (tools/relocations, tools/symbols): last, so that they move nothing that they speak of. */
+  .tables : {
+    . = ALIGN(8);
+    relr_start = .;
+    KEEP(*(.relr))
+    relr_end = .;
     *(.symbols)
   } :rodata
-  .rela.dyn : {
-    rela_start = .;
-    *(.rela .rela.*)
-    rela_end = .;
-  } :rodata
-  .dynamic : { *(.dynamic) *(.dynsym) *(.dynstr) *(.hash) *(.gnu.hash) *(.interp) } :rodata
   . = ALIGN(4096);
   rodata_end = .;
   .data : {
     *(.data .data.*)
-    *(.got .got.plt)
     . = ALIGN(16);
   } :data
   data_end = .;
@@ -61,3 +63,4 @@ SECTIONS {
   /DISCARD/ : { *(.comment) *(.note.*) *(.eh_frame*) *(.ARM.attributes) }
 }
 ASSERT(image_end - image_start <= 0x200000, "the image must fit its 2 MiB window")
+ASSERT(image_end - image_start <= 0x100000, "the tiny code model reaches 1 MiB")

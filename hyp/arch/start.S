@@ -8,7 +8,6 @@
 #include "hyp/arch/offsets.h"
 
 #define CURRENT_EL2 8
-#define R_AARCH64_RELATIVE 1027
 
   .section .head.text, "ax"
   .global image_head
@@ -45,21 +44,33 @@ start:
   b.lo 0b
   dsb sy
 
-  /* Relative relocations: *(base + offset - link base) = addend + (base - link base). */
-  adrp x0, rela_start
-  add x0, x0, :lo12:rela_start
-  adrp x1, rela_end
-  add x1, x1, :lo12:rela_end
+  /* Relocations in RELR's encoding (tools/relocations): each word that holds an address of the image follows it. */
+  adrp x0, relr_start
+  add x0, x0, :lo12:relr_start
+  adrp x1, relr_end
+  add x1, x1, :lo12:relr_end
   movz x2, #0x4020, lsl #16
-  sub x2, x21, x2
+  subs x2, x21, x2 /* base - link base */
+  b.eq 2f
 1:cmp x0, x1
   b.hs 2f
-  ldp x3, x4, [x0], #16
-  ldr x5, [x0], #8
-  cmp w4, #R_AARCH64_RELATIVE
-  b.ne 1b
+  ldr x3, [x0], #8
+  tbnz x3, #0, 6f
+  add x4, x3, x2 /* even: the address of one word */
+  ldr x5, [x4]
   add x5, x5, x2
-  str x5, [x3, x2]
+  str x5, [x4], #8
+  b 1b
+6:add x6, x4, #(63 * 8) /* odd: a bit for each of the 63 words behind the last */
+7:lsr x3, x3, #1
+  cbz x3, 9f
+  tbz x3, #0, 8f
+  ldr x5, [x4]
+  add x5, x5, x2
+  str x5, [x4]
+8:add x4, x4, #8
+  b 7b
+9:mov x4, x6
   b 1b
 2:
   adrp x0, bss_start

@@ -109,6 +109,7 @@ void hyp_main(const void *dtb) {
   vmid_init(feature_vmid_bits(options->vmid_bits), m.cpu_count);
   el2_setup_controls();
   vttbr_park();
+  work_init();
   if (options->measure_masked)
     trace_mask |= TRACE_WATCH_MASKED;
   sched_init(options->slice_us);

@@ -17,10 +17,14 @@
 #define WORK_PERIOD_US 100u
 
 static struct spinlock work_lock;
-static struct list_node items = {&items, &items};
+static struct list_node items;
 static uint64_t earliest = TIMER_NEVER; /* least wake_at of all items; read without the lock as a hint */
 uint64_t work_next_at = TIMER_NEVER;    /* the same, but a period after the last step; likewise */
 static uint64_t last_step;              /* CNTPCT; work_lock */
+
+void work_init(void) {
+  list_init(&items);
+}
 
 uint64_t time_now(void) {
   return timer_now();

@@ -28,6 +28,9 @@ struct work {
 
 extern uint64_t work_next_at; /* see work.c */
 
+/* Boot CPU, once, before any of the below. */
+void work_init(void);
+
 /* From any CPU. Queue `w`, or make a waiting one run again soon. */
 void work_wake(struct work *w);
 

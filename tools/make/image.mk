@@ -50,12 +50,14 @@ hyp_INC := $(INC) -Ihyp/arch/port
 guest_INC := $(INC) -Iguest/arch/port
 payload_INC := $(INC) -Itests/qemu/payloads -I$(PAYLOAD_COMMON)
 user_INC := $(INC) -Iguest/user -Iguest/user/lib
-hyp_FLAGS := $(KERNEL_CFLAGS)
+# The hypervisor reaches all of its own image with ADR: one instruction for an address. Padding between functions and loops costs memory
+# and, fetched, instructions.
+hyp_FLAGS := $(KERNEL_CFLAGS) -mcmodel=tiny $(if $(filter gcc,$(COMPILER)),-falign-functions=4 -falign-jumps=1 -falign-loops=1)
 guest_FLAGS := $(KERNEL_CFLAGS)
 payload_FLAGS := $(KERNEL_CFLAGS)
 user_FLAGS :=
-# The hypervisor may be loaded anywhere: start.S applies its relative relocations.
-hyp_LDFLAGS := -pie -z notext
+# The hypervisor may be loaded anywhere: start.S moves the addresses that tools/relocations finds.
+hyp_LDFLAGS := --emit-relocs
 compile_flags = $(TARGET_CFLAGS) $($(1)_FLAGS) $(OPT) $(WARN) $(TARGET_NOLIBC) $($(1)_INC)
 assemble_flags = $(TARGET_ASFLAGS) -g $(TARGET_NOLIBC) $($(1)_INC)
 
@@ -72,7 +74,8 @@ $(LIB_OBJS): LIB := $(LIB_CFLAGS)
 # What runs for people (scenario, monitor, reports), once at boot or once per VM is built for size; the trace is on the paths that are counted.
 COLD_SRCS := $(filter-out hyp/ctl/trace.c,$(filter hyp/ctl/%.c,$(HYP_SRCS))) \
   $(addprefix hyp/core/,main.c machine.c memory.c smp.c vm.c vm_load.c work.c) $(addprefix hyp/arch/,mmu.c gic.c features.c abort.c) \
-  $(addprefix hyp/dev/,fdt.c insn.c insn_emulate.c idreg.c) hyp/mem/view.c
+  $(addprefix hyp/dev/,fdt.c insn.c insn_emulate.c idreg.c) hyp/mem/view.c \
+  mm/lib/format.c
 $(call to_objects,hyp,$(COLD_SRCS)): OWN := $(if $(filter 1,$(DEBUG)),,-Os)
 
 # `cflags:` in the first lines of a user program's source adds to its flags.
@@ -120,18 +123,23 @@ $(3): $(2)
 	$$(Q)$$(OBJCOPY) -O binary $$< $$@
 endef
 ifneq ($(HYP_LDS),)
-# Linked twice: the second time with the table of the first one's symbols.
-$(eval $(call image_rules,hyp,$(BUILD)/hyp/nameless.elf,$(BUILD)/hyp/nameless.img,$(HYP_OBJS) $(BUILD)/hyp/no-symbols.S.o,$(HYP_LDS),$(LIBFDT)))
-$(eval $(call image_rules,hyp,$(BUILD)/hyp/sluice.elf,$(HYP_IMG),$(HYP_OBJS) $(BUILD)/hyp/symbols.S.o,$(HYP_LDS),$(LIBFDT)))
+# Linked twice: the second time with tables of the first one's symbols and of the addresses in it.
+HYP_TABLES := symbols relocations
+$(eval $(call image_rules,hyp,$(BUILD)/hyp/bare.elf,$(BUILD)/hyp/bare.img,$(HYP_OBJS) $(HYP_TABLES:%=$(BUILD)/hyp/no-%.S.o),$(HYP_LDS),$(LIBFDT)))
+$(eval $(call image_rules,hyp,$(BUILD)/hyp/sluice.elf,$(HYP_IMG),$(HYP_OBJS) $(HYP_TABLES:%=$(BUILD)/hyp/%.S.o),$(HYP_LDS),$(LIBFDT)))
 
-$(BUILD)/hyp/symbols.S: $(BUILD)/hyp/nameless.elf tools/symbols
+$(BUILD)/hyp/symbols.S: $(BUILD)/hyp/bare.elf tools/symbols
 	$(call say,SYMBOLS,$@)
 	$(Q)$(NM) -n $< | tools/symbols > $@
 
-$(BUILD)/hyp/no-symbols.S: tools/symbols
-	$(Q)mkdir -p $(@D) && tools/symbols < /dev/null > $@
+$(BUILD)/hyp/relocations.S: $(BUILD)/hyp/bare.elf tools/relocations
+	$(call say,RELR,$@)
+	$(Q)tools/relocations $< > $@
 
-$(BUILD)/hyp/symbols.S.o $(BUILD)/hyp/no-symbols.S.o: %.o: %
+$(BUILD)/hyp/no-%.S: tools/%
+	$(Q)mkdir -p $(@D) && $< < /dev/null > $@
+
+$(foreach t,$(HYP_TABLES),$(BUILD)/hyp/$(t).S.o $(BUILD)/hyp/no-$(t).S.o): %.o: %
 	$(Q)$(TARGET_CC) $(call assemble_flags,hyp) -c $< -o $@
 endif
 ifneq ($(GUEST_LDS),)
