@@ -16,7 +16,7 @@
 #include "mm/page_alloc.h"
 #include "mm/port.h"
 
-#define PIECE_BYTES SZ_64K /* besides zeroing a 2 MiB block it must stay within a step */
+#define PIECE_BYTES SZ_64K /* copied and cleaned in a step */
 #define DTB_ORDER 2u       /* 16 KiB: many times what the generated tree needs */
 #define DTB_CAP (PAGE_SIZE << DTB_ORDER)
 
@@ -45,7 +45,7 @@ ipa_t vm_load_entry(const struct vm *vm) {
   return ipa(VM_RAM_BASE + h->text_offset);
 }
 
-/* RAM at `at` gets its frames in a step of its own, since to zero and clean a block takes nearly all of the time one may have. ERR_AGAIN then. */
+/* RAM at `at` gets its frames in a step of its own, since to zero and clean a block takes most of the time one may have. ERR_AGAIN then. */
 static err_t back_first(struct vm *vm, uint64_t at) {
   pa_t out;
   err_t err = stage2_lookup(&vm->s2, ipa(at), &out);
