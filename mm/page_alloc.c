@@ -380,6 +380,10 @@ void page_free_bulk(unsigned count, const pfn_t *frames) {
     done += free_first_run(count - done, frames + done);
 }
 
+void page_free_direct(pfn_t f, unsigned order) {
+  free_block(f, order);
+}
+
 void page_drain_local(void) {
   port_flags_t irq = port_irq_save();
   percpu_drain_all(percpu_this());

@@ -291,6 +291,14 @@ static bool retype_free(struct zone *z, uint32_t pb, enum migratetype type) {
   return true;
 }
 
+void pageblock_retype(struct zone *z, uint32_t pb, enum migratetype type) {
+  fallback_open_at(z, pb << PAGEBLOCK_ORDER);
+  if (retype_free(z, pb, type))
+    return;
+  pageblock_set(pb, pageblock_kind(pb), type);
+  buddy_move_pageblock(z, pb, type);
+}
+
 void page_set_block_type(pfn_t f, enum migratetype type) {
   CHECK(f.v - frame_base_pfn < frame_count && type < MIGRATE_TYPES);
   uint32_t pb = pageblock_of(pfn_index(f));
@@ -298,11 +306,7 @@ void page_set_block_type(pfn_t f, enum migratetype type) {
   CHECK(pageblock_kind(pb) != PAGEBLOCK_NONE);
   port_flags_t flags = port_irq_save();
   port_lock_acquire(&z->lock);
-  fallback_open_at(z, pfn_index(f));
-  if (!retype_free(z, pb, type)) {
-    pageblock_set(pb, pageblock_kind(pb), type);
-    buddy_move_pageblock(z, pb, type);
-  }
+  pageblock_retype(z, pb, type);
   port_lock_release(&z->lock);
   port_irq_restore(flags);
 }

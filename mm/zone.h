@@ -36,9 +36,9 @@ enum pageblock_kind {
 /* Written under its zone's lock; `state` and `free_frames` may be glimpsed without. */
 struct pageblock {
   uint8_t state;        /* kind and type */
-  uint8_t flags;        /* compaction's */
+  uint8_t flags;        /* compaction's: PB_* (compaction.h) */
   uint16_t free_frames; /* of it in the buddy, 0..512; all of them if it is unopened */
-  uint32_t link;        /* compaction's: another pageblock */
+  uint32_t link;        /* compaction's: what its run notes here */
 };
 
 _Static_assert(sizeof(struct pageblock) == 8, "eight bytes per pageblock");
@@ -59,6 +59,9 @@ struct zone {
   uint32_t open_cursor;          /* pageblock; none below it in the zone is unopened */
   uint16_t avail[MIGRATE_TYPES]; /* bit per order: the list is not empty */
   struct free_list list[MIGRATE_TYPES][MAX_ORDER + 1];
+  uint32_t isolated;                      /* pageblocks that a compaction run has set aside (isolate.c) */
+  uint32_t defer_considered, defer_shift; /* compact_classic.c: attempts to be let pass, 2^shift of them */
+  bool compacting;                        /* a run, or a search for a contiguous range, has this zone */
   char name[8];
 };
 
@@ -267,6 +270,9 @@ static inline void pageblock_count_out(uint32_t index, unsigned order) {
     pageblock_set_free(i, 0);
 }
 
+/* A managed pageblock and what is free in it change their type; opens it if it is unopened. Zone lock (zone.c). */
+void pageblock_retype(struct zone *z, uint32_t pb, enum migratetype type);
+
 /* Write all entries of a WHOLE or NONE pageblock as "no head" (a head in its first entry is kept). Zone lock. */
 void pageblock_write_entries(uint32_t pb);
 
@@ -308,6 +314,8 @@ uint32_t buddy_move_pageblock(struct zone *z, uint32_t pb, enum migratetype type
  * MIGRATE_TYPES.
  */
 enum migratetype fallback_find(struct zone *z, unsigned order, enum migratetype type);
+/* A pageblock that compaction has set aside, back for everybody (isolate.c); false if there is none. */
+bool isolate_give_way(struct zone *z);
 /* Open the chunk of `index` if it is not open yet. */
 void fallback_open_at(struct zone *z, uint32_t index);
 
@@ -321,6 +329,11 @@ void percpu_drain_all(struct percpu *pc);
 /* Frames of [start, end) in all CPUs' lists: a glimpse. */
 uint64_t percpu_cached(pfn_t start, pfn_t end);
 void percpu_reset(void);
+
+/* --- doors for the core alone (page_alloc.c) ------------------------------------------------------------------------------------ */
+
+/* page_free() past the per-CPU lists: a single frame, too, is in the buddy, merged, when this returns. */
+void page_free_direct(pfn_t f, unsigned order);
 
 /* --- slabs (slab.c) ------------------------------------------------------------------------------------------------------------- */
 

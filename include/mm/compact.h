@@ -48,12 +48,48 @@ struct compact_report {
   uint64_t failed_blocks[MOVE_RESULTS];         /* by reason; [MOVE_DONE] stays 0 */
 };
 
-/* A run; the caller's memory. Fields are the policy's, but `report`. */
+/* What the occupancy policy works with (mm/compact_plan.c, mm/compact_occupancy.c). Frames and prices are by order of block or hole. */
+struct compact_plan {
+  uint64_t used[PAGEBLOCK_ORDER + 1], holes[PAGEBLOCK_ORDER + 1], room[PAGEBLOCK_ORDER + 1];
+  uint32_t price[PAGEBLOCK_ORDER + 1], best_price[PAGEBLOCK_ORDER + 1];
+  uint64_t best_cost;                 /* moves */
+  int64_t bound, proven;              /* what no plan can cost less than: at these prices (in their unit), and the best so far (moves) */
+  uint32_t step[PAGEBLOCK_ORDER + 1]; /* by which a price changes */
+  int8_t way[PAGEBLOCK_ORDER + 1];    /* in which it last did */
+  uint32_t candidates, wanted, most;  /* pageblocks: that could be emptied, that shall be, that can be at most */
+  uint32_t threshold, ties;           /* planned are those that cost less, and so many of those that cost just that */
+  unsigned round;
+  bool tallying, settled;
+};
+
+/* What the classic policy works with (mm/compact_classic.c). Frames by index. */
+struct compact_scanners {
+  uint32_t migrate, free;
+  uint32_t walk; /* where the migrate scanner goes on after a pageblock found quickly; 0: it is there */
+  uint32_t fast_tries;
+  bool moved_here; /* something, out of this pageblock */
+};
+
+/* A region being emptied (mm/evacuate.c). */
+struct compact_evacuee {
+  uint32_t start, at; /* by index; `at`: how far it is */
+  unsigned order;     /* up to PAGEBLOCK_ORDER */
+  unsigned limit;     /* order of the largest free block that may be cut for a target */
+  owner_t owner;
+  bool busy, gone; /* in this round */
+};
+
+/* A run; the caller's memory, some 500 bytes. Fields are the policy's, but `report`. */
 struct compact_run {
   struct compact_report report;
   struct compact_request request;
   bool active;
-  uint32_t cursor[8];
+  unsigned phase, rounds, plans;
+  bool refused;    /* something the plan did not foresee */
+  uint32_t cursor; /* pageblock, or whatever the phase counts */
+  struct compact_evacuee evacuee;
+  struct compact_plan plan;
+  struct compact_scanners scanners;
 };
 
 /*
@@ -86,9 +122,11 @@ struct contig_run {
   uint64_t frames; /* wanted; a multiple of PAGEBLOCK_FRAMES */
   uint64_t align;
   pfn_t within_start, within_end;
-  uint64_t moved_frames;
+  uint64_t moved_frames, moved_blocks;
   uint64_t failed_blocks[MOVE_RESULTS];
-  uint32_t cursor[6];
+  unsigned phase, rounds, zone;
+  uint32_t cursor; /* pageblock */
+  struct compact_evacuee evacuee;
 };
 
 /*

@@ -29,12 +29,16 @@ struct migrate_ops {
   /*
    * Lock out every access to the block that `from` heads, of 2^order frames, owned by `owner` at `rmap` when last looked at: that was
    * without a lock, so the owner checks under its own that this still holds. ERR_NOENT: it is gone or another's now; ERR_BUSY: not
-   * now (in use by the owner itself); ERR_PERM: never. On success the owner's lock stays held until thaw.
+   * now (in use by the owner itself); ERR_PERM: never. On success the owner's lock stays held until thaw, and what of the entry is the
+   * owner's (state, order, pins, rmap) stands still.
    */
   err_t (*freeze)(pfn_t from, unsigned order, owner_t owner, uint64_t rmap);
   /* Copy the contents and let every mapping lead to `to`, whose entry is complete already (state, owner, rmap, refs, private, order). */
   void (*move)(pfn_t from, pfn_t to, unsigned order);
-  /* The end of what freeze began. `at` is where the block is now. */
+  /*
+   * The end of what freeze began. `at` is where the block is now: `to`, or still `from` if the core called the move off (a pin, found under
+   * the lock): then the owner makes it reachable again where it was.
+   */
   void (*thaw)(pfn_t at, unsigned order, owner_t owner);
 };
 

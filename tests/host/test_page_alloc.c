@@ -4,7 +4,7 @@
  * isolation, exact placement, watermarks, bulk, zeroing, neighbours in order.
  */
 // sources: tests/host/mm_world.c tests/host/port/port_host.c
-// sources: mm/frame.c mm/pageblock.c mm/buddy.c mm/fallback.c mm/percpu.c mm/zone.c mm/page_alloc.c mm/slab.c
+// sources: mm/frame.c mm/pageblock.c mm/buddy.c mm/fallback.c mm/isolate.c mm/percpu.c mm/zone.c mm/page_alloc.c mm/slab.c
 #include "mm_world.h"
 #include <string.h>
 

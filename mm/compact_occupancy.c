@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The policy that knows how full every pageblock is (include/mm/compact.h): empties the cheapest ones into the holes of the others.
+ *
+ * A run plans first (compact_plan.c), sets aside what is planned, clears the regions that shall become larger holes, and then empties the
+ * planned pageblocks, cheapest first, each into the smallest holes that will do: no frame moves into what will be emptied, and each
+ * moves once. Before the first block of a pageblock moves it is asked whether all will find room, so that nothing moves for nothing. A
+ * pageblock in which something refuses is one to keep from then on, and what is left to be won is planned anew.
+ *
+ * Somebody who waits (COMPACT_ASYNC) gets no plan: the emptiest pageblock that will yield, then the next, until he has his block.
+ *
+ * No lock of its own. Refuses nothing that compact_begin() let through, but a zone whose holes together are less than a pageblock.
+ */
+#include "mm/compact_plan.h"
+
+#define SCAN_PAGEBLOCKS 16u /* looked at per step: some 100,000 instructions, none of them with interrupts masked */
+#define BUSY_ROUNDS 4u
+#define PLANS_MAX 4u
+
+enum phase {
+  PLANNING,
+  ISOLATING,
+  SORTING,
+  EMPTYING,
+  PICKING, /* ASYNC: a pageblock at a time */
+  FINISHED
+};
+
+/* --- room ----------------------------------------------------------------------------------------------------------------------- */
+
+/* Frames in holes that a move may use, by order. */
+static void count_holes(struct zone *z, uint64_t holes[PAGEBLOCK_ORDER]) {
+  port_flags_t flags = zone_lock(z);
+  for (unsigned order = 0; order < PAGEBLOCK_ORDER; order++) {
+    holes[order] = 0;
+    for (unsigned type = 0; type <= MIGRATE_RECLAIMABLE; type++)
+      holes[order] += (uint64_t)z->list[type][order].count << order;
+  }
+  zone_unlock(z, flags);
+}
+
+/* Used frames of a region by order of block. False if something in it is fixed. */
+static bool count_used(const struct compact_run *run, uint32_t start, unsigned order, uint64_t used[PAGEBLOCK_ORDER]) {
+  struct part p;
+  for (unsigned o = 0; o < PAGEBLOCK_ORDER; o++)
+    used[o] = 0;
+  for (uint32_t at = start; at < start + (1u << order); at = part_end(&p)) {
+    part_read(at, &p);
+    if (p.free)
+      continue;
+    if (!part_is_movable(&p, run->request.owner))
+      return false;
+    used[p.order] += 1u << p.order;
+  }
+  return true;
+}
+
+/* Would all of the region, which is set aside, find room? (compact_plan.c: for every order, blocks against holes of at least that.) */
+static bool fits(const struct compact_run *run, struct zone *z, uint32_t start, unsigned order) {
+  uint64_t used[PAGEBLOCK_ORDER], holes[PAGEBLOCK_ORDER], need = 0, have = 0;
+  if (!count_used(run, start, order, used))
+    return false;
+  count_holes(z, holes);
+  for (unsigned o = PAGEBLOCK_ORDER; o-- != 0;) {
+    need += used[o];
+    have += holes[o];
+    if (need > have)
+      return false;
+  }
+  return true;
+}
+
+/* --- one region ----------------------------------------------------------------------------------------------------------------- */
+
+static void begin_region(struct compact_run *run, uint32_t start, unsigned order) {
+  evacuate_begin(&run->evacuee, start, order, PAGEBLOCK_ORDER - 1, run->request.owner);
+  run->rounds = 0;
+}
+
+/* Go on with the region. True when it is done with; `*empty` says how it ended. */
+static bool go_on(struct compact_run *run, struct zone *z, int *budget, bool *empty) {
+  const struct move_counts counts = compact_counts(run);
+  uint32_t pb = pageblock_of(run->evacuee.start);
+  *empty = false;
+  if (!pageblock_has(pb, PB_ISOLATED))
+    return true; /* given up for somebody in need */
+  switch (evacuate_step(z, &run->evacuee, &counts, budget)) {
+  case EVACUATION_MORE:
+    return false;
+  case EVACUATION_BUSY:
+    *budget = 0; /* let time pass */
+    return ++run->rounds >= (run->request.mode == COMPACT_ASYNC ? 1 : BUSY_ROUNDS);
+  case EVACUATED:
+    *empty = true;
+    return true;
+  default:
+    pageblock_mark(z, pb, PB_SKIP, 0);
+    return true;
+  }
+}
+
+/* --- sorting: larger holes in what is kept --------------------------------------------------------------------------------------- */
+
+static bool begin_next_region(struct compact_run *run, struct zone *z) {
+  uint32_t start;
+  unsigned order;
+  if (!plan_find_region(run, run->cursor << PAGEBLOCK_ORDER, PAGEBLOCK_ORDER, &start, &order) || !fits(run, z, start, order))
+    return false;
+  begin_region(run, start, order);
+  return true;
+}
+
+static void leave_sorted(struct compact_run *run, struct zone *z) {
+  isolate_release(z, run->cursor);
+  pageblock_mark(z, run->cursor, 0, PB_SORT);
+  run->cursor++;
+  run->evacuee.order = 0;
+}
+
+static void sort_step(struct compact_run *run, struct zone *z, int *budget) {
+  bool empty;
+  if (run->cursor >= pageblock_of(z->end)) {
+    run->phase = EMPTYING;
+    return;
+  }
+  if (!pageblock_has(run->cursor, PB_SORT)) {
+    run->cursor++;
+    return;
+  }
+  if (run->evacuee.order == 0 && !begin_next_region(run, z)) {
+    leave_sorted(run, z);
+    return;
+  }
+  if (!go_on(run, z, budget, &empty))
+    return;
+  run->evacuee.order = 0;
+  if (!empty)
+    leave_sorted(run, z);
+}
+
+/* --- emptying -------------------------------------------------------------------------------------------------------------------- */
+
+static void leave_planned(struct compact_run *run, struct zone *z) {
+  uint32_t pb = pageblock_of(run->evacuee.start);
+  isolate_release(z, pb);
+  pageblock_mark(z, pb, 0, PB_PLANNED);
+  run->evacuee.order = 0;
+}
+
+static uint32_t cheapest_planned(struct zone *z) {
+  uint32_t best = INDEX_NONE;
+  for (uint32_t pb = pageblock_of(z->start); pb < pageblock_of(z->end); pb++) {
+    if (pageblock_has(pb, PB_PLANNED) && (best == INDEX_NONE || pageblocks[pb].link < pageblocks[best].link))
+      best = pb;
+  }
+  return best;
+}
+
+/* The planned are done: once more, if something was learnt that the plan did not know. */
+static void conclude(struct compact_run *run, struct zone *z) {
+  run->phase = FINISHED;
+  if (run->plans < PLANS_MAX && run->refused && run->request.mode != COMPACT_ASYNC) {
+    run->plans++;
+    run->refused = false;
+    run->phase = PLANNING;
+    plan_begin(run, z);
+  }
+}
+
+static void empty_step(struct compact_run *run, struct zone *z, int *budget) {
+  bool empty;
+  if (run->evacuee.order == 0) {
+    uint32_t pb = cheapest_planned(z);
+    if (pb == INDEX_NONE) {
+      conclude(run, z);
+      return;
+    }
+    begin_region(run, pb << PAGEBLOCK_ORDER, PAGEBLOCK_ORDER);
+    if (!fits(run, z, run->evacuee.start, PAGEBLOCK_ORDER)) {
+      run->refused = true;
+      leave_planned(run, z);
+      return;
+    }
+  }
+  if (!go_on(run, z, budget, &empty))
+    return;
+  run->refused |= !empty;
+  leave_planned(run, z);
+  if (compact_is_satisfied(run, z))
+    run->phase = FINISHED;
+}
+
+/* --- for somebody who waits ------------------------------------------------------------------------------------------------------ */
+
+static uint32_t emptiest(struct zone *z) {
+  uint32_t best = INDEX_NONE;
+  for (uint32_t pb = pageblock_of(z->start); pb < pageblock_of(z->end); pb++) {
+    unsigned free = pageblock_free(pb);
+    if (free != 0 && free < PAGEBLOCK_FRAMES && pageblock_kind(pb) == PAGEBLOCK_SPLIT && !pageblock_has(pb, PB_SKIP) &&
+        (best == INDEX_NONE || free > pageblock_free(best)))
+      best = pb;
+  }
+  return best;
+}
+
+static void pick_step(struct compact_run *run, struct zone *z, int *budget) {
+  bool empty;
+  if (run->evacuee.order == 0) {
+    uint32_t pb = emptiest(z);
+    if (pb == INDEX_NONE) {
+      run->phase = FINISHED;
+      return;
+    }
+    run->report.scanned_frames += PAGEBLOCK_FRAMES;
+    isolate_pageblock(z, pb, 0);
+    pageblock_mark(z, pb, PB_SKIP, 0);
+    begin_region(run, pb << PAGEBLOCK_ORDER, PAGEBLOCK_ORDER);
+    if (!fits(run, z, run->evacuee.start, PAGEBLOCK_ORDER)) {
+      leave_planned(run, z);
+      *budget -= 8; /* a look is not free either */
+      return;
+    }
+  }
+  if (!go_on(run, z, budget, &empty))
+    return;
+  leave_planned(run, z);
+  if (compact_is_satisfied(run, z))
+    run->phase = FINISHED;
+}
+
+/* --- the run --------------------------------------------------------------------------------------------------------------------- */
+
+static err_t begin(struct compact_run *run, struct zone *z) {
+  uint64_t whole = zone_whole_pageblocks(z) << PAGEBLOCK_ORDER;
+  if (atomic_load_relaxed(&z->free) < whole + PAGEBLOCK_FRAMES)
+    return ERR_NOENT;
+  pageblock_unmark_all(z, PB_PLANNED | PB_SORT | PB_SKIP);
+  run->phase = run->request.mode == COMPACT_ASYNC ? PICKING : PLANNING;
+  plan_begin(run, z);
+  return ERR_OK;
+}
+
+/* A few pageblocks of the plan become what it says. */
+static void isolate_step(struct compact_run *run, struct zone *z, int *budget) {
+  for (unsigned i = 0; i < SCAN_PAGEBLOCKS && run->cursor < pageblock_of(z->end); i++, run->cursor++) {
+    if (pageblock_has(run->cursor, PB_PLANNED | PB_SORT))
+      isolate_pageblock(z, run->cursor, 0);
+  }
+  *budget = 0;
+  if (run->cursor < pageblock_of(z->end))
+    return;
+  run->phase = SORTING;
+  run->cursor = pageblock_of(z->start);
+  run->evacuee.order = 0;
+}
+
+static void plan_some(struct compact_run *run, struct zone *z, int *budget) {
+  *budget = 0;
+  if (!plan_step(run, z, SCAN_PAGEBLOCKS))
+    return;
+  run->phase = ISOLATING;
+  run->cursor = pageblock_of(z->start);
+}
+
+static err_t step(struct compact_run *run, struct zone *z, int budget) {
+  while (budget > 0 && run->phase != FINISHED) {
+    switch (run->phase) {
+    case PLANNING:
+      plan_some(run, z, &budget);
+      break;
+    case ISOLATING:
+      isolate_step(run, z, &budget);
+      break;
+    case SORTING:
+      sort_step(run, z, &budget);
+      break;
+    case EMPTYING:
+      empty_step(run, z, &budget);
+      break;
+    default:
+      pick_step(run, z, &budget);
+    }
+  }
+  return run->phase == FINISHED ? ERR_OK : ERR_AGAIN;
+}
+
+static void end(struct compact_run *run, struct zone *z) {
+  (void)run;
+  pageblock_unmark_all(z, PB_PLANNED | PB_SORT | PB_SKIP);
+}
+
+const struct compact_policy compact_occupancy = {.name = "occupancy", .begin = begin, .step = step, .end = end};
