@@ -5,6 +5,7 @@
 #   tools/make/toolchain.mk   compilers, flags, how a command is shown
 #   tools/make/image.mk       hypervisor, guest kernel, user programs, initramfs, payloads, device trees
 #   tools/make/host.mk        host tests, fuzzers, mutants
+#   tools/make/bench.mk       benchmarks of the memory core
 #   tools/make/check.mk       layer check, clang-tidy, cppcheck, format
 
 MAKEFLAGS += --no-builtin-rules --no-builtin-variables --no-print-directory
@@ -22,6 +23,7 @@ JOBS ?= $(shell nproc)
 include tools/make/toolchain.mk
 include tools/make/image.mk
 include tools/make/host.mk
+include tools/make/bench.mk
 include tools/make/check.mk
 
 # What a caller says about the machine; the scenario's own wishes stand where nothing is said.
@@ -47,8 +49,8 @@ test: ## Run all tests: host tests, mutants, fuzzers, every scenario  [PYTEST=ar
 	$(call build_then,test,all host-tests fuzzers)
 	$(Q)$(PYTHON) -m pytest -n $(TEST_JOBS) $(PYTEST) tests
 
-bench: ## Measure exact instruction counts and print them beside the peers'
-	$(call build_then,run,all)
+bench: ## Measure exact instruction counts and print them beside the peers'  [BENCH=args]
+	$(call build_then,bench,all bench-host)
 	$(Q)$(PYTHON) tests/bench/bench.py $(BENCH)
 
 gdb: known-scenario ## Stop at the hypervisor's entry with symbols of EL2 and the guests  [SCENARIO CPUS MEM CPU]

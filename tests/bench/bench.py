@@ -4,10 +4,12 @@
 
     tests/bench/bench.py                  everything: -cpu max and cortex-a72, with the hypervisor and without it
     tests/bench/bench.py --only smp       the runs whose name holds "smp"
+    tests/bench/bench.py --only host      what runs on this machine: host-alloc, host-threads, host-workload, host-compaction
     tests/bench/bench.py --repeat         everything twice; fails if one count differs
 
 Every run is QEMU with -icount shift=0,sleep=off: one instruction takes one nanosecond of virtual time, so the counts are path
-lengths and repeat exactly. They are not cycles. Leaves build/bench/bench.csv, bench.md and one console log for each run.
+lengths and repeat exactly. They are not cycles. Leaves build/bench/bench.csv, bench.md and one console log for each run, and of what runs
+on the host host.csv, host.md and compaction.csv (for tools/plot-compaction).
 Exit status: 0, or 1 if a row is missing, a run failed or a count did not repeat; with --strict also if a target was missed.
 """
 
@@ -25,6 +27,7 @@ sys.dont_write_bytecode = True
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent.parent / "tools/pylib"), str(HERE)]
 from machine import PASS, QEMU, Machine, MachineError, build_dir, run_headless, scenario_blob  # noqa: E402
+import host  # noqa: E402
 from table import Table, load_rows  # noqa: E402
 
 CPUS = ("max", "cortex-a72")
@@ -172,12 +175,9 @@ def parse_arguments():
     return parser.parse_args()
 
 
-def main():
-    args = parse_arguments()
-    runs = [run for run in RUNS if args.only in run.name]
+def bench_machine(args, runs):
+    """What runs under QEMU. Prints the table; returns what went wrong and the number of targets missed."""
     cpus = args.cpu or list(CPUS)
-    if not runs:
-        sys.exit(f"bench: no run holds '{args.only}': there are {', '.join(run.name for run in RUNS)}")
     try:
         snapshot()
     except (MachineError, OSError) as e:
@@ -193,9 +193,37 @@ def main():
     table.write(build_dir() / "bench")
     if not args.only:
         errors += [f"no figure for: {line}" for line in table.missing(cpus)]
+    return errors, len(table.missed)
+
+
+def bench_host(args, sections):
+    """The same for what runs on this machine."""
+    results, errors = host.measure(sections)
+    if args.repeat and "alloc" in results:
+        again, more = host.measure(["alloc"])
+        errors += more + [f"did not repeat: {line}" for line in differences({("host", "alloc"): results["alloc"]}, {("host", "alloc"): again.get("alloc", {})})]
+    table = host.HostTable(HERE / "targets.csv", results)
+    print(table.text())
+    table.write(build_dir() / "bench")
+    return errors + [f"no figure for: {line}" for line in table.missing], len(table.missed)
+
+
+def main():
+    args = parse_arguments()
+    runs = [run for run in RUNS if args.only in run.name]
+    sections = [section for section in host.SECTIONS if args.only in f"host-{section}"]
+    errors, missed = [], 0
+    if not runs and not sections:
+        names = [run.name for run in RUNS] + [f"host-{section}" for section in host.SECTIONS]
+        sys.exit(f"bench: no run holds '{args.only}': there are {', '.join(names)}")
+    if runs:
+        errors, missed = bench_machine(args, runs)
+    if sections:
+        more, host_missed = bench_host(args, sections)
+        errors, missed = errors + more, missed + host_missed
     for line in errors:
         print(f"bench: {line}", file=sys.stderr)
-    return 1 if errors or (args.strict and table.missed) else 0
+    return 1 if errors or (args.strict and missed) else 0
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent.parent / "tools/pylib")]
 import bench  # noqa: E402
+import host  # noqa: E402
 from table import Table, human, load_rows  # noqa: E402
 
 CONSOLE = """sluice: scenario: bench
@@ -78,3 +79,47 @@ def test_numbers_for_people():
 def test_each_run_has_a_scenario_or_modes_and_a_name_of_its_own():
     assert len({run.name for run in bench.RUNS}) == len(bench.RUNS)
     assert all(bool(run.scenario) != bool(run.modes) for run in bench.RUNS)
+
+
+# --- on the host
+
+CSV = """kind,occupancy,unmovable,policy,before,bound,reached,moved,least,counts
+aged,70,0,occupancy,60,600,594,10500,10000,1
+aged,70,0,classic,60,600,593,10500,10000,1
+aged,95,5,occupancy,0,31,0,0,0,0
+uniform,70,0,occupancy,0,600,0,0,0,1
+uniform,70,0,classic,0,600,0,0,0,1
+"""
+
+
+def test_a_part_of_callgrinds_output_is_a_row():
+    part = "version: 1\ndesc: Trigger: Client Request: hot-order0 200\nevents: Ir\nsummary: 20400\n\nfn=(1) x\n12 5\ntotals: 20400\n"
+    assert host.counts_in(part) == {"hot-order0": 102.0}
+    assert host.counts_in("desc: Trigger: Program termination\nsummary: 9\n") == {}
+
+
+def test_compaction_is_judged_at_99_percent_and_5_percent_more_moves():
+    found = host.summarise(host.read_layouts([CSV]))
+    assert found == {"compaction-counted": 1, "compaction-free-worst": 99, "compaction-moved-worst": 1.05, "compaction-missed": 0,
+                     "compaction-classic-missed": 100}
+
+
+def test_layouts_that_do_not_count_and_the_control_are_not_judged():
+    assert host.summarise(host.read_layouts([CSV.replace("600,594", "600,0").replace(",1\n", ",0\n")])) == {}
+
+
+def host_table(**sections):
+    return host.HostTable(HERE / "targets.csv", sections)
+
+
+def test_a_host_target_has_a_better_side():
+    table = host_table(threads={"threads-hot-order0": 1.9, "threads-bulk-order0": 1.89}, alloc={"hot-order0": 80.0, "bulk-order0": 120.1})
+    met = {row["key"]: row["met"] for row in table.rows}
+    assert (met["threads-hot-order0"], met["threads-bulk-order0"], met["hot-order0"], met["bulk-order0"]) == ("met", "missed", "met", "missed")
+    assert table.missed == ["bulk-order0", "threads-bulk-order0"]
+    assert "two threads, order 9, bulk" in table.missing
+
+
+def test_sections_that_did_not_run_are_not_missing():
+    assert host_table(workload={"workload-order9-served": 99.5}).missed == []
+    assert not any("two threads" in text for text in host_table(workload={}).missing)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The layouts of layouts.h: the zone, the placed kinds, and the owner that lets its blocks be moved. (The aged kind: layout_aged.c.)
+ * The layouts of layouts.h: the zone, the placed kinds, and the owner that lets its blocks be moved. (The aged kind: alloc_trace.c.)
  *
  * Unmovable frames of the placed kinds lie together, a quarter of the frames of some pageblocks, as they do where an allocator groups
  * them by type; one in every pageblock would leave nothing to compact. Only the control spreads them evenly.
@@ -8,20 +8,20 @@
  * Invariants: a block's entry names its place and order at any time outside freeze..thaw; a frame's tag is tag_of() of its block and its
  * distance from the block's start. Refuses a move of what is not, or no longer, what the core believes (ERR_NOENT).
  */
-#include "layouts_priv.h"
-#include "mm/port.h"
+#include "layouts.h"
+#include "alloc_trace.h"
+#include "host_zone.h"
 #include <stdlib.h>
 #include <string.h>
 
-#define BASE_PFN 0x40000u
-#define RMAP_SHIFT 21 /* a logical address per block, room for the largest */
+#define RMAP_SHIFT 22 /* a logical address per block, room for the largest */
 #define NOBODY (~(uint32_t)0)
 
 static struct layout *current;
 
 const char *layout_kind_name(enum layout_kind kind) {
-  static const char *const names[LAYOUT_KINDS] = {"bimodal", "clustered", "aged", "uniform"};
-  return kind < LAYOUT_KINDS ? names[kind] : "?";
+  static const char *const names[LAYOUT_KINDS + 1] = {"bimodal", "clustered", "aged", "uniform", "empty"};
+  return kind <= LAYOUT_EMPTY ? names[kind] : "?";
 }
 
 uint64_t layout_random(struct layout *l) {
@@ -42,33 +42,45 @@ bool layout_chance(struct layout *l, uint64_t part, uint64_t of) {
 /* --- what a block holds -------------------------------------------------------------------------------------------------------- */
 
 static uint32_t tag_of(uint32_t id, uint64_t distance) {
-  return (uint32_t)(((uint64_t)id * 512 + distance + 1) * 0x9e3779b97f4a7c15ull >> 32);
+  return (uint32_t)(((uint64_t)id * 1024 + distance + 1) * 0x9e3779b97f4a7c15ull >> 32);
 }
 
-static void fill(struct layout *l, uint32_t id) {
-  const struct layout_block *b = &l->block[id];
-  for (uint64_t i = 0; i < (uint64_t)1 << b->order; i++)
-    l->tag[b->at + i] = tag_of(id, i);
-}
-
-uint64_t layout_rmap(uint32_t id) {
+static uint64_t rmap_of(uint32_t id) {
   return (uint64_t)id << RMAP_SHIFT;
 }
 
-void layout_claim(struct layout *l, uint32_t id, pfn_t f, unsigned order, enum layout_mobility mobility) {
-  l->block[id] = (struct layout_block){(uint32_t)(f.v - l->base.v), (uint8_t)order, (uint8_t)mobility};
+uint32_t layout_add(struct layout *l, pfn_t f, unsigned order, enum layout_mobility mobility) {
+  uint32_t id = l->unused_count != 0 ? l->unused[--l->unused_count] : l->blocks++;
+  uint32_t at = (uint32_t)(f.v - l->base.v);
+  l->block[id] = (struct layout_block){at, (uint8_t)order, (uint8_t)mobility};
   l->used += (uint64_t)1 << order;
+  l->frames_of[mobility] += (uint64_t)1 << order;
+  for (uint64_t i = 0; i < (uint64_t)1 << order; i++)
+    l->tag[at + i] = tag_of(id, i);
   if (mobility != LAYOUT_UNMOVABLE)
-    frame_set_state(f, order, FRAME_OWNED, LAYOUT_OWNER, layout_rmap(id));
+    frame_set_state(f, order, FRAME_OWNED, LAYOUT_OWNER, rmap_of(id));
   if (mobility == LAYOUT_PINNED)
     frame_of(f)->pins = 1;
+  return id;
+}
+
+void layout_remove(struct layout *l, uint32_t id) {
+  struct layout_block *b = &l->block[id];
+  pfn_t f = pfn_add(l->base, b->at);
+  l->used -= (uint64_t)1 << b->order;
+  l->frames_of[b->mobility] -= (uint64_t)1 << b->order;
+  if (b->mobility == LAYOUT_PINNED)
+    frame_of(f)->pins = 0;
+  b->mobility = LAYOUT_NO_BLOCK;
+  l->unused[l->unused_count++] = id;
+  page_free(f, b->order);
 }
 
 /* --- the owner ----------------------------------------------------------------------------------------------------------------- */
 
 static err_t freeze(pfn_t from, unsigned order, owner_t owner, uint64_t rmap) {
   uint64_t id = rmap >> RMAP_SHIFT;
-  if (owner != LAYOUT_OWNER || id >= current->blocks || rmap != layout_rmap((uint32_t)id))
+  if (owner != LAYOUT_OWNER || id >= current->blocks || rmap != rmap_of((uint32_t)id))
     return ERR_NOENT;
   const struct layout_block *b = &current->block[id];
   if (current->base.v + b->at != from.v || b->order != order)
@@ -187,7 +199,7 @@ static void place(struct painter *p) {
     alloc_flags_t flags = mobility == LAYOUT_UNMOVABLE ? ALLOC_UNMOVABLE | ALLOC_RETURN_CORE : ALLOC_MOVABLE;
     if (page_alloc_at(pfn_add(l->base, i), 0, flags | ALLOC_ATOMIC) != ERR_OK)
       port_host_die("a layout's frame is not to be had");
-    layout_claim(l, l->blocks++, pfn_add(l->base, i), 0, mobility);
+    layout_add(l, pfn_add(l->base, i), 0, mobility);
   }
 }
 
@@ -204,39 +216,35 @@ static void make_placed(struct layout *l) {
 
 /* --- whole layouts ------------------------------------------------------------------------------------------------------------- */
 
-/* The frame table lies behind the zone's frames, in RAM of its own that is wholly reserved. */
-static void create_zone(struct layout *l) {
-  struct mem_range ram = {pfn(BASE_PFN), pfn(BASE_PFN + l->config.frames)}, reserved = {ram.end, ram.end};
-  for (uint64_t bytes = 0; (reserved.end.v - reserved.start.v) << PAGE_SHIFT < bytes || bytes == 0; bytes = frame_table_bytes(&ram, 1))
-    ram.end = reserved.end = pfn_add(reserved.end, 1u << MAX_ORDER);
-  port_host_ram_create(ram.start.v, ram.end.v - ram.start.v);
-  if (page_alloc_init(&ram, 1, &reserved, 1, port_frame_ptr(reserved.start)) != ERR_OK)
-    port_host_die("no zone");
-  l->base = ram.start;
+static void make_aged(struct layout *l) {
+  struct alloc_trace t;
+  alloc_trace_create(&t, l, &alloc_trace_of_pages);
+  alloc_trace_age(&t);
+  alloc_trace_destroy(&t);
 }
 
 void layout_create(struct layout *l, const struct layout_config *config) {
   *l = (struct layout){.config = *config, .frozen = NOBODY};
   l->random = config->seed * 0x9e3779b97f4a7c15ull + config->kind * 977 + config->occupancy * 31 + config->unmovable + 1;
   l->block = calloc(config->frames, sizeof(*l->block));
+  l->unused = calloc(config->frames, sizeof(*l->unused));
   l->tag = calloc(config->frames, sizeof(*l->tag));
   for (unsigned i = 0; i < 8; i++)
     layout_random(l);
-  create_zone(l);
+  l->base = host_zone_create(config->frames);
   current = l;
   migrate_set_ops(&ops);
   if (config->kind == LAYOUT_AGED)
-    layout_make_aged(l);
-  else
+    make_aged(l);
+  else if (config->kind != LAYOUT_EMPTY)
     make_placed(l);
-  for (uint32_t id = 0; id < l->blocks; id++)
-    fill(l, id);
   page_drain_local();
 }
 
 void layout_destroy(struct layout *l) {
   port_host_ram_destroy();
   free(l->block);
+  free(l->unused);
   free(l->tag);
   current = NULL;
 }
@@ -260,7 +268,7 @@ static const char *verify_block(const struct layout *l, uint32_t id, uint8_t *se
     return "an entry has another order or pins than its block";
   if (info.state != (b->mobility == LAYOUT_UNMOVABLE ? FRAME_CORE : FRAME_OWNED))
     return "an entry is in the wrong state";
-  if (b->mobility != LAYOUT_UNMOVABLE && (info.owner != LAYOUT_OWNER || info.rmap != layout_rmap(id)))
+  if (b->mobility != LAYOUT_UNMOVABLE && (info.owner != LAYOUT_OWNER || info.rmap != rmap_of(id)))
     return "an entry has lost its owner or reverse mapping";
   return NULL;
 }
@@ -277,22 +285,32 @@ const char *layout_verify(const struct layout *l) {
   uint8_t *seen = calloc(l->config.frames, 1);
   const char *wrong = l->frozen == NOBODY ? NULL : "a block is still frozen";
   for (uint32_t id = 0; id < l->blocks && !wrong; id++)
-    wrong = verify_block(l, id, seen);
+    wrong = l->block[id].mobility == LAYOUT_NO_BLOCK ? NULL : verify_block(l, id, seen);
   if (!wrong)
     wrong = verify_free(l, seen);
   free(seen);
   return wrong;
 }
 
-unsigned layout_free_pageblocks(const struct layout *l) {
-  uint64_t count = l->config.frames / PAGEBLOCK_FRAMES;
-  uint8_t *used = calloc(count, 1);
-  unsigned free_ones = (unsigned)count;
+void layout_describe(const struct layout *l, struct layout_pageblock *out) {
   for (uint32_t id = 0; id < l->blocks; id++) {
-    uint8_t *u = &used[l->block[id].at / PAGEBLOCK_FRAMES];
-    free_ones -= *u == 0;
-    *u = 1;
+    const struct layout_block *b = &l->block[id];
+    for (uint64_t left = (uint64_t)1 << b->order, at = b->at; b->mobility != LAYOUT_NO_BLOCK && left != 0;) {
+      uint64_t here = left < PAGEBLOCK_FRAMES ? left : PAGEBLOCK_FRAMES;
+      out[at / PAGEBLOCK_FRAMES].used += (uint16_t)here;
+      out[at / PAGEBLOCK_FRAMES].unmovable += b->mobility == LAYOUT_MOVABLE ? 0 : (uint16_t)here;
+      left -= here;
+      at += here;
+    }
   }
-  free(used);
+}
+
+unsigned layout_free_pageblocks(const struct layout *l) {
+  unsigned count = (unsigned)(l->config.frames / PAGEBLOCK_FRAMES), free_ones = 0;
+  struct layout_pageblock *pb = calloc(count, sizeof(*pb));
+  layout_describe(l, pb);
+  for (unsigned i = 0; i < count; i++)
+    free_ones += pb[i].used == 0;
+  free(pb);
   return free_ones;
 }

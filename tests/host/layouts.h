@@ -9,6 +9,7 @@
  *   clustered   runs of used and free frames of very different lengths, regardless of pageblocks; single frames
  *   aged        what a long trace of allocations leaves: blocks of orders 0 to 8, short and long lived, placed by the allocator itself
  *   uniform     each frame is used or not by a throw of its own: the control, nothing can be gained by being clever
+ *   empty       nothing yet: for layout_add()
  *
  * The owner knows for each of its blocks where it lies, and what each frame of it holds. Contents are a tag per frame, kept beside the
  * arena and copied by every move, so that a zone of 4 GiB costs the build machine 12 bytes per frame, not 4096.
@@ -25,12 +26,12 @@ enum layout_kind {
   LAYOUT_CLUSTERED,
   LAYOUT_AGED,
   LAYOUT_UNIFORM,
-  LAYOUT_KINDS
+  LAYOUT_KINDS,
+  LAYOUT_EMPTY = LAYOUT_KINDS
 };
 const char *layout_kind_name(enum layout_kind kind);
 
 #define LAYOUT_OWNER ((owner_t)1)
-#define LAYOUT_MAX_ORDER 8u
 
 struct layout_config {
   enum layout_kind kind;
@@ -44,22 +45,26 @@ struct layout_config {
 enum layout_mobility {
   LAYOUT_MOVABLE,
   LAYOUT_PINNED,
-  LAYOUT_UNMOVABLE
+  LAYOUT_UNMOVABLE,
+  LAYOUT_MOBILITIES
 };
 
 /* A block in use; its number is its logical address. */
 struct layout_block {
   uint32_t at; /* frame, counted from the zone's first */
   uint8_t order;
-  uint8_t mobility; /* enum layout_mobility */
+  uint8_t mobility; /* enum layout_mobility, or LAYOUT_NO_BLOCK */
 };
+#define LAYOUT_NO_BLOCK 0xffu
 
 struct layout {
   struct layout_config config;
   pfn_t base;
   struct layout_block *block;
-  uint32_t blocks;
-  uint64_t used;                       /* frames */
+  uint32_t blocks;                /* numbers in use lie below */
+  uint32_t *unused, unused_count; /* numbers below `blocks` that are not */
+  uint64_t used;                  /* frames */
+  uint64_t frames_of[LAYOUT_MOBILITIES];
   uint32_t *tag;                       /* what each frame of the zone holds */
   uint64_t moved_frames, moved_blocks; /* counted by the owner, since the layout was made */
   uint32_t frozen;                     /* the block that is being moved */
@@ -69,13 +74,30 @@ struct layout {
 /* A fresh zone 0, its layout, and this owner's migrate_set_ops(). One at a time. Per-CPU lists are drained. */
 void layout_create(struct layout *l, const struct layout_config *config);
 void layout_destroy(struct layout *l);
-/* The owner's, for a test that puts something between. */
-const struct migrate_ops *layout_migrate_ops(void);
+
+/* A block that was allocated (state CORE if unmovable, else CACHED) becomes the owner's; its number. */
+uint32_t layout_add(struct layout *l, pfn_t f, unsigned order, enum layout_mobility mobility);
+/* page_free() of one. */
+void layout_remove(struct layout *l, uint32_t id);
 
 /* NULL, or what is wrong: a block that is not where its owner thinks, lost contents, frames in two blocks, frames lost. */
 const char *layout_verify(const struct layout *l);
 
-/* Wholly free, aligned 2 MiB, by the owner's knowledge alone. */
+/* What a pageblock holds, by the owner's knowledge alone. `out`: one per pageblock of the zone, zeroed by the caller. */
+struct layout_pageblock {
+  uint16_t used, unmovable; /* frames; what is pinned is unmovable too */
+};
+void layout_describe(const struct layout *l, struct layout_pageblock *out);
+
+/* Wholly free ones. */
 unsigned layout_free_pageblocks(const struct layout *l);
+
+/* What layout_create() gives to migrate_set_ops(): for an owner in front of this one. */
+const struct migrate_ops *layout_migrate_ops(void);
+
+/* The layout's own random numbers: any, below a bound of 32 bits, true in `part` of `of` cases. */
+uint64_t layout_random(struct layout *l);
+uint64_t layout_below(struct layout *l, uint64_t bound);
+bool layout_chance(struct layout *l, uint64_t part, uint64_t of);
 
 #endif

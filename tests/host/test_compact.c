@@ -4,7 +4,7 @@
  * free, how many frames that took, and that every block is afterwards where its owner thinks, with what it held. An owner that refuses now
  * and then must not change that. The classic policy is held to the same truth, not to the same figures.
  */
-// sources: tests/host/layouts.c tests/host/layout_aged.c tests/host/compact_oracle.c tests/host/port/port_host.c
+// sources: tests/host/layouts.c tests/host/alloc_trace.c tests/host/host_zone.c tests/host/compact_oracle.c tests/host/port/port_host.c
 // sources: mm/frame.c mm/pageblock.c mm/buddy.c mm/fallback.c mm/isolate.c mm/percpu.c mm/zone.c mm/page_alloc.c mm/slab.c
 // sources: mm/migrate.c mm/evacuate.c mm/compact.c mm/compact_plan.c mm/compact_occupancy.c mm/compact_classic.c mm/contig.c
 // libs: -lm
@@ -23,8 +23,10 @@ static struct layout l;
 
 static struct oracle *ask(void) {
   struct oracle *o = oracle_create(FRAMES >> 9, 9);
-  for (uint32_t i = 0; i < l.blocks; i++)
-    oracle_add(o, l.block[i].at, l.block[i].order, l.block[i].mobility == LAYOUT_MOVABLE);
+  for (uint32_t i = 0; i < l.blocks; i++) {
+    if (l.block[i].mobility != LAYOUT_NO_BLOCK)
+      oracle_add(o, l.block[i].at, l.block[i].order, l.block[i].mobility == LAYOUT_MOVABLE);
+  }
   return o;
 }
 

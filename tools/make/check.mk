@@ -34,7 +34,7 @@ check-tidy-target:
 	$(call say,TIDY,guest)
 	$(Q)$(call tidy,guest,$(TIDY_FLAGS) $(guest_INC) $(user_INC),$(call tidy_home,guest/%))
 	$(call say,TIDY,payloads)
-	$(Q)$(call tidy,payload,$(TIDY_FLAGS) $(payload_INC),$(call tidy_home,tests/qemu/% tests/bench/%))
+	$(Q)$(call tidy,payload,$(TIDY_FLAGS) $(payload_INC),$(call tidy_home,tests/qemu/% tests/bench/payload/%))
 
 check-tidy-host:
 	$(call say,TIDY,host tests)

@@ -7,7 +7,8 @@
  * thread that has set port_host_cpu; interrupts do not exist, but masking is counted, so that a test can see it balanced and a
  * lock taken with interrupts on is found. Locks and atomics are the compiler's, so ThreadSanitizer understands them.
  *
- * A test program names tests/host/port/port_host.c among its sources.
+ * A test program names tests/host/port/port_host.c among its sources. With PORT_HOST_RELEASE (tests/bench/host/) nothing is done for
+ * the tests' sake: masks are not counted, no hook is looked at, and a spin keeps its CPU for a while.
  */
 
 #include "core/atomic.h"
@@ -55,6 +56,25 @@ static inline unsigned port_cpu(void) {
 
 typedef unsigned port_flags_t;
 
+#ifdef PORT_HOST_RELEASE
+
+static inline port_flags_t port_irq_save(void) {
+  return 0;
+}
+
+static inline void port_irq_restore(port_flags_t flags) {
+  (void)flags;
+}
+
+/* A short while on the CPU: whoever holds the lock may wait for this very core. */
+static inline void port_relax(void) {
+  static _Thread_local unsigned spins;
+  if (++spins % 256 == 0)
+    sched_yield();
+}
+
+#else
+
 static inline port_flags_t port_irq_save(void) {
   return port_host_irq_depth++;
 }
@@ -68,14 +88,18 @@ static inline void port_relax(void) {
   sched_yield();
 }
 
+#endif
+
 struct port_lock {
   uint32_t next, owner; /* tickets */
 };
 
 static inline void port_lock_acquire(struct port_lock *lock) {
   uint32_t ticket = __atomic_fetch_add(&lock->next, 1, __ATOMIC_RELAXED);
+#ifndef PORT_HOST_RELEASE
   if (port_host_irq_depth == 0)
     port_host_die("lock taken with interrupts on");
+#endif
   while (atomic_load_acquire(&lock->owner) != ticket)
     port_relax();
 }
@@ -85,8 +109,10 @@ extern void (*port_host_unlocked)(void);
 
 static inline void port_lock_release(struct port_lock *lock) {
   atomic_store_release(&lock->owner, atomic_load_relaxed(&lock->owner) + 1);
+#ifndef PORT_HOST_RELEASE
   if (port_host_unlocked)
     port_host_unlocked();
+#endif
 }
 
 static inline void *port_frame_ptr(pfn_t f) {
