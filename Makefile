@@ -33,7 +33,7 @@ LAUNCH = $(if $(CPUS),--cpus $(CPUS)) $(if $(MEM),--mem $(MEM)) $(if $(CPU),--cp
 # is there by then.
 build_then = $(Q)tools/setup $(1) && $(MAKE) -j$(JOBS) $(2)
 
-.PHONY: all run experiment test bench gdb setup clean help
+.PHONY: all run experiment test bench soak gdb setup clean help
 
 all: images dtbs ## Build the hypervisor, the guest kernel with its programs, and every scenario
 
@@ -52,6 +52,10 @@ test: ## Run all tests: host tests, mutants, fuzzers, every scenario  [PYTEST=ar
 bench: ## Measure exact instruction counts and print them beside the peers'  [BENCH=args]
 	$(call build_then,bench,all bench-host)
 	$(Q)$(PYTHON) tests/bench/bench.py $(BENCH)
+
+soak: ## Run the long scenarios (dts/soak-*), a quarter of an hour or so
+	$(call build_then,run,all)
+	$(Q)for s in $(sort $(basename $(notdir $(wildcard dts/soak-*.dts)))); do tools/sluice experiment $$s || exit 1; done
 
 gdb: known-scenario ## Stop at the hypervisor's entry with symbols of EL2 and the guests  [SCENARIO CPUS MEM CPU]
 	$(call build_then,gdb,all)

@@ -13,7 +13,7 @@
  */
 #include "mm/compact_plan.h"
 
-#define SCAN_PAGEBLOCKS 16u /* looked at per step: some 100,000 instructions, none of them with interrupts masked */
+#define SCAN_PAGEBLOCKS 6u /* looked at per step: some 40,000 instructions, which a home may run with interrupts masked */
 #define BUSY_ROUNDS 4u
 #define PLANS_MAX 4u
 

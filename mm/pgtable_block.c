@@ -175,7 +175,7 @@ static err_t find_leaf(struct pt *pt, uint64_t ia, unsigned level, struct pt_at 
     return ERR_INVAL;
   if (ia >> pt->ia_bits)
     return ERR_RANGE;
-  *at = walk_to(pt, ia, level_shift(level));
+  *at = level == 3 ? walk_hinted(pt, ia) : walk_to(pt, ia, level_shift(level));
   if (at->shift != level_shift(level) || !desc_is_valid(at->desc) || desc_is_table(at->desc, at->shift))
     return ERR_NOENT;
   if (at->desc & DESC_CONTIG)
@@ -190,6 +190,8 @@ err_t pt_break_leaf(struct pt *pt, uint64_t ia, pa_t out, unsigned level, struct
     return err;
   if (desc_out(at.desc).v != out.v)
     return ERR_NOENT;
+  if (at.shift == SHIFT_L3 && ia >> SHIFT_L2 != pt->hint_index)
+    hint_set(pt, ia, at.entry); /* its neighbours often follow */
   *broken = (struct pt_broken){.entry = at.entry, .desc = pt_clear(pt, at.entry, ia, at.shift), .ia = ia, .shift = at.shift};
   pt->ops->tlb_flush(pt, ia, BIT(at.shift), level, false);
   return ERR_OK;

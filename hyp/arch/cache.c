@@ -14,6 +14,7 @@
 
 void zero_64_byte_blocks(void *to, uint64_t bytes);
 void zero_clean_64_byte_blocks(void *to, uint64_t bytes);
+void copy_clean_64_byte_lines(void *to, const void *from);
 
 static uint64_t line_bytes = 64;
 bool zero_by_zva, zero_clean_by_zva;
@@ -53,5 +54,15 @@ void zero_lines_poc(void *to, uint64_t bytes) {
   } else {
     zero_lines(to, bytes);
     cache_clean_poc(to, bytes);
+  }
+}
+
+void copy_page_poc(void *to, const void *from) {
+  if (likely(line_bytes == 64)) {
+    copy_clean_64_byte_lines(to, from);
+    dsb(ish);
+  } else {
+    copy_page(to, from);
+    cache_clean_poc(to, PAGE_SIZE);
   }
 }

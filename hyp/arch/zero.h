@@ -38,6 +38,10 @@ static ALWAYS_INLINE void zero_page_poc(void *page) {
 void cache_clean_poc(const void *from, uint64_t bytes);
 /* Clean and invalidate the same (DC CIVAC): what is read next comes from memory, where a guest may have written past the caches. */
 void cache_clean_invalidate_poc(const void *from, uint64_t bytes);
+/* Copy one page, 4 KiB aligned both. */
+void copy_page(void *to, const void *from);
+/* The same, and clean what was written to the PoC. */
+void copy_page_poc(void *to, const void *from);
 /* Learn line and ZVA block sizes of this machine; before the first use. */
 void cache_init(void);
 

@@ -23,6 +23,8 @@
 #include "hyp/ctl/console.h"
 #include "hyp/ctl/ctl.h"
 #include "hyp/ctl/trace.h"
+#include "hyp/mem/compactd.h"
+#include "hyp/mem/move.h"
 
 #define UART_FALLBACK 0x09000000ull /* QEMU virt's PL011: where to speak before the device tree has been read */
 #define DEFAULT_TRACE_RECORDS 4096u
@@ -106,6 +108,8 @@ void hyp_main(const void *dtb) {
   trace_set_frame_table(pa((uint64_t)frame_table), frame_base_pfn, machine_frame_span(&m));
   must(memory_map_all(&m), "EL2's own tables");
   features_init(options->features_off);
+  move_init();
+  compactd_init();
   vmid_init(feature_vmid_bits(options->vmid_bits), m.cpu_count);
   el2_setup_controls();
   vttbr_park();

@@ -44,9 +44,7 @@ static enum work_result step(struct work *w) {
   if (monitor.interrupted) {
     monitor.interrupted = false;
     monitor.line_waiting = false;
-    if (s->command)
-      session_fail(s, "interrupted");
-    s->command = NULL;
+    session_stop(s, "interrupted");
     finish_command();
   }
   if (!s->command && !monitor.line_waiting) {

@@ -46,6 +46,8 @@ struct session {
   uint64_t wake_at;  /* CNTPCT, with WORK_WAIT */
   uint64_t deadline; /* CNTPCT, a command's own */
   unsigned phase;    /* a command's own; 0 at its first step */
+  bool holds;        /* set by a command that has something to give back when it is broken off */
+  bool stopping;     /* then it is called once more with this: give it back, and return WORK_DONE */
   uint64_t state[4]; /* a command's own; zero at its first step */
   struct expect_reader reader;
 };
@@ -54,6 +56,8 @@ struct session {
 void session_begin(struct session *s, const struct scenario *scenario, const char *line);
 /* Run a step of what was begun. After WORK_DONE the session is idle and `failed` and `reason` hold the outcome. */
 enum work_result session_step(struct session *s);
+/* Break off what runs; the session is idle. */
+void session_stop(struct session *s, const char *reason);
 /* The command fails, for this reason (one line, no newline). */
 void session_fail(struct session *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* As `return session_fail(...), WORK_DONE`. */
@@ -66,7 +70,8 @@ struct vm *session_vm(struct session *s, unsigned n);
 bool session_number(struct session *s, unsigned n, uint64_t *out);
 
 /* Commands by topic; each table ends with a NULL name. */
-extern const struct command monitor_vm_commands[], monitor_memory_commands[], monitor_machine_commands[], monitor_talk_commands[];
+extern const struct command monitor_vm_commands[], monitor_memory_commands[], monitor_compact_commands[], monitor_verify_commands[],
+    monitor_machine_commands[], monitor_talk_commands[];
 /* Visit every command: `i` counts from 0; NULL behind the last. */
 const struct command *monitor_command(unsigned i);
 

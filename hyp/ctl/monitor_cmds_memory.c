@@ -14,6 +14,7 @@
 #include "hyp/core/vm.h"
 #include "hyp/ctl/console.h"
 #include "hyp/ctl/monitor.h"
+#include "hyp/mem/move.h"
 #include "mm/frame.h"
 #include "mm/page_alloc.h"
 
@@ -30,15 +31,18 @@ static bool is_available(unsigned state) {
  * The machine's ledger as the sum of what the home and the living VMs have: a fifth of the time of summing all possible owners, and a frame
  * that was left to a VM that is no more shows as missing from the sum.
  */
-static void read_machine(struct ledger *sum) {
+static void add_owner(struct ledger *sum, owner_t owner) {
   struct ledger one;
+  ledger_read_owner(owner, &one);
+  for (unsigned i = 0; i < FRAME_STATES; i++)
+    sum->frames[i] += one.frames[i];
+}
+
+static void read_machine(struct ledger *sum) {
   struct vm *vm;
   ledger_read_owner(OWNER_CORE, sum);
-  for_each_vm(vm) {
-    ledger_read_owner(vm->id, &one);
-    for (unsigned i = 0; i < FRAME_STATES; i++)
-      sum->frames[i] += one.frames[i];
-  }
+  add_owner(sum, OWNER_FRAGMENTER);
+  for_each_vm(vm) add_owner(sum, vm->id);
 }
 
 static uint64_t sum_of(const struct ledger *l) {

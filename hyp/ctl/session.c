@@ -16,7 +16,8 @@
 #include "hyp/ctl/monitor.h"
 
 const struct command *monitor_command(unsigned i) {
-  const struct command *const tables[] = {monitor_talk_commands, monitor_vm_commands, monitor_memory_commands, monitor_machine_commands};
+  const struct command *const tables[] = {monitor_talk_commands,    monitor_vm_commands,     monitor_memory_commands,
+                                          monitor_compact_commands, monitor_verify_commands, monitor_machine_commands};
   for (unsigned t = 0; t < ARRAY_SIZE(tables); t++)
     for (const struct command *c = tables[t]; c->name; c++)
       if (i-- == 0)
@@ -97,6 +98,7 @@ static void clear(struct session *s, const struct scenario *scenario) {
   s->reason[0] = '\0';
   s->wake_at = s->deadline = ~(uint64_t)0;
   s->phase = 0;
+  s->holds = s->stopping = false;
   memset(s->state, 0, sizeof s->state);
 }
 
@@ -125,6 +127,16 @@ enum work_result session_step(struct session *s) {
   if (result == WORK_DONE)
     s->command = NULL;
   return result;
+}
+
+void session_stop(struct session *s, const char *reason) {
+  if (!s->command)
+    return;
+  s->stopping = true;
+  if (s->holds)
+    (void)s->command->run(s);
+  s->command = NULL;
+  session_fail(s, "%s", reason);
 }
 
 static void set_reason(struct session *s, const char *fmt, va_list args) {

@@ -55,6 +55,7 @@ static const struct scenario_step *current_step(void) {
 
 static void over(const char *failure) {
   timeline.phase = PHASE_OVER;
+  session_stop(&timeline.session, "the timeline is over");
   atomic_store_relaxed(&waiting_for_text, 0);
   if (timeline.judging && !timeline.interactive) {
     if (failure)

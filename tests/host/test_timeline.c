@@ -142,9 +142,19 @@ static enum work_result cmd_sleep(struct session *s) {
   return now >= s->deadline ? WORK_DONE : WORK_WAIT;
 }
 
+static unsigned given_back;
+static enum work_result cmd_hold(struct session *s) {
+  s->holds = true;
+  given_back += s->stopping;
+  s->wake_at = now + time_from_ms(1);
+  return s->stopping ? WORK_DONE : WORK_WAIT;
+}
+
 const struct command monitor_talk_commands[] = {{"say", "TEXT", "", cmd_say, 1, 1}, {"fail", "WHY", "", cmd_fail, 1, 1}, {0}};
 const struct command monitor_vm_commands[] = {{"busy", "", "", cmd_busy, 0, 0}, {0}};
 const struct command monitor_memory_commands[] = {{"sleep", "MS", "", cmd_sleep, 1, 1}, {0}};
+const struct command monitor_compact_commands[] = {{"hold", "", "", cmd_hold, 0, 0}, {0}};
+const struct command monitor_verify_commands[] = {{0}};
 const struct command monitor_machine_commands[] = {{0}};
 
 /* --- the end of the machine --- */
@@ -491,6 +501,18 @@ static void test_variables(void **state) {
   assert_string_equal(verdict, "PASS");
 }
 
+static void test_what_a_command_holds_is_given_back(void **state) {
+  (void)state;
+  given_back = 0;
+  add("s1", "run", "hold");
+  add("s1", "expect", "never");
+  add_ms("s1", "within-ms", 6);
+  begin(false);
+  run(20);
+  assert_string_equal(verdict, "FAIL (s1: `hold` is not over after 6 ms)");
+  assert_int_equal(given_back, 1);
+}
+
 static void test_a_command_that_does_not_end(void **state) {
   (void)state;
   add("s1", "run", "sleep 1000");
@@ -604,6 +626,7 @@ int main(void) {
       cmocka_unit_test_setup(test_a_failed_command_fails_the_step, setup),
       cmocka_unit_test_setup(test_bad_commands, setup),
       cmocka_unit_test_setup(test_variables, setup),
+      cmocka_unit_test_setup(test_what_a_command_holds_is_given_back, setup),
       cmocka_unit_test_setup(test_a_command_that_does_not_end, setup),
       cmocka_unit_test_setup(test_delay, setup),
       cmocka_unit_test_setup(test_verdicts, setup),

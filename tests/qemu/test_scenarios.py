@@ -4,8 +4,8 @@
 import pytest
 from machine import scenarios
 
-# The benchmark's are run by `make bench`, and judged by its own test.
-OWN_MACHINE = [name for name in scenarios() if not name.startswith(("bench-", "bad-"))]
+# The benchmark's are run by `make bench`, and judged by its own test; the long ones by `make soak`.
+OWN_MACHINE = [name for name in scenarios() if not name.startswith(("bench-", "bad-", "soak-"))]
 
 # Its guest takes exceptions all the time under two stage-2 views, which is some million VTTBR_EL2 writes a CPU: more than is worth
 # keeping. hostile has the same guest with one view, faults-trapped has two views with less noise.

@@ -60,7 +60,7 @@ static inline void port_zero_frames(pfn_t f, uint64_t frames) {
 }
 
 static inline void port_copy_frame(pfn_t to, pfn_t from) {
-  memcpy(port_frame_ptr(to), port_frame_ptr(from), PAGE_SIZE);
+  copy_page(port_frame_ptr(to), port_frame_ptr(from));
 }
 
 static inline uint64_t port_pte_load(const uint64_t *entry) {
