@@ -27,8 +27,10 @@ void sched_init(uint32_t slice_us) {
   slice_ticks = time_from_ms(1) * slice_us / 1000;
 }
 
+/* A slice matters while somebody runs in it: what is left of the last one's must not wake an idle CPU, for it would again and again. */
 void sched_update_timer(struct cpu *c) {
-  alarm_update(c, c->slice_end);
+  const struct vcpu *v = c->current;
+  alarm_update(c, v && v->state == VCPU_RUNNING ? c->slice_end : TIMER_NEVER);
 }
 
 void sched_alarm_by(uint64_t at) {

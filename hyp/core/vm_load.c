@@ -16,7 +16,7 @@
 #include "mm/page_alloc.h"
 #include "mm/port.h"
 
-#define PIECE_BYTES SZ_64K /* besides zeroing a 2 MiB block it must stay within a step */
+#define PIECE_BYTES SZ_64K /* copied and cleaned in a step */
 #define DTB_ORDER 2u       /* 16 KiB: many times what the generated tree needs */
 #define DTB_CAP (PAGE_SIZE << DTB_ORDER)
 
@@ -45,6 +45,16 @@ ipa_t vm_load_entry(const struct vm *vm) {
   return ipa(VM_RAM_BASE + h->text_offset);
 }
 
+/* RAM at `at` gets its frames in a step of its own, since to zero and clean a block takes most of the time one may have. ERR_AGAIN then. */
+static err_t back_first(struct vm *vm, uint64_t at) {
+  pa_t out;
+  err_t err = stage2_lookup(&vm->s2, ipa(at), &out);
+  if (err != ERR_NOENT)
+    return err;
+  err = stage2_populate(&vm->s2, ipa(at));
+  return err == ERR_OK ? ERR_AGAIN : err;
+}
+
 static err_t load_dtb(struct vm *vm, const struct layout *at) {
   pfn_t f;
   err_t err = page_alloc(DTB_ORDER, ALLOC_UNMOVABLE | ALLOC_RETURN_CORE, &f);
@@ -59,8 +69,17 @@ static err_t load_dtb(struct vm *vm, const struct layout *at) {
   return err;
 }
 
-static err_t load_piece(struct vm *vm, uint64_t to, const void *from, uint64_t bytes, uint64_t done) {
-  return stage2_write(&vm->s2, ipa(to + done), (const char *)from + done, min_u64(PIECE_BYTES, bytes - done));
+/* Write what follows `*done` of `bytes`, and count it there. ERR_AGAIN if it could not be written in this step. */
+static err_t load_piece(struct vm *vm, uint64_t to, const void *from, uint64_t bytes, uint64_t *done) {
+  uint64_t n = min_u64(PIECE_BYTES, bytes - *done);
+  err_t err = back_first(vm, to + *done);
+  if (err == ERR_OK)
+    err = back_first(vm, to + *done + n - 1);
+  if (err == ERR_OK)
+    err = stage2_write(&vm->s2, ipa(to + *done), (const char *)from + *done, n);
+  if (err == ERR_OK)
+    *done += n;
+  return err;
 }
 
 err_t vm_load_step(struct vm *vm) {
@@ -71,14 +90,17 @@ err_t vm_load_step(struct vm *vm) {
     return err;
   uint64_t done = vm->load_done;
   if (done < c->image_bytes) {
-    err = load_piece(vm, at.image, c->image, c->image_bytes, done);
-    vm->load_done = min_u64(done + PIECE_BYTES, c->image_bytes);
+    err = load_piece(vm, at.image, c->image, c->image_bytes, &vm->load_done);
   } else if (done - c->image_bytes < c->initrd_bytes) {
     done -= c->image_bytes;
-    err = load_piece(vm, at.initrd, c->initrd, c->initrd_bytes, done);
-    vm->load_done = c->image_bytes + min_u64(done + PIECE_BYTES, c->initrd_bytes);
+    err = load_piece(vm, at.initrd, c->initrd, c->initrd_bytes, &done);
+    vm->load_done = c->image_bytes + done;
   } else {
-    err = load_dtb(vm, &at);
+    err = back_first(vm, at.dtb);
+    if (err == ERR_OK)
+      err = load_dtb(vm, &at);
+    if (err == ERR_AGAIN)
+      return err;
     if (features.needs_ic)
       icache_flush_all(); /* the image was written as data (Arm ARM B2.4.4) */
     return err;

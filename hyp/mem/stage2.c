@@ -15,6 +15,7 @@
 #include "hyp/arch/features.h"
 #include "hyp/arch/tlb.h"
 #include "hyp/arch/zero.h"
+#include "hyp/core/exit.h"
 #include "hyp/core/vm.h"
 #include "hyp/ctl/ctl.h"
 #include "hyp/mem/view.h"
@@ -116,16 +117,32 @@ err_t stage2_init(struct stage2 *s2, struct vm *vm, uint64_t ram_bytes) {
  * Frames change owner: the old contents go, in the data caches and (what a previous guest executed) in the instruction caches. With S2FWB no guest can look past the
  * data caches, and fetches need no clean either: FEAT_S2FWB requires CLIDR_EL1.LoUU and LoUIS to be 0 (Arm ARM D8.6.2).
  */
-static ALWAYS_INLINE void cleanse(pfn_t f, unsigned order) {
-  void *to = port_frame_ptr(f);
-  if (features.needs_clean && order == 0)
-    zero_page_poc(to);
-  else if (features.needs_clean)
-    zero_lines_poc(to, PAGE_SIZE << order);
-  else if (order == 0)
-    zero_page(to);
+static ALWAYS_INLINE void cleanse_page(void *page) {
+  if (features.needs_clean)
+    zero_page_poc(page);
   else
-    zero_lines(to, PAGE_SIZE << order);
+    zero_page(page);
+}
+
+static void cleanse_lines(void *to, uint64_t bytes) {
+  if (features.needs_clean)
+    zero_lines_poc(to, bytes);
+  else
+    zero_lines(to, bytes);
+}
+
+/* Interrupts are looked at half-way: a block that is cleaned, too, would fill all of the time that they may stay masked. No lock is held. */
+static NOINLINE void cleanse_block(char *block) {
+  cleanse_lines(block, SZ_2M / 2);
+  irq_poll(this_cpu());
+  cleanse_lines(block + SZ_2M / 2, SZ_2M / 2);
+}
+
+static ALWAYS_INLINE void cleanse(pfn_t f, unsigned order) {
+  if (order == 0)
+    cleanse_page(port_frame_ptr(f));
+  else
+    cleanse_block(port_frame_ptr(f));
   if (features.needs_ic)
     icache_flush_all();
 }

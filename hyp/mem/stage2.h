@@ -36,7 +36,10 @@ static inline bool stage2_is_ram(const struct stage2 *s2, ipa_t a) {
   return a.v - s2->ram_base.v < s2->ram_bytes;
 }
 
-/* Make sure RAM at `a` is backed by a zeroed frame and mapped. ERR_RANGE if it is not RAM, ERR_NOMEM. Idempotent; from any CPU. */
+/*
+ * Make sure RAM at `a` is backed by a zeroed frame and mapped. ERR_RANGE if it is not RAM, ERR_NOMEM. Idempotent; from any CPU.
+ * No lock may be held: pending interrupts are handled half-way through a block.
+ */
 MUST_CHECK err_t stage2_populate(struct stage2 *s2, ipa_t a);
 
 /* The same for an address known to be RAM: the fault path. */

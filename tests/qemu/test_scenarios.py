@@ -17,6 +17,7 @@ OTHER_MACHINES = [
     ("two-guests", {"icount": False, "cpus": 2}),
     ("faults", {"cpu": "cortex-a72"}),
     ("smp", {"cpus": 1}),
+    ("smp", {"cpus": 1, "cpu": "cortex-a72"}),
     ("smp", {"icount": False}),
     ("smp", {"cpu": "cortex-a72"}),
     ("lifecycle", {"cpu": "cortex-a72"}),
