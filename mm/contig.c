@@ -172,7 +172,7 @@ static bool take_block(struct zone *z, uint32_t index, unsigned order) {
   port_flags_t flags = zone_lock(z);
   bool taken = buddy_take_at(z, index, order);
   if (taken) {
-    frame_reset(frame_at(index), word_make(FRAME_CORE, order, MIGRATE_UNMOVABLE, FRAME_F_HEAD));
+    word_store(frame_at(index), word_make(FRAME_CORE, order, MIGRATE_UNMOVABLE, FRAME_F_HEAD));
     ledger_move(percpu_this(), ledger_key(FRAME_FREE, OWNER_CORE), ledger_key(FRAME_CORE, OWNER_CORE), 1u << order);
   }
   zone_unlock(z, flags);
@@ -290,7 +290,7 @@ void contig_cancel(struct contig_run *run) {
 void contig_free(pfn_t start, uint64_t frames) {
   for (uint64_t done = 0; done < frames;) {
     unsigned order = frame_of(pfn_add(start, done))->order;
-    page_free(pfn_add(start, done), order);
+    page_free_direct(pfn_add(start, done), order);
     done += (uint64_t)1 << order;
   }
 }

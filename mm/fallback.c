@@ -3,16 +3,17 @@
  * Where memory comes from when a migrate type's own lists are empty (Linux: __rmqueue_fallback, steal_suitable_fallback).
  *
  * The aim is to keep unmovable blocks together, since one of them spoils a whole 2 MiB for good. So, in this order: a wholly free
- * pageblock of another type changes its type; memory never touched is opened; the pageblock with the other type's largest free block is
- * taken over, free blocks at once and, if at least half of it is free, what its owners give back later as well. Only a movable request
- * for a small block takes the other type's smallest block and leaves the pageblock alone: movable memory can be compacted away later.
+ * pageblock of another type changes its type; memory never touched is opened; the pageblock with most free, as far as a short look at the other
+ * type's largest blocks tells, is taken over: what is free at once, what its owners give back later as well, so that the next request of
+ * the kind goes there too. A movable request takes nothing over: it has the other type's smallest block, since movable memory can be
+ * compacted away later. A pageblock that becomes wholly free is movable again (buddy.c).
  *
  * All under the zone's lock. HIGHATOMIC and ISOLATE are never taken from.
  */
 #include "mm/zone.h"
 
-/* Smaller blocks are not worth a pageblock's type when the request is movable. */
-#define STEAL_ORDER (PAGEBLOCK_ORDER / 2)
+/* Candidates that are looked at before a pageblock is taken over. */
+#define STEAL_AMONG 32u
 
 static const uint8_t donors[PERCPU_TYPES][2] = {
     [MIGRATE_UNMOVABLE] = {MIGRATE_RECLAIMABLE, MIGRATE_MOVABLE},
@@ -28,6 +29,7 @@ static bool is_unopened(const struct zone *z, uint32_t pb) {
 static void open_pageblocks(struct zone *z, uint32_t first, unsigned count) {
   for (uint32_t i = first; i < first + count; i++) {
     word_store(frame_at(i << PAGEBLOCK_ORDER), 0);
+    frame_forget(frame_at(i << PAGEBLOCK_ORDER));
     pageblock_set(i, PAGEBLOCK_WHOLE, pageblock_type(i));
     pageblock_set_free(i, 0);
   }
@@ -59,20 +61,63 @@ static bool open_next(struct zone *z) {
   return true;
 }
 
+uint32_t fallback_take_unopened(struct zone *z) {
+  if (z->unopened == 0)
+    return INDEX_NONE;
+  while (!is_unopened(z, z->open_cursor))
+    z->open_cursor++;
+  uint32_t pb = z->open_cursor;
+  if (pb & 1 || !is_unopened(z, pb + 1) || pageblock_type(pb) != MIGRATE_MOVABLE || pageblock_type(pb + 1) != MIGRATE_MOVABLE)
+    return INDEX_NONE;
+  for (uint32_t i = pb; i < pb + 2; i++) {
+    word_store(frame_at(i << PAGEBLOCK_ORDER), 0);
+    frame_forget(frame_at(i << PAGEBLOCK_ORDER));
+    pageblock_set(i, PAGEBLOCK_WHOLE, MIGRATE_MOVABLE);
+  }
+  z->unopened -= CHUNK_FRAMES;
+  z->open_cursor += 2;
+  return pb << PAGEBLOCK_ORDER;
+}
+
 static bool find_whole(struct zone *z, unsigned order, enum migratetype type) {
   unsigned least = order > PAGEBLOCK_ORDER ? order : PAGEBLOCK_ORDER;
   return buddy_convert(z, least, (enum migratetype)donors[type][0], type) ||
          buddy_convert(z, least, (enum migratetype)donors[type][1], type);
 }
 
+/* Sharing pageblocks is what fragments memory: keep more free for a while (Linux: boost_watermark). */
+static void boost(struct zone *z) {
+  uint32_t most = z->high + z->high / 2;
+  if (PAGEBLOCK_FRAMES * 4 > z->managed)
+    return;
+  if (most < PAGEBLOCK_FRAMES)
+    most = PAGEBLOCK_FRAMES;
+  z->boost = z->boost + PAGEBLOCK_FRAMES < most ? z->boost + (uint32_t)PAGEBLOCK_FRAMES : most;
+}
+
+/* Among the first blocks of the lists, large ones first, the one whose pageblock has most free: least has to be shared. */
+static uint32_t roomiest(const struct zone *z, unsigned order, enum migratetype from) {
+  uint32_t best = INDEX_NONE;
+  unsigned seen = 0;
+  for (unsigned o = PAGEBLOCK_ORDER; o-- > order && seen < STEAL_AMONG;) {
+    for (uint32_t i = z->list[from][o].head; i != INDEX_NONE && seen < STEAL_AMONG; i = frame_at(i)->next, seen++) {
+      if (best == INDEX_NONE || pageblock_free(pageblock_of(i)) > pageblock_free(pageblock_of(best)))
+        best = i;
+    }
+  }
+  return best;
+}
+
 /* The type whose lists now hold what was asked for. */
 static enum migratetype steal_fragment(struct zone *z, unsigned order, enum migratetype type, enum migratetype from) {
-  unsigned largest = order + bits_fls(z->avail[from] >> order);
-  uint32_t pb = pageblock_of(z->list[from][largest].head);
-  if (type == MIGRATE_MOVABLE && largest < STEAL_ORDER)
+  z->events[ZONE_FALLBACKS]++;
+  if (type == MIGRATE_MOVABLE)
     return from;
-  if (buddy_move_pageblock(z, pb, type) >= PAGEBLOCK_FRAMES / 2)
-    pageblock_set(pb, pageblock_kind(pb), type);
+  uint32_t pb = pageblock_of(roomiest(z, order, from));
+  buddy_move_pageblock(z, pb, type);
+  pageblock_set(pb, pageblock_kind(pb), type);
+  z->events[ZONE_STEALS]++;
+  boost(z);
   return type;
 }
 

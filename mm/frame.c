@@ -36,7 +36,7 @@ uint64_t frame_base_pfn;
 uintptr_t frame_table_bias;
 
 /* What a change of state and owner leaves alone. */
-#define WORD_KEPT_BY_STATE (~(WORD_STATE_MASK | (uint64_t)0xffff << WORD_OWNER_SHIFT))
+#define WORD_KEPT_BY_STATE (~(uint64_t)0xffff)
 
 static uint32_t total_frames;
 
@@ -128,8 +128,10 @@ err_t frame_join_block(pfn_t f, unsigned from_order, unsigned order) {
     if ((word_load(&head[i]) & same) != (word & same))
       return ERR_BUSY;
   }
-  for (uint64_t i = step; i < end; i += step)
+  for (uint64_t i = step; i < end; i += step) {
     word_store(&head[i], 0);
+    frame_forget(&head[i]);
+  }
   word_store(head, word_with_order(word, order));
   return ERR_OK;
 }

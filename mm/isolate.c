@@ -107,7 +107,7 @@ static bool find(const struct zone *z, unsigned order, unsigned limit, uint32_t 
 
 /* Out of the buddy, under its lock; the ledger follows in the same stretch of masked interrupts. */
 static void hand_out(uint32_t index, unsigned order) {
-  frame_reset(frame_at(index), word_make(FRAME_CACHED, order, MIGRATE_MOVABLE, FRAME_F_HEAD));
+  word_store(frame_at(index), word_make(FRAME_CACHED, order, MIGRATE_MOVABLE, FRAME_F_HEAD));
   ledger_move(percpu_this(), ledger_key(FRAME_FREE, OWNER_CORE), ledger_key(FRAME_CACHED, OWNER_CORE), 1u << order);
 }
 

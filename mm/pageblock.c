@@ -18,12 +18,17 @@ _Static_assert(ENTRY_FRAMES << PAGE_SHIFT == PAGEBLOCK_FRAMES * sizeof(struct fr
 struct pageblock *pageblocks, *pageblocks_bias;
 uint32_t frame_count;
 
-/* The first frame's worth of entries one by one, because the very first is in use and looked at; the rest at once. */
+/* All but the first, which is in use and looked at; nobody looks at the others before the kind says that they are written. */
 void pageblock_write_entries(uint32_t pb) {
   struct frame *first = frame_at(pb << PAGEBLOCK_ORDER);
-  bool keep = pageblock_kind(pb) == PAGEBLOCK_WHOLE;
-  for (unsigned i = keep ? 1 : 0; i < PAGE_SIZE / sizeof(struct frame); i++)
-    word_store(&first[i], 0);
+  if (pageblock_kind(pb) == PAGEBLOCK_NONE) {
+    word_store(first, 0);
+    frame_forget(first);
+  }
+  for (struct frame *f = first + 1; f < first + PAGE_SIZE / sizeof(*f); f++) {
+    word_store(f, 0);
+    frame_forget(f);
+  }
   port_zero_frames(pfn_add(port_ptr_frame(first), 1), ENTRY_FRAMES - 1);
   pageblock_set(pb, PAGEBLOCK_SPLIT, pageblock_type(pb));
 }

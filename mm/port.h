@@ -14,6 +14,8 @@
  *   void port_irq_restore(port_flags_t)
  *   void port_relax(void)                 in every spin loop: YIELD (under QEMU icount a spin without it starves the other CPUs)
  *
+ *   void port_kick_others(void)           make every other CPU pass page_drain_poll() soon (an interrupt); does not wait
+ *
  *   struct port_lock                      a fair spin lock; zero-initialised is unlocked
  *   void port_lock_acquire(struct port_lock *)      acquire ordering; interrupts must be masked by the caller
  *   void port_lock_release(struct port_lock *)      release ordering

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Zones: built from the map of RAM less what is reserved, and what they look like (buddyinfo).
+ * Zones: built from the map of RAM less what is reserved, the nodes they belong to, and the types of their pageblocks.
  *
  * A zone is a bank of RAM; banks that share a 4 MiB chunk are one zone, so a block never belongs to two. Set-up writes eight bytes per
  * pageblock: those wholly free stay unopened (fallback.c opens them when they are first needed), and only those that are partly
@@ -19,6 +19,7 @@
 
 struct zone zones[ZONES_MAX];
 unsigned zone_count;
+uint8_t zone_order[NODES_MAX][ZONES_MAX + 1];
 
 /* --- the map ------------------------------------------------------------------------------------------------------------------- */
 
@@ -76,7 +77,7 @@ static unsigned sort_ranges(const struct mem_range *from, unsigned count, struct
 static void add_frayed(struct zone *z, uint32_t start, uint32_t end) {
   uint32_t pb = pageblock_of(start);
   if (pageblock_kind(pb) == PAGEBLOCK_NONE) {
-    pageblock_set(pb, PAGEBLOCK_NONE, MIGRATE_MOVABLE);
+    pageblocks[pb].state = PAGEBLOCK_STATE(PAGEBLOCK_NONE, z->node) | MIGRATE_MOVABLE;
     pageblock_write_entries(pb);
   }
   buddy_give_run(z, start, end - start);
@@ -85,7 +86,8 @@ static void add_frayed(struct zone *z, uint32_t start, uint32_t end) {
 /* Whole pageblocks: stay unopened. */
 static void add_whole(struct zone *z, uint32_t start, uint32_t end) {
   for (uint32_t pb = pageblock_of(start); pb < pageblock_of(end); pb++)
-    pageblocks[pb] = (struct pageblock){.state = PAGEBLOCK_UNOPENED << 3 | MIGRATE_MOVABLE, .free_frames = PAGEBLOCK_FRAMES};
+    pageblocks[pb] =
+        (struct pageblock){.state = PAGEBLOCK_STATE(PAGEBLOCK_UNOPENED, z->node) | MIGRATE_MOVABLE, .free_frames = PAGEBLOCK_FRAMES};
   z->unopened += end - start;
   z->free += end - start;
 }
@@ -117,6 +119,66 @@ static void add_ram(struct zone *z, uint64_t start, uint64_t end, const struct m
     add_free(z, pfn_index(pfn(start)), pfn_index(pfn(end)));
 }
 
+/* --- nodes --------------------------------------------------------------------------------------------------------------------- */
+
+#define DISTANCE_LOCAL 10u
+#define DISTANCE_REMOTE 20u
+
+static struct {
+  uint64_t start, end;
+  unsigned node;
+} node_ranges[RAM_RANGES_MAX]; /* what page_set_node() named for the next page_alloc_init() */
+static unsigned node_range_count;
+static uint8_t distances[NODES_MAX][NODES_MAX]; /* 0: not set */
+
+err_t page_set_node(pfn_t start, pfn_t end, unsigned node) {
+  if (start.v >= end.v || node >= NODES_MAX)
+    return ERR_INVAL;
+  if (node_range_count == RAM_RANGES_MAX)
+    return ERR_NOSPC;
+  node_ranges[node_range_count].start = start.v;
+  node_ranges[node_range_count].end = end.v;
+  node_ranges[node_range_count++].node = node;
+  return ERR_OK;
+}
+
+static unsigned node_of(uint64_t f) {
+  for (unsigned i = 0; i < node_range_count; i++) {
+    if (f >= node_ranges[i].start && f < node_ranges[i].end)
+      return node_ranges[i].node;
+  }
+  return 0;
+}
+
+static unsigned distance(unsigned from, unsigned to) {
+  return distances[from][to] ? distances[from][to] : from == to ? DISTANCE_LOCAL : DISTANCE_REMOTE;
+}
+
+/* Insertion sort: by distance, then as they lie. */
+static void order_zones(unsigned node) {
+  uint8_t *order = zone_order[node];
+  for (unsigned z = 0; z < zone_count; z++) {
+    unsigned at = z;
+    for (; at > 0 && distance(node, zones[order[at - 1]].node) > distance(node, zones[z].node); at--)
+      order[at] = order[at - 1];
+    order[at] = (uint8_t)z;
+  }
+  order[zone_count] = (uint8_t)zone_count;
+}
+
+static void order_all_zones(void) {
+  for (unsigned node = 0; node < NODES_MAX; node++)
+    order_zones(node);
+}
+
+err_t page_set_distance(unsigned from, unsigned to, unsigned d) {
+  if (from >= NODES_MAX || to >= NODES_MAX || d < DISTANCE_LOCAL || d > UINT8_MAX || (from != to && d == DISTANCE_LOCAL))
+    return ERR_INVAL;
+  distances[from][to] = (uint8_t)d;
+  order_all_zones();
+  return ERR_OK;
+}
+
 /* --- zones --------------------------------------------------------------------------------------------------------------------- */
 
 static uint32_t square_root(uint64_t n) {
@@ -136,9 +198,19 @@ static void set_watermarks(struct zone *z) {
   z->high = z->min + z->min / 2;
 }
 
+static void empty_lists(struct zone *z) {
+  for (unsigned type = 0; type < MIGRATE_TYPES; type++) {
+    for (unsigned order = 0; order <= MAX_ORDER; order++)
+      z->list[type][order].head = INDEX_NONE;
+  }
+  z->zeroed[0].head = z->zeroed[1].head = INDEX_NONE;
+}
+
 static struct zone *new_zone(uint64_t start) {
   struct zone *z = &zones[zone_count];
   memset(z, 0, sizeof(*z));
+  empty_lists(z);
+  z->node = node_of(start);
   z->start = (uint32_t)align_down(pfn_index(pfn(start)), CHUNK_FRAMES);
   z->open_cursor = pageblock_of(z->start);
   memcpy(z->name, "ram", 3);
@@ -148,12 +220,12 @@ static struct zone *new_zone(uint64_t start) {
   return z;
 }
 
-/* Adjacent ranges count as one, or a pageblock across their border would be taken for frayed. */
+/* Adjacent ranges of a node count as one, or a pageblock across their border would be taken for frayed. */
 static void build_zones(const struct mem_range *ram, unsigned ram_count, const struct mem_range *reserved, unsigned reserved_count) {
   struct zone *z = NULL;
   for (unsigned i = 0; i < ram_count; i++) {
     uint64_t start = ram[i].start.v;
-    while (i + 1 < ram_count && ram[i + 1].start.v == ram[i].end.v)
+    while (i + 1 < ram_count && ram[i + 1].start.v == ram[i].end.v && node_of(ram[i + 1].start.v) == node_of(start))
       i++;
     if (!z || pfn_index(pfn(start)) >= z->end)
       z = new_zone(start);
@@ -214,59 +286,19 @@ err_t page_alloc_init(const struct mem_range *ram, unsigned ram_count, const str
   pageblocks = blocks;
   reserved_count = sort_ranges(reserved, reserved_count, sorted);
   zone_count = 0;
+  memset(distances, 0, sizeof(distances));
   lay_table(&span, table);
   percpu_reset();
   slab_reset();
+  slowpath_reset();
+  zero_pool_reset();
+  poison_generation = 0;
   build_zones(ram, ram_count, sorted, reserved_count);
+  node_range_count = 0;
+  order_all_zones();
+  percpu_set_enabled(true);
   count_frames(ram, ram_count);
   return ERR_OK;
-}
-
-/* --- looking at them ----------------------------------------------------------------------------------------------------------- */
-
-uint64_t page_free_frames(void) {
-  uint64_t sum = percpu_cached(pfn(0), PFN_NONE);
-  for (struct zone *z = zones; z < zones + zone_count; z++) {
-    port_flags_t flags = port_irq_save();
-    port_lock_acquire(&z->lock);
-    sum += z->free;
-    port_lock_release(&z->lock);
-    port_irq_restore(flags);
-  }
-  return sum;
-}
-
-static void read_lists(const struct zone *z, struct buddyinfo *out) {
-  for (unsigned type = 0; type < MIGRATE_TYPES; type++) {
-    for (unsigned order = 0; order <= MAX_ORDER; order++) {
-      out->free_blocks_of_type[type][order] = z->list[type][order].count;
-      out->free_blocks[order] += z->list[type][order].count;
-    }
-  }
-  out->free_frames = z->free;
-  out->unopened_frames = z->unopened;
-}
-
-bool page_buddyinfo(unsigned zone, struct buddyinfo *out) {
-  struct zone *z = &zones[zone];
-  if (zone >= zone_count)
-    return false;
-  *out = (struct buddyinfo){
-      .zone_name = z->name,
-      .start = index_pfn(z->start),
-      .end = index_pfn(z->end),
-      .managed_frames = z->managed,
-      .cached_frames = percpu_cached(index_pfn(z->start), index_pfn(z->end)),
-      .min_frames = z->min,
-      .low_frames = z->low,
-      .high_frames = z->high,
-  };
-  port_flags_t flags = port_irq_save();
-  port_lock_acquire(&z->lock);
-  read_lists(z, out);
-  port_lock_release(&z->lock);
-  port_irq_restore(flags);
-  return true;
 }
 
 /* --- pageblock types ----------------------------------------------------------------------------------------------------------- */

@@ -10,8 +10,8 @@
  *
  *     7   5 4  3 2   0
  *    +-----+----+-----+    kind: how much of its part of the frame table has been written
- *    |  0  |kind| type|    type: enum migratetype
- *    +-----+----+-----+
+ *    |node |kind| type|    type: enum migratetype
+ *    +-----+----+-----+    node: of its zone
  */
 
 #include "core/bits.h"
@@ -23,6 +23,9 @@
 #define INDEX_NONE FRAME_LINK_NONE
 #define CHUNK_FRAMES (1u << MAX_ORDER)
 #define ZONES_MAX RAM_RANGES_MAX
+
+/* pageblock state without the type */
+#define PAGEBLOCK_STATE(kind_, node_) ((uint8_t)((unsigned)(kind_) << 3 | (unsigned)(node_) << 5))
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "struct frame's word is spelled for little-endian");
 
@@ -44,21 +47,26 @@ struct pageblock {
 _Static_assert(sizeof(struct pageblock) == 8, "eight bytes per pageblock");
 
 struct free_list {
-  uint32_t head;  /* valid if count > 0 */
+  uint32_t head;  /* INDEX_NONE if empty */
   uint32_t count; /* blocks */
 };
 
-/* One bank of RAM, chunk-aligned outwards; no two share a chunk, so blocks never merge across zones. */
+/* One bank of RAM of one node, chunk-aligned outwards; no two share a chunk, so blocks never merge across zones. */
 struct zone {
   struct port_lock lock; /* covers all below that changes, and its free frames' entries */
   uint32_t start, end;   /* indexes; constant */
-  uint32_t managed;      /* frames of RAM less reserved; constant, like the watermarks */
+  uint32_t managed;      /* frames of RAM less reserved; constant, like node and watermarks */
+  uint32_t node;
   uint32_t min, low, high;
-  uint32_t free;                 /* frames in the buddy, unopened ones included */
-  uint32_t unopened;             /* frames in pageblocks not opened yet */
-  uint32_t open_cursor;          /* pageblock; none below it in the zone is unopened */
-  uint16_t avail[MIGRATE_TYPES]; /* bit per order: the list is not empty */
-  struct free_list list[MIGRATE_TYPES][MAX_ORDER + 1];
+  uint32_t boost;                           /* frames on top of low, since types had to share pageblocks */
+  uint32_t highatomic;                      /* frames of pageblocks set aside as MIGRATE_HIGHATOMIC */
+  uint32_t free;                            /* frames in the buddy, unopened ones included */
+  uint32_t unopened;                        /* frames in pageblocks not opened yet */
+  uint32_t open_cursor;                     /* pageblock; none below it in the zone is unopened */
+  uint16_t avail[MIGRATE_TYPES];            /* bit per order: the list is not empty */
+  struct free_list list[MIGRATE_TYPES][16]; /* by order; 16 is quicker to multiply by than MAX_ORDER + 1 */
+  struct free_list zeroed[2];               /* the zeroed pool: single frames, and blocks of PAGEBLOCK_ORDER; through `next` only */
+  uint64_t events[ZONE_EVENTS];
   uint32_t isolated;                      /* pageblocks that a compaction run has set aside (isolate.c) */
   uint32_t defer_considered, defer_shift; /* compact_classic.c: attempts to be let pass, 2^shift of them */
   bool compacting;                        /* a run, or a search for a contiguous range, has this zone */
@@ -66,6 +74,8 @@ struct zone {
 };
 
 extern struct zone zones[ZONES_MAX];
+/* Numbers of all zones, the nearest to a node first, that node's own before all; ends with zone_count. */
+extern uint8_t zone_order[NODES_MAX][ZONES_MAX + 1];
 extern unsigned zone_count;
 extern struct pageblock *pageblocks;      /* one per pageblock of the table */
 extern struct pageblock *pageblocks_bias; /* the same, for frame numbers: pageblocks_bias[pfn >> 9] */
@@ -94,14 +104,14 @@ static inline struct zone *zone_of(uint32_t index) {
 /* --- entries ------------------------------------------------------------------------------------------------------------------- */
 
 /*
- *   63    48 47   40 39   32 31     16 15    8 7     0
- *  +--------+-------+-------+---------+-------+-------+
- *  |  pins  | flags | order |  owner  | type  | state |   struct frame's word
- *  +--------+-------+-------+---------+-------+-------+
+ *   63    48 47   40 39   32 31   24 23  16 15     4 3     0
+ *  +--------+-------+-------+-------+------+--------+-------+
+ *  |  pins  | flags | order |   0   | type | owner  | state |   struct frame's word; its low half-word is the ledger's key
+ *  +--------+-------+-------+-------+------+--------+-------+
  */
-#define WORD_STATE_MASK ((uint64_t)0xff)
-#define WORD_TYPE_SHIFT 8
-#define WORD_OWNER_SHIFT 16
+#define WORD_STATE_MASK ((uint64_t)0xf)
+#define WORD_OWNER_SHIFT 4
+#define WORD_TYPE_SHIFT 16
 #define WORD_ORDER_SHIFT 32
 #define WORD_FLAGS_SHIFT 40
 #define WORD_PINS_SHIFT 48
@@ -127,7 +137,7 @@ static inline unsigned word_order(uint64_t word) {
 }
 
 static inline owner_t word_owner(uint64_t word) {
-  return (owner_t)(word >> WORD_OWNER_SHIFT);
+  return (owner_t)(word >> WORD_OWNER_SHIFT & 0xfff);
 }
 
 static inline unsigned word_pins(uint64_t word) {
@@ -143,22 +153,26 @@ static inline bool word_is_claimed(uint64_t word, unsigned order) {
   return (uint16_t)(word >> WORD_ORDER_SHIFT) == (order | FRAME_F_HEAD << 8);
 }
 
+/* The half of the word that says so, for one look at memory. */
+static ALWAYS_INLINE bool frame_is_unpinned(const struct frame *f, unsigned order) {
+  return atomic_load_relaxed(&f->claim) == (order | FRAME_F_HEAD << 8);
+}
+
 /* The same, and not pinned. */
 static inline bool word_is_unpinned(uint64_t word, unsigned order) {
   return word >> WORD_ORDER_SHIFT == (order | FRAME_F_HEAD << 8);
 }
 
 static inline bool word_is_free(uint64_t word, unsigned order) {
-  return word_is_unpinned(word, order) && (word & WORD_STATE_MASK) == FRAME_FREE;
+  return (word & ~word_make(0, 0, 0xff, 0)) == word_make(FRAME_FREE, order, 0, FRAME_F_HEAD);
 }
 
 static inline uint64_t word_with_order(uint64_t word, unsigned order) {
   return (word & ~word_make(0, 0xff, 0, 0)) | word_make(0, order, 0, 0);
 }
 
-/* A frame leaves the buddy or enters a per-CPU list: nothing of an earlier life is left. */
-static inline void frame_reset(struct frame *f, uint64_t word) {
-  word_store(f, word);
+/* A block is given back: nothing of its life is left in its head. Free heads, and tails, have these at 0. */
+static inline void frame_forget(struct frame *f) {
   f->refs = 0;
   f->private = 0;
   atomic_store_relaxed(&f->rmap, 0);
@@ -185,7 +199,7 @@ static inline uint64_t ledger_key(enum frame_state state, owner_t owner) {
 }
 
 static inline uint64_t ledger_key_of(uint64_t word) {
-  return (uint64_t)word_owner(word) * LEDGER_STATES + (word & 0xf);
+  return (uint16_t)word;
 }
 
 /* Start anew: `free` frames FREE, `reserved` RESERVED. */
@@ -194,18 +208,40 @@ void ledger_reset(uint32_t free, uint32_t reserved);
 /* --- what each CPU has to itself (percpu.c); interrupts masked ------------------------------------------------------------------ */
 
 #define PERCPU_TYPES 3u /* UNMOVABLE, MOVABLE, RECLAIMABLE */
-#define PERCPU_BATCH 32u
-#define PERCPU_HIGH 64u
+#define PERCPU_ROOM 128u
+#define PERCPU_BATCH 64u    /* the most that moves at once */
+#define PERCPU_BATCH_MIN 8u /* where a refill begins */
+#define PERCPU_BLOCK_ROOM 14u
+#define PERCPU_BLOCK_BATCH 4u
+
+/* A stack of blocks in state CACHED with FRAME_F_PERCPU: single frames, or (struct percpu_blocks) whole pageblocks. */
+struct percpu_list {
+  uint32_t count;
+  uint32_t high;  /* full at this; 0: never used, every request takes the slow way */
+  uint32_t batch; /* of the next refill */
+  uint64_t word;  /* of the entries in it */
+  pfn_t frames[PERCPU_ROOM];
+};
+
+struct percpu_blocks {
+  uint32_t count, high, batch;
+  uint64_t word;
+  pfn_t frames[PERCPU_BLOCK_ROOM];
+};
 
 /*
- * Lists of single frames, in state CACHED with FRAME_F_PERCPU, and the ledger. Only its own CPU writes it; others may glimpse. The
- * ledger has a counter per owner and state, modulo 2^32: only the sum over CPUs means anything. The fourth list, of no type, stays
- * empty, so that flags need no check before a list is looked at.
+ * Only its own CPU writes it, but for `drain_wanted`; others may glimpse. The ledger has a counter per owner and state, modulo 2^32: only
+ * the sum over CPUs means anything. The fourth list, of no type, stays empty, so that flags need no check before a list is looked at.
+ * All that lies in the lists is of this CPU's node.
  */
 struct percpu {
   uint32_t ledger[OWNERS_MAX * LEDGER_STATES];
-  uint64_t count[PERCPU_TYPES + 1];
-  pfn_t frames[PERCPU_TYPES + 1][PERCPU_HIGH]; /* stacks */
+  struct percpu_list *lists[PERCPU_TYPES + 1]; /* to the next: a load is cheaper than the product */
+  struct percpu_list list[PERCPU_TYPES + 1];
+  struct percpu_blocks blocks[PERCPU_TYPES + 1];
+  const uint8_t *zones;  /* zone_order[] of its node */
+  uint32_t local;        /* state, without the type, of a pageblock of its node whose entries are written */
+  uint32_t drain_wanted; /* another CPU is short of memory */
 } ALIGNED(64);
 extern struct percpu percpus[PORT_CPUS_MAX];
 extern struct percpu *percpu_of[PORT_CPUS_MAX]; /* &percpus[cpu]: a load is cheaper than the product, and done once */
@@ -236,7 +272,7 @@ static inline enum migratetype pageblock_type(uint32_t pb) {
 
 /* Release, against the acquire of entry_is_written(): who sees that entries are written sees what was written. */
 static inline void pageblock_set(uint32_t pb, enum pageblock_kind kind, enum migratetype type) {
-  atomic_store_release(&pageblocks[pb].state, (uint8_t)((unsigned)kind << 3 | (unsigned)type));
+  atomic_store_release(&pageblocks[pb].state, (uint8_t)((pageblocks[pb].state & 0xe0) | (unsigned)kind << 3 | (unsigned)type));
 }
 
 /* Frames of it in the buddy. Exact under the zone's lock. */
@@ -248,18 +284,7 @@ static inline void pageblock_set_free(uint32_t pb, unsigned frames) {
   atomic_store_relaxed(&pageblocks[pb].free_frames, (uint16_t)frames);
 }
 
-/* The block (index, order) has come into the buddy. Zone lock; likewise the next. */
-static inline void pageblock_count_in(uint32_t index, unsigned order) {
-  uint32_t pb = pageblock_of(index);
-  if (order < PAGEBLOCK_ORDER) {
-    pageblock_set_free(pb, pageblock_free(pb) + (1u << order));
-    return;
-  }
-  for (uint32_t i = pb; i < pb + (1u << (order - PAGEBLOCK_ORDER)); i++)
-    pageblock_set_free(i, PAGEBLOCK_FRAMES);
-}
-
-/* It has left. */
+/* The block (index, order) has left the buddy. Zone lock. */
 static inline void pageblock_count_out(uint32_t index, unsigned order) {
   uint32_t pb = pageblock_of(index);
   if (order < PAGEBLOCK_ORDER) {
@@ -294,7 +319,7 @@ uint32_t entry_find_head(uint32_t index);
 uint32_t buddy_take(struct zone *z, unsigned order, enum migratetype type);
 /* The block at exactly `index`, if it is free. */
 bool buddy_take_at(struct zone *z, uint32_t index, unsigned order);
-/* Up to `want` frames as blocks of any order, small ones first; returns the frames. `to` has room for `want`. */
+/* Up to `want` frames as blocks of any order, small ones first; returns the blocks. `to` has room for `want`. */
 struct block {
   uint32_t index;
   uint32_t order;
@@ -304,6 +329,11 @@ unsigned buddy_take_many(struct zone *z, enum migratetype type, struct block *to
 void buddy_give(struct zone *z, uint32_t index, unsigned order);
 /* The frames [index, index + count), all single: as aligned blocks. Their entries must not say FREE. */
 void buddy_give_run(struct zone *z, uint32_t index, uint32_t count);
+/* Single frames of a per-CPU list, whose entries do not say FREE, and whole pageblocks of one; all of this zone. */
+void buddy_give_frames(struct zone *z, const pfn_t *frames, unsigned count);
+void buddy_give_pageblocks(struct zone *z, const pfn_t *frames, unsigned count);
+/* Up to `want` whole pageblocks; returns how many. */
+unsigned buddy_take_pageblocks(struct zone *z, enum migratetype type, pfn_t *to, unsigned want);
 /* A free block of whole pageblocks, order >= 9, changes its type. False if `from` has none. */
 bool buddy_convert(struct zone *z, unsigned order, enum migratetype from, enum migratetype to);
 /* Move what is free in a pageblock to the lists of `type`; returns the frames moved. */
@@ -316,16 +346,22 @@ uint32_t buddy_move_pageblock(struct zone *z, uint32_t pb, enum migratetype type
 enum migratetype fallback_find(struct zone *z, unsigned order, enum migratetype type);
 /* A pageblock that compaction has set aside, back for everybody (isolate.c); false if there is none. */
 bool isolate_give_way(struct zone *z);
+/* A pair of pageblocks never opened, past the lists; still counted as free. INDEX_NONE if the next to open is none. */
+uint32_t fallback_take_unopened(struct zone *z);
 /* Open the chunk of `index` if it is not open yet. */
 void fallback_open_at(struct zone *z, uint32_t index);
 
 /* --- per-CPU lists (percpu.c) --------------------------------------------------------------------------------------------------- */
 
-/* Refill an empty list; false if there is nothing. */
-bool percpu_refill(struct percpu *pc, enum migratetype type, bool atomic);
+/* Refill an empty list from this CPU's node, as far as the low watermark; false if there is nothing. */
+bool percpu_refill(struct percpu *pc, enum migratetype type);
+bool percpu_refill_blocks(struct percpu *pc, enum migratetype type);
 /* Give the newest `count` of a list back to the buddy. */
-void percpu_drain(struct percpu *pc, unsigned type, unsigned count);
+void percpu_drain(struct percpu *pc, struct percpu_list *list, unsigned count);
+void percpu_drain_blocks(struct percpu *pc, struct percpu_blocks *list, unsigned count);
 void percpu_drain_all(struct percpu *pc);
+/* Use the lists, or empty them as they come into sight and use them no more. */
+void percpu_set_enabled(bool on);
 /* Frames of [start, end) in all CPUs' lists: a glimpse. */
 uint64_t percpu_cached(pfn_t start, pfn_t end);
 void percpu_reset(void);
@@ -340,9 +376,51 @@ void page_free_direct(pfn_t f, unsigned order);
 /* No cache has a slab: the allocator starts anew. */
 void slab_reset(void);
 
-/* May `frames` leave the zone? Zone lock. */
-static inline bool zone_allows(const struct zone *z, uint32_t frames, bool atomic) {
-  return z->free >= frames && (atomic || z->free - frames >= z->min);
+/* --- watermarks ------------------------------------------------------------------------------------------------------------------ */
+
+/* How far down a request may go. */
+enum zone_mark {
+  MARK_LOW,  /* everybody, without a second thought */
+  MARK_MIN,  /* after the background has been woken */
+  MARK_HALF, /* ALLOC_HIGH */
+  MARK_NONE  /* ALLOC_ATOMIC: to the last frame, those set aside for it included */
+};
+
+static inline uint32_t zone_reserve(const struct zone *z, enum zone_mark mark) {
+  if (mark == MARK_NONE)
+    return 0;
+  return z->highatomic + (mark == MARK_LOW ? z->low + z->boost : mark == MARK_MIN ? z->min : z->min / 2);
 }
+
+/* May `frames` leave the zone? Zone lock. */
+static inline bool zone_allows(const struct zone *z, uint32_t frames, enum zone_mark mark) {
+  return z->free >= frames && z->free - frames >= zone_reserve(z, mark);
+}
+
+/* --- doors (page_alloc.c) and what lies behind them -------------------------------------------------------------------------------- */
+
+/* A block from the nearest zone that allows it, handed out; no other effort. Masks interrupts itself. False if there is none. */
+bool page_take(unsigned order, alloc_flags_t flags, enum zone_mark mark, pfn_t *out);
+/* When page_take(MARK_LOW) has failed (slowpath.c): with all the effort that `flags` allow. Interrupts as the caller had them. */
+MUST_CHECK err_t slowpath_alloc(unsigned order, alloc_flags_t flags, pfn_t *out);
+
+/* The home's hooks and the shrinkers are forgotten. */
+void slowpath_reset(void);
+
+/* The zeroed pool (zero_pool.c). A block of it as `word` says, if it has one; interrupts masked. `order` 0 or PAGEBLOCK_ORDER. */
+extern uint32_t zero_pool_count[2];
+bool zero_pool_take(struct percpu *pc, unsigned order, uint64_t word, uint64_t rmap, pfn_t *out);
+/* Give all of it back to the buddy; true if there was some. */
+bool zero_pool_drop(void);
+void zero_pool_reset(void);
+
+static inline bool zero_pool_has(unsigned order) {
+  return (order == 0 || order == PAGEBLOCK_ORDER) && atomic_load_relaxed(&zero_pool_count[order != 0]) != 0;
+}
+
+/* Poison (poison.c). A block on its way out, and on its way in; zone lock not held. */
+extern uint32_t poison_generation; /* 0: off */
+void poison_check(pfn_t f, unsigned order);
+void poison_fill(pfn_t f, unsigned order);
 
 #endif

@@ -14,6 +14,7 @@
 #include "guest/drivers/gic.h"
 #include "guest/drivers/timer.h"
 #include "guest/kernel/irq.h"
+#include "mm/page_alloc.h"
 
 #define SLICES_PER_S 100u
 
@@ -181,6 +182,7 @@ struct task *sched_find(uint32_t pid) {
 /* ---- Interrupts and idling ---- */
 
 void sched_tick(void) {
+  page_drain_poll();
   struct cpu *cpu = this_cpu();
   struct task *t = current_task();
   vlock_acquire(&sched_lock);

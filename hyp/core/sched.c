@@ -22,6 +22,7 @@
 #include "hyp/core/work.h"
 #include "hyp/ctl/trace.h"
 #include "hyp/mem/view.h"
+#include "mm/page_alloc.h"
 
 void sched_init(uint32_t slice_us) {
   slice_ticks = time_from_ms(1) * slice_us / 1000;
@@ -335,6 +336,7 @@ bool sched_stop_vcpu(struct vcpu *v, bool off) {
 void sched_kicked(struct cpu *c) {
   struct vcpu *v = c->current;
   slice_restore(c);
+  page_drain_poll();
   if (!v || v->state != VCPU_RUNNING)
     return;
   alarm_by(c, c->slice_end);

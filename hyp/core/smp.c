@@ -12,6 +12,7 @@
 #include "hyp/arch/switch.h"
 #include "hyp/arch/timer.h"
 #include "hyp/arch/vttbr.h"
+#include "hyp/core/kick.h"
 #include "hyp/core/main.h"
 #include "hyp/core/runqueue.h"
 #include "hyp/core/sched.h"
@@ -73,6 +74,12 @@ void hyp_secondary_main(struct cpu *c) {
   vgic_cpu_setup();
   atomic_store_release(&c->online, true);
   sched_run(c);
+}
+
+void smp_kick_others(void) {
+  for (unsigned i = 0; i < cpu_count; i++)
+    if (&cpus[i] != this_cpu() && cpus[i].online)
+      gic_send_sgi(&cpus[i], GIC_SGI_KICK);
 }
 
 void smp_stop_others(void) {

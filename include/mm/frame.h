@@ -48,22 +48,28 @@ typedef uint16_t owner_t;
 struct frame {
   union {
     struct {
-      uint8_t state;       /* enum frame_state; changed under the lock of whoever owns the frame (docs/frame-states.md) */
+      uint16_t state : 4; /* enum frame_state; changed under the lock of whoever owns the frame (docs/frame-states.md) */
+      uint16_t owner : 12;
       uint8_t migratetype; /* enum migratetype the block was allocated as */
-      owner_t owner;
+      uint8_t spare;
       uint8_t order; /* of the block this frame heads */
       uint8_t flags; /* FRAME_F_*; the core's alone */
       uint16_t pins; /* > 0: must not be moved or freed */
+    };
+    struct {
+      uint32_t kind;  /* state, owner, type */
+      uint32_t claim; /* order, flags, pins */
     };
     uint64_t word; /* all of the above: the core reads entries it does not own with one load, and writes them with one store */
   };
   uint32_t next, prev; /* links by frame index (pfn - frame_base_pfn): free list; owner's use (LRU, slab) when allocated */
   uint32_t refs;       /* the home's count: mappings of a guest page, users of a table; 0 when allocated */
-  uint32_t private;    /* the home's own, e.g. LRU bits, swap slot; 0 when allocated */
+  uint32_t private;    /* the home's own, e.g. LRU bits, swap slot; 0 when allocated; of the head only, like refs and rmap */
   uint64_t rmap;       /* reverse mapping of the head, in the owner's terms: ipa for OWNED of a VM, anon or file key in the guest */
 };
 
 _Static_assert(sizeof(struct frame) == 32, "struct frame must stay at 32 bytes");
+_Static_assert(FRAME_STATES <= 16 && OWNERS_MAX <= 4096, "state and owner have 4 and 12 bits");
 
 #define FRAME_F_HEAD 0x01u   /* head of its block */
 #define FRAME_F_PERCPU 0x02u /* lies in a per-CPU list (state CACHED); clear once handed out */

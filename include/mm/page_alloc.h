@@ -16,6 +16,7 @@
 #define MAX_ORDER 10u /* largest block: 2^10 frames, 4 MiB */
 #define PAGEBLOCK_ORDER 9u
 #define PAGEBLOCK_FRAMES ((uint64_t)1 << PAGEBLOCK_ORDER)
+#define NODES_MAX 8u /* NUMA nodes */
 
 enum migratetype {
   MIGRATE_UNMOVABLE = 0,
@@ -26,14 +27,18 @@ enum migratetype {
   MIGRATE_TYPES
 };
 
+/* What a request is for and how far the allocator may go for it. */
 typedef uint32_t alloc_flags_t;
 #define ALLOC_UNMOVABLE 0x00u
 #define ALLOC_MOVABLE 0x01u
 #define ALLOC_RECLAIMABLE 0x02u
 #define ALLOC_TYPE_MASK 0x03u
-#define ALLOC_ZERO 0x04u        /* frames come zeroed */
-#define ALLOC_ATOMIC 0x08u      /* may dip below the min watermark */
-#define ALLOC_RETURN_CORE 0x10u /* hand it out in state FRAME_CORE, owner OWNER_CORE, in one step */
+#define ALLOC_ATOMIC 0x04u      /* may use the whole reserve; must not wait for anything */
+#define ALLOC_HIGH 0x08u        /* may use half of the reserve: what it does frees memory soon */
+#define ALLOC_MAY_COMPACT 0x10u /* the caller can stand blocks being moved meanwhile: it holds no lock that a migrate_ops takes */
+#define ALLOC_MAY_RECLAIM 0x20u /* and memory being reclaimed: nor one that a shrinker or page_alloc_ops.reclaim takes */
+#define ALLOC_ZERO 0x40u        /* frames come zeroed */
+#define ALLOC_RETURN_CORE 0x80u /* hand it out in state FRAME_CORE, owner OWNER_CORE, in one step */
 
 /* A run of RAM [start, end) in frames. */
 struct mem_range {
@@ -58,9 +63,22 @@ MUST_CHECK err_t page_alloc_init(const struct mem_range *ram, unsigned ram_count
 uint64_t frame_table_bytes(const struct mem_range *ram, unsigned ram_count);
 
 /*
- * A naturally aligned block of 2^order frames, order 0..MAX_ORDER, in state FRAME_CACHED (to be claimed by
- * frame_set_state) or, with ALLOC_RETURN_CORE, FRAME_CORE. refs, private, rmap and pins are 0. ERR_NOMEM when no zone has one above its min
- * watermark, which is the home's own reserve (ALLOC_ATOMIC goes below); ERR_INVAL on a bad order or flag. On error nothing changed.
+ * NUMA. page_set_node(): frames of [start, end) belong to `node`, those never named to node 0; before page_alloc_init(), which
+ * uses it up. ERR_INVAL on an empty range or a node of NODES_MAX or more, ERR_NOSPC after RAM_RANGES_MAX ranges. A 4 MiB chunk that two nodes
+ * share counts as the lower one's.
+ * page_set_cpu_node(): `cpu` prefers the memory of `node`, then the nearest; after page_alloc_init(), before that CPU allocates (CHECK:
+ * its lists are empty). page_set_distance(): as ACPI's SLIT and the device tree's distance-map have it, 10 is a node itself; unset
+ * pairs are 20 apart. After page_alloc_init(), before other CPUs allocate. Zones at the same distance: in order of address.
+ */
+MUST_CHECK err_t page_set_node(pfn_t start, pfn_t end, unsigned node);
+MUST_CHECK err_t page_set_cpu_node(unsigned cpu, unsigned node);
+MUST_CHECK err_t page_set_distance(unsigned from, unsigned to, unsigned distance);
+
+/*
+ * A naturally aligned block of 2^order frames, order 0..MAX_ORDER, in state FRAME_CACHED (to be claimed by frame_set_state) or, with
+ * ALLOC_RETURN_CORE, FRAME_CORE. refs, private, rmap and pins are 0. Of the calling CPU's node if it can be. ERR_NOMEM when no zone has one
+ * above its min watermark (ALLOC_HIGH: half of it; ALLOC_ATOMIC: none) after all that the flags allow has been tried; ERR_INVAL on a bad
+ * order or flag. On error nothing changed.
  */
 MUST_CHECK err_t page_alloc(unsigned order, alloc_flags_t flags, pfn_t *out);
 
@@ -70,6 +88,12 @@ MUST_CHECK err_t page_alloc(unsigned order, alloc_flags_t flags, pfn_t *out);
  * ALLOC_RETURN_CORE.
  */
 MUST_CHECK err_t page_alloc_owned(unsigned order, alloc_flags_t flags, owner_t owner, uint64_t rmap, pfn_t *out);
+
+/*
+ * page_alloc_owned() for a caller that would zero (and clean) the block itself: `*zeroed` says that it comes from the zeroed pool. Otherwise
+ * its contents are what the last owner left. ALLOC_ZERO is ignored.
+ */
+MUST_CHECK err_t page_alloc_owned_zeroed(unsigned order, alloc_flags_t flags, owner_t owner, uint64_t rmap, pfn_t *out, bool *zeroed);
 
 /*
  * Give a block back, of the order it was allocated (or split to), in any state from which docs/frame-states.md allows it, not pinned; a
@@ -94,8 +118,51 @@ MUST_CHECK err_t page_alloc_bulk(unsigned count, alloc_flags_t flags, pfn_t *out
 
 /* Return every per-CPU list of this CPU to the buddy. */
 void page_drain_local(void);
+/*
+ * Ask the other CPUs to do so (port_kick_others()) and go on: true if one of them had something. Each drains when it passes
+ * page_drain_poll(), which its home calls where that costs little (the interrupt of the kick, when idle), or in a slow path of its own.
+ */
+bool page_drain_others(void);
+void page_drain_poll(void);
 
-/* Frames free right now, all zones, per-CPU lists included. */
+/*
+ * What a home adds to the slow path; NULL where it has nothing. Called with no lock of the core held.
+ * wake_background: memory runs low, let page_background_step() be called; from any context. reclaim: give back about so many frames, return
+ * how many it were; only for ALLOC_MAY_RECLAIM.
+ */
+struct page_alloc_ops {
+  void (*wake_background)(void);
+  uint64_t (*reclaim)(uint64_t frames);
+};
+/* After page_alloc_init(), which forgets it; on one CPU. */
+void page_set_alloc_ops(const struct page_alloc_ops *ops);
+
+/* A cache that can give frames back (Linux: register_shrinker): as `reclaim`. Asked before it. ERR_NOSPC when there are eight. */
+typedef uint64_t page_shrink_fn(uint64_t frames);
+MUST_CHECK err_t page_add_shrinker(page_shrink_fn *shrink);
+
+/*
+ * One bounded step of what can be done ahead: reclaim up to the high watermark, let the boost of the watermarks fade, fill the zeroed pool.
+ * The home's scheduler calls it when idle or as low-priority work. ERR_AGAIN while there is more, ERR_OK when there is nothing to do.
+ */
+MUST_CHECK err_t page_background_step(void);
+
+/*
+ * The zeroed pool, for movable requests; it is off (0) after page_alloc_init(). page_zero_pool_limit(): keep at most so many frames; what is
+ * above goes back at once. page_zero_pool_fill(): zero one block of order 0 or PAGEBLOCK_ORDER into it; ERR_AGAIN: done, there may be more to do;
+ * ERR_OK: it is full; ERR_NOMEM: nothing free above the high watermark; ERR_INVAL: another order.
+ */
+void page_zero_pool_limit(uint64_t frames);
+MUST_CHECK err_t page_zero_pool_fill(unsigned order);
+uint64_t page_zero_pool_frames(void);
+
+/*
+ * Fill frames when they are freed and look at them when they are handed out (CHECK, with frame and offset). At any time; frames
+ * freed before are not looked at. Per-CPU lists are not used meanwhile.
+ */
+void page_poison_enable(bool on);
+
+/* Frames free right now, all zones, per-CPU lists and zeroed pool included. */
 uint64_t page_free_frames(void);
 
 /*
@@ -116,10 +183,43 @@ struct buddyinfo {
   uint64_t free_frames;                         /* in the buddy, unopened ones included */
   uint64_t unopened_frames;                     /* free frames in chunks never opened */
   uint64_t cached_frames;                       /* in per-CPU lists */
+  uint64_t zeroed_frames;                       /* in the zeroed pool */
   uint64_t min_frames, low_frames, high_frames; /* watermarks */
   uint64_t free_blocks[MAX_ORDER + 1];
   uint64_t free_blocks_of_type[MIGRATE_TYPES][MAX_ORDER + 1];
 };
 bool page_buddyinfo(unsigned zone, struct buddyinfo *out);
+
+/* Pageblocks of each type; those with nothing of ours in them are left out. A glimpse. */
+struct pagetypeinfo {
+  uint64_t pageblocks[MIGRATE_TYPES];
+};
+bool page_typeinfo(unsigned zone, struct pagetypeinfo *out);
+const char *page_type_name(enum migratetype type);
+
+/* What has happened in a zone since page_alloc_init(). */
+enum zone_event {
+  ZONE_TAKEN,          /* frames that left the buddy */
+  ZONE_GIVEN,          /* frames that came back */
+  ZONE_FALLBACKS,      /* requests served from another type's lists */
+  ZONE_STEALS,         /* pageblocks that changed type for a request */
+  ZONE_COMPACT_STALLS, /* requests that had blocks moved */
+  ZONE_RECLAIM_STALLS, /* requests that had memory reclaimed; counted in the first zone */
+  ZONE_EVENTS
+};
+struct zoneinfo {
+  unsigned node;
+  uint64_t min, low, high, boost, highatomic; /* frames */
+  uint64_t events[ZONE_EVENTS];
+};
+bool page_zoneinfo(unsigned zone, struct zoneinfo *out);
+
+/*
+ * Why would a request of `order` fail (Linux: extfrag, /sys/kernel/debug/extfrag)? In thousandths. Fragmentation index: towards 0 for lack of memory,
+ * towards 1000 for fragmentation, -1000 if it would not fail. Unusable free space index: the share of free memory that is in smaller
+ * blocks, 0..1000. `zone` and `order` in range (CHECK).
+ */
+int page_fragmentation_index(unsigned zone, unsigned order);
+int page_unusable_index(unsigned zone, unsigned order);
 
 #endif

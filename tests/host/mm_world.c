@@ -98,7 +98,8 @@ static void audit_free(const struct world *w, uint64_t f, bool drained) {
   if (drained)
     assert_int_equal(info.state, FRAME_FREE);
   else
-    assert_true(info.state == FRAME_FREE || (info.state == FRAME_CACHED && (frame_of(info.head)->flags & FRAME_F_PERCPU)));
+    assert_true(info.state == FRAME_FREE || (info.state == FRAME_CACHED && (frame_of(info.head)->flags & FRAME_F_PERCPU)) ||
+                info.state == FRAME_ZEROED);
   if (pfn_is_none(info.head))
     return; /* in a chunk never opened */
   assert_true(info.head.v <= f && f < info.head.v + ((uint64_t)1 << info.order));
@@ -142,7 +143,7 @@ static void audit_zones(const struct world *w, bool drained) {
     managed += info.managed_frames;
   }
   assert_int_equal(managed, w->ram - w->reserved);
-  assert_int_equal(free + cached, w->free);
+  assert_int_equal(free + cached + page_zero_pool_frames(), w->free);
   assert_int_equal(page_free_frames(), w->free);
   if (drained)
     assert_int_equal(cached, 0);

@@ -5,8 +5,7 @@
  * and then must not change that. The classic policy is held to the same truth, not to the same figures.
  */
 // sources: tests/host/layouts.c tests/host/alloc_trace.c tests/host/host_zone.c tests/host/compact_oracle.c tests/host/port/port_host.c
-// sources: mm/frame.c mm/pageblock.c mm/buddy.c mm/fallback.c mm/isolate.c mm/percpu.c mm/zone.c mm/page_alloc.c mm/slab.c
-// sources: mm/migrate.c mm/evacuate.c mm/compact.c mm/compact_plan.c mm/compact_occupancy.c mm/compact_classic.c mm/contig.c
+// sources: mm/
 // libs: -lm
 #include "compact_oracle.h"
 #include "layouts.h"

@@ -4,8 +4,7 @@
  * whole, in state CORE and nobody else's; the owner has lost nothing; cancelling, refusal and giving back leave everything as free as it was.
  */
 // sources: tests/host/layouts.c tests/host/alloc_trace.c tests/host/host_zone.c tests/host/port/port_host.c
-// sources: mm/frame.c mm/pageblock.c mm/buddy.c mm/fallback.c mm/isolate.c mm/percpu.c mm/zone.c mm/page_alloc.c mm/slab.c
-// sources: mm/migrate.c mm/evacuate.c mm/compact.c mm/compact_plan.c mm/compact_occupancy.c mm/compact_classic.c mm/contig.c
+// sources: mm/
 // libs: -lm
 #include "layouts.h"
 #include "mm/compact.h"

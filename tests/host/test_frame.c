@@ -4,7 +4,7 @@
  * join, the ledger by owner, and what must trip a CHECK.
  */
 // sources: tests/host/mm_world.c tests/host/port/port_host.c
-// sources: mm/frame.c mm/pageblock.c mm/buddy.c mm/fallback.c mm/isolate.c mm/percpu.c mm/zone.c mm/page_alloc.c mm/slab.c
+// sources: mm/
 #include "mm_world.h"
 #include <stdlib.h>
 #include <string.h>

@@ -5,8 +5,7 @@
  * for each reason in turn. Also the fragmenter: its patterns survive moves, and a spoilt frame is found.
  */
 // sources: tests/host/mm_world.c tests/host/port/port_host.c
-// sources: mm/frame.c mm/pageblock.c mm/buddy.c mm/fallback.c mm/isolate.c mm/percpu.c mm/zone.c mm/page_alloc.c mm/slab.c
-// sources: mm/migrate.c mm/fragment.c
+// sources: mm/
 #include "mm/fragment.h"
 #include "mm/migrate.h"
 #include "mm_world.h"

@@ -5,7 +5,7 @@
  * frames are there.
  */
 // sources: tests/host/mm_world.c tests/host/port/port_host.c
-// sources: mm/frame.c mm/pageblock.c mm/buddy.c mm/fallback.c mm/isolate.c mm/percpu.c mm/zone.c mm/page_alloc.c mm/slab.c
+// sources: mm/
 // cflags: -fno-sanitize=address,undefined -fsanitize=thread
 // libs: -fno-sanitize=address,undefined -fsanitize=thread -lpthread
 #include "core/atomic.h"

@@ -2,8 +2,8 @@
 /*
  * What pageblock_describe() says of each pageblock, against a byte per frame that the test keeps: free, reserved, movable or not, and by whom.
  */
-// sources: tests/host/mm_world.c tests/host/port/port_host.c mm/pageblock_info.c
-// sources: mm/frame.c mm/pageblock.c mm/buddy.c mm/fallback.c mm/isolate.c mm/percpu.c mm/zone.c mm/page_alloc.c mm/slab.c
+// sources: tests/host/mm_world.c tests/host/port/port_host.c
+// sources: mm/
 #include "mm/pageblock.h"
 #include "mm_world.h"
 #include <string.h>

@@ -4,7 +4,7 @@
  * every allocation failed in turn leaves things as they were, and misuse trips a CHECK.
  */
 // sources: tests/host/mm_world.c tests/host/port/port_host.c
-// sources: mm/frame.c mm/pageblock.c mm/buddy.c mm/fallback.c mm/isolate.c mm/percpu.c mm/zone.c mm/page_alloc.c mm/slab.c
+// sources: mm/
 // libs: -Wl,--wrap=page_alloc
 #include "mm/slab.h"
 #include "mm_world.h"

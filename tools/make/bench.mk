@@ -5,7 +5,7 @@
 BENCH_HOST := $(sort $(basename $(notdir $(wildcard tests/bench/host/*.c))))
 BENCH_HOST_SRCS := $(sort $(wildcard mm/*.c)) $(addprefix tests/host/,port/port_host.c host_zone.c layouts.c alloc_trace.c compact_oracle.c layout_judge.c)
 BENCH_HOST_DIR := $(BUILD)/bench/host/obj
-BENCH_HOST_CC := $(HOST_CC) -std=gnu11 -O2 -g -fno-common -DSLUICE_HOST -DPORT_HOST_RELEASE -Iinclude -I. -Itests/host/port -Itests/host $(HOST_WARN)
+BENCH_HOST_CC := $(HOST_CC) -std=gnu11 -O2 -g -fno-common -fno-pie -ftls-model=local-exec -DSLUICE_HOST -DPORT_HOST_RELEASE -Iinclude -I. -Itests/host/port -Itests/host $(HOST_WARN)
 BENCH_HOST_OBJS := $(BENCH_HOST_SRCS:%.c=$(BENCH_HOST_DIR)/%.o)
 
 .PHONY: bench-host
@@ -26,6 +26,6 @@ $(BENCH_HOST_DIR)/core.a: $(BENCH_HOST_OBJS)
 
 $(BENCH_HOST:%=$(BUILD)/bench/host/%): $(BUILD)/bench/host/%: $(BENCH_HOST_DIR)/tests/bench/host/%.o $(BENCH_HOST_DIR)/core.a
 	$(call say,HOSTLD,$@)
-	$(Q)$(HOST_CC) $^ -lm -lpthread -o $@
+	$(Q)$(HOST_CC) -no-pie $^ -lm -lpthread -o $@
 
 -include $(wildcard $(BENCH_HOST_OBJS:.o=.d) $(BENCH_HOST:%=$(BENCH_HOST_DIR)/tests/bench/host/%.d))

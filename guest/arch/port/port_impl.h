@@ -36,6 +36,10 @@ static inline void port_relax(void) {
   cpu_relax();
 }
 
+/* Nothing is sent: each CPU looks when it is interrupted next (guest/kernel/sched.c). */
+static inline void port_kick_others(void) {
+}
+
 struct port_lock {
   struct vlock lock;
 };

@@ -10,6 +10,7 @@
 #include "core/types.h"
 #include "hyp/arch/zero.h"
 #include "hyp/core/cpu.h"
+#include "hyp/core/kick.h"
 #include "hyp/ctl/trace.h"
 
 #define PORT_CPUS_MAX CPUS_MAX
@@ -37,6 +38,11 @@ static inline void port_irq_restore(port_flags_t flags) {
 
 static inline void port_relax(void) {
   cpu_relax();
+}
+
+/* Their interrupt passes page_drain_poll() (hyp/core/sched.c). */
+static inline void port_kick_others(void) {
+  smp_kick_others();
 }
 
 static inline void port_lock_acquire(struct port_lock *lock) {

@@ -18,6 +18,7 @@ uint8_t *port_host_ram;
 uint64_t port_host_ram_base, port_host_ram_frames;
 port_host_event_fn *port_host_event;
 void (*port_host_unlocked)(void);
+void (*port_host_kicked)(void);
 
 static void *mapping;
 static size_t mapping_bytes;
