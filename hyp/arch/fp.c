@@ -10,7 +10,6 @@
 #include "hyp/core/cpu.h"
 #include "hyp/core/vcpu.h"
 
-void fp_save_registers(struct fp_state *fp);
 void fp_load_registers(const struct fp_state *fp);
 
 static bool is_open(void) {
@@ -34,11 +33,6 @@ void fp_trap(struct vcpu *v) {
     fp_load_registers(&v->fp);
   c->fp_owner = v;
   v->fp_cpu = c;
-}
-
-void fp_switch_out(struct vcpu *v) {
-  if (is_open())
-    fp_save_registers(&v->fp);
 }
 
 void fp_switch_in(struct vcpu *v) {

@@ -7,14 +7,19 @@
  * if they were used. EL2's own C never touches them, but the libfdt of the distribution was compiled to: it runs inside a section.
  */
 
-#include "core/types.h"
+#include "arch/sysreg.h"
+#include "core/compiler.h"
+#include "hyp/core/vcpu.h"
 
-struct vcpu;
+void fp_save_registers(struct fp_state *fp); /* fp_registers.S */
 
 /* Trapped FP/SIMD instruction of the current vCPU: give it its registers. */
 void fp_trap(struct vcpu *v);
 /* `v` leaves this CPU: save what it used. */
-void fp_switch_out(struct vcpu *v);
+static inline void fp_switch_out(struct vcpu *v) {
+  if (unlikely(!(sysreg_read(cptr_el2) & CPTR_EL2_TFP)))
+    fp_save_registers(&v->fp);
+}
 /* `v` comes in: trap its first use, unless its registers are still here. */
 void fp_switch_in(struct vcpu *v);
 /* `v` starts afresh, or is no more: no CPU's registers are its own. Not while it runs. */

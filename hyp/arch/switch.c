@@ -128,8 +128,3 @@ void el1_reset(struct el1_state *s, uint64_t entry) {
   s->spsr_el2 = PSR_D | PSR_A | PSR_I | PSR_F | PSR_EL1h;
   s->sctlr_el1 = SCTLR_EL1_RES1;
 }
-
-void el2_load_identity(const struct vcpu *v) {
-  sysreg_write(vmpidr_el2, BIT(31) | v->id);
-  sysreg_write(cntvoff_el2, v->vm->counter_offset);
-}

@@ -4,9 +4,9 @@
 
 /* Moving a vCPU's EL1 state between its structure and this CPU's registers, and EL2's own control registers. */
 
+#include "arch/sysreg.h"
 #include "core/types.h"
 
-struct vcpu;
 struct el1_state;
 
 /* Set HCR_EL2, CPTR_EL2, MDCR_EL2, CNTHCTL_EL2 and the rest as running guests need them. Each CPU once. */
@@ -27,7 +27,10 @@ void el1_walks_off(void);
 void el2_give_serror(void);
 bool el2_take_serror(void);
 
-/* VMPIDR_EL2 and VPIDR_EL2, CNTVOFF_EL2 of `v`. */
-void el2_load_identity(const struct vcpu *v);
+/* Who the guest is told that it is (0.0.0.id), and what its virtual count lags behind the physical one. */
+static inline void el2_load_identity(uint32_t id, uint64_t counter_offset) {
+  sysreg_write(vmpidr_el2, BIT(31) /* RES1 */ | id);
+  sysreg_write(cntvoff_el2, counter_offset);
+}
 
 #endif

@@ -43,9 +43,10 @@ static inline void own_tlb(struct stage2 *s2, const struct vcpu *v) {
   uint8_t *ran = &s2->ran_here[v->cpu->id];
   if (*ran == v->id + 1)
     return;
-  if (*ran != 0)
-    tlb_flush_local();
+  bool flush = *ran != 0;
   *ran = (uint8_t)(v->id + 1);
+  if (flush)
+    tlb_flush_local();
 }
 
 void vttbr_share(struct vcpu *v) {

@@ -17,9 +17,6 @@
 #include "hyp/core/sched.h"
 #include "hyp/core/work.h"
 
-uint64_t slice_ticks;
-uint64_t slice_tickless;
-
 static uint64_t earliest_sleeper(struct cpu *c) {
   uint64_t at = TIMER_NEVER;
   if (c->sleepers.next == &c->sleepers) /* only this CPU adds to it */
@@ -64,24 +61,24 @@ void alarm_expire_sleepers(struct cpu *c, uint64_t now) {
 }
 
 bool slice_drop(struct cpu *c) {
-  if (atomic_load_relaxed(&rq_waiting) != 0)
+  if (atomic_load_relaxed(&sched_shared.waiting) != 0)
     return false;
   c->slice_end = TIMER_NEVER;
-  atomic_fetch_or(&slice_tickless, BIT(c->id));
+  atomic_fetch_or(&sched_shared.tickless, BIT(c->id));
   __atomic_thread_fence(__ATOMIC_SEQ_CST);
-  if (likely(atomic_load_relaxed(&rq_waiting) == 0))
+  if (likely(atomic_load_relaxed(&sched_shared.waiting) == 0))
     return true;
-  atomic_fetch_and(&slice_tickless, ~BIT(c->id));
+  atomic_fetch_and(&sched_shared.tickless, ~BIT(c->id));
   return false;
 }
 
 void slice_restore_all(void) {
-  uint64_t who = atomic_exchange(&slice_tickless, 0);
+  uint64_t who = atomic_exchange(&sched_shared.tickless, 0);
   while (who) {
     struct cpu *c = &cpus[bits_ffs(who)];
     who &= who - 1;
     if (c == this_cpu()) {
-      c->slice_end = timer_now() + slice_ticks;
+      c->slice_end = timer_now() + sched_shared.slice_ticks;
       alarm_by(c, c->slice_end);
     } else {
       gic_send_sgi(c, GIC_SGI_KICK);

@@ -8,10 +8,7 @@
 #include "core/bits.h"
 #include "core/compiler.h"
 #include "hyp/arch/timer.h"
-#include "hyp/core/cpu.h"
-
-extern uint64_t slice_ticks;    /* constant after sched_init() */
-extern uint64_t slice_tickless; /* CPUs whose vCPU runs without a slice (slice_end is NEVER); atomic */
+#include "hyp/core/runqueue.h"
 
 /* The alarm may be early, never late: what came to matter just now can only bring it forward. This CPU only. */
 static inline void alarm_by(struct cpu *c, uint64_t at) {
@@ -30,7 +27,7 @@ void alarm_expire_sleepers(struct cpu *c, uint64_t now);
 /* A vCPU begins to run on `c`: a whole slice, unless `c` runs without (then nobody waits, or a kick that says so is on its way). */
 static inline void slice_begin(struct cpu *c, uint64_t now) {
   if (c->slice_end != TIMER_NEVER)
-    c->slice_end = now + slice_ticks;
+    c->slice_end = now + sched_shared.slice_ticks;
 }
 
 /* The slice is over: true if nobody waits, and `c` goes on without one. */
@@ -38,14 +35,14 @@ bool slice_drop(struct cpu *c);
 
 /* A kick came: if it was because somebody waits now, begin to count. */
 static inline void slice_restore(struct cpu *c) {
-  if (c->slice_end == TIMER_NEVER && !(atomic_load_relaxed(&slice_tickless) & BIT(c->id)))
-    c->slice_end = timer_now() + slice_ticks;
+  if (c->slice_end == TIMER_NEVER && !(atomic_load_relaxed(&sched_shared.tickless) & BIT(c->id)))
+    c->slice_end = timer_now() + sched_shared.slice_ticks;
 }
 
 /* Somebody waits: CPUs that run without a slice must begin to count. No lock held. */
 void slice_restore_all(void);
 static inline void slice_somebody_waits(void) {
-  if (unlikely(atomic_load_relaxed(&slice_tickless) != 0))
+  if (unlikely(atomic_load_relaxed(&sched_shared.tickless) != 0))
     slice_restore_all();
 }
 

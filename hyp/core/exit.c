@@ -86,9 +86,6 @@ static NOINLINE void rare(struct vcpu *v, uint64_t esr) {
   case ESR_EC_FP:
     fp_trap(v);
     break;
-  case ESR_EC_WFX:
-    wfx(v, esr);
-    break;
   case ESR_EC_SMC64:
     smc(v, esr);
     break;
@@ -106,6 +103,8 @@ static inline void answer_sync(struct vcpu *v, uint64_t esr) {
     dev_sysreg(v, esr);
   else if (ec == ESR_EC_IABT_LOWER)
     fault_instruction_abort(v, esr);
+  else if (ec == ESR_EC_WFX)
+    wfx(v, esr);
   else
     rare(v, esr);
 }

@@ -26,10 +26,16 @@ static inline void unload(struct cpu *c, struct vcpu *v) {
     v->serror_pending = el2_take_serror();
 }
 
+static NOINLINE void begin_life(struct vcpu *v, uint64_t now) {
+  vcpu_reset(v);
+  if (v->vm->entered_at == 0)
+    v->vm->entered_at = now;
+}
+
 static inline void load(struct cpu *c, struct vcpu *v, const struct vcpu *from) {
-  if (unlikely(v->reset_pending))
-    vcpu_reset(v);
   uint64_t now = timer_now();
+  if (unlikely(v->reset_pending))
+    begin_life(v, now);
   v->el2_stack = (uint64_t)c->stack_top;
   if (unlikely(vtimer_next(&v->vtimer) <= now))
     vtimer_expire(v, now);
@@ -40,15 +46,13 @@ static inline void load(struct cpu *c, struct vcpu *v, const struct vcpu *from) 
     vttbr_share(v);
   else
     vttbr_load(v);
-  el2_load_identity(v);
+  el2_load_identity(v->id, v->vm->counter_offset);
   el1_load(&v->el1);
   if (atomic_load_relaxed(&v->requests) & VCPU_REQ_VGIC)
     atomic_fetch_and(&v->requests, ~VCPU_REQ_VGIC); /* the load looks at everything that is pending */
   vgic_load(v);
-  vtimer_load(v);
+  vtimer_load(&v->vtimer);
   fp_switch_in(v);
-  if (unlikely(v->vm->entered_at == 0))
-    v->vm->entered_at = now;
 }
 
 static uint64_t trace_name(const struct vcpu *v) {

@@ -6,36 +6,13 @@
  * rq_lock_home() takes it and looks again. A second rq_lock is only ever tried, never waited for. A thief may not take a vCPU whose registers
  * are still live on the victim (victim->current): the victim puts another in that place only after it has saved them (release; here: acquire).
  *
- * rq_waiting counts what is READY in all queues. It is raised before the queuer reads who runs without a slice (alarm.c), and rq_least is
+ * sched_shared.waiting counts what is READY in all queues. It is raised before the queuer reads who runs without a slice (alarm.c), and rq_least is
  * only a hint for those who do not hold the lock.
  */
 #include "hyp/core/runqueue.h"
 #include "hyp/arch/timer.h"
-#include "hyp/core/vm.h"
 
-#define WEIGHT_DEFAULT 100u
-
-uint32_t rq_waiting;
-uint64_t rq_floor;
-uint64_t rq_cpu_idle;
-
-void rq_enqueue(struct cpu *c, struct vcpu *v) {
-  struct list_node *at = c->rq.next;
-  while (at != &c->rq && list_entry(at, struct vcpu, rq_node)->vruntime <= v->vruntime)
-    at = at->next;
-  list_insert_between(&v->rq_node, at->prev, at);
-  v->state = VCPU_READY;
-  atomic_add_fetch(&rq_waiting, 1);
-  __atomic_thread_fence(__ATOMIC_SEQ_CST); /* see slice_drop() */
-  rq_refresh_hint(c);
-}
-
-void rq_charge(struct vcpu *v, uint64_t now) {
-  uint64_t used = now - v->run_since;
-  v->run_since = now;
-  v->run_ticks += used;
-  v->vruntime += likely(v->vm->config.weight == WEIGHT_DEFAULT) ? used : used * WEIGHT_DEFAULT / v->vm->config.weight;
-}
+struct sched_shared sched_shared;
 
 static struct vcpu *stealable(struct cpu *c, struct cpu *victim, uint64_t below) {
   list_for_each (node, &victim->rq) {

@@ -8,12 +8,19 @@
 #include "core/list.h"
 #include "hyp/core/cpu.h"
 #include "hyp/core/vcpu.h"
+#include "hyp/core/vm.h"
 
 #define RQ_EMPTY (~(uint64_t)0) /* rq_least of an empty queue */
+#define RQ_WEIGHT_DEFAULT 100u
 
-extern uint32_t rq_waiting;  /* vCPUs READY anywhere; atomic */
-extern uint64_t rq_floor;    /* virtual runtime of those picked lately: where newcomers start; racy, a hint */
-extern uint64_t rq_cpu_idle; /* CPUs that sleep or are about to; atomic. Whoever clears a CPU's bit queues a vCPU there and kicks it */
+/* What all CPUs share. */
+extern struct sched_shared {
+  uint32_t waiting;     /* vCPUs READY anywhere; atomic */
+  uint64_t idle;        /* CPUs that sleep or are about to; atomic. Whoever clears a CPU's bit queues a vCPU there and kicks it */
+  uint64_t tickless;    /* CPUs whose vCPU runs without a slice (slice_end is NEVER); atomic */
+  uint64_t floor;       /* virtual runtime of those picked lately: where newcomers start; racy, a hint */
+  uint64_t slice_ticks; /* constant after sched_init() */
+} sched_shared;
 
 /* Lock the queue that `v` belongs to. */
 static inline struct cpu *rq_lock_home(struct vcpu *v) {
@@ -45,7 +52,7 @@ static inline void rq_refresh_hint(struct cpu *c) {
 
 static inline void rq_dequeue(struct cpu *c, struct vcpu *v) {
   list_remove(&v->rq_node);
-  atomic_add_fetch(&rq_waiting, (uint32_t)-1);
+  atomic_add_fetch(&sched_shared.waiting, (uint32_t)-1);
   rq_refresh_hint(c);
 }
 
@@ -56,7 +63,7 @@ static inline void rq_take(struct cpu *c, struct cpu *from, struct vcpu *v, uint
   v->run_since = now;
   if (c != from)
     atomic_store_release(&v->cpu, c);
-  atomic_store_relaxed(&rq_floor, v->vruntime);
+  atomic_store_relaxed(&sched_shared.floor, v->vruntime);
 }
 
 /* Take the first of c's own; NULL if there is none. */
@@ -69,13 +76,28 @@ static inline struct vcpu *rq_take_first(struct cpu *c, uint64_t now) {
   return v;
 }
 
-/* `v` becomes READY on `c`, in its place by virtual runtime. The caller tells a CPU that should know (slice_wake_all, or a kick). */
-void rq_enqueue(struct cpu *c, struct vcpu *v);
+/* `v` becomes READY on `c`, in its place by virtual runtime. The caller tells the CPUs that should know (slice_somebody_waits, a kick). */
+static inline void rq_enqueue(struct cpu *c, struct vcpu *v) {
+  struct list_node *at = c->rq.next;
+  while (at != &c->rq && list_entry(at, struct vcpu, rq_node)->vruntime <= v->vruntime)
+    at = at->next;
+  list_insert_between(&v->rq_node, at->prev, at);
+  v->state = VCPU_READY;
+  atomic_add_fetch(&sched_shared.waiting, 1);
+  __atomic_thread_fence(__ATOMIC_SEQ_CST); /* see slice_drop() */
+  if (v->rq_node.prev == &c->rq)
+    atomic_store_relaxed(&c->rq_least, v->vruntime);
+}
 
 /* No lock held: take a vCPU that waits elsewhere and has had less than `below`. */
 struct vcpu *rq_steal(struct cpu *c, uint64_t below);
 
 /* `v`, which is RUNNING, has run till `now`. */
-void rq_charge(struct vcpu *v, uint64_t now);
+static inline void rq_charge(struct vcpu *v, uint64_t now) {
+  uint64_t used = now - v->run_since;
+  v->run_since = now;
+  v->run_ticks += used;
+  v->vruntime += likely(v->vm->config.weight == RQ_WEIGHT_DEFAULT) ? used : used * RQ_WEIGHT_DEFAULT / v->vm->config.weight;
+}
 
 #endif

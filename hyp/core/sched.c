@@ -25,7 +25,7 @@
 #include "mm/page_alloc.h"
 
 void sched_init(uint32_t slice_us) {
-  slice_ticks = time_from_ms(1) * slice_us / 1000;
+  sched_shared.slice_ticks = time_from_ms(1) * slice_us / 1000;
 }
 
 /* A slice matters while somebody runs in it: what is left of the last one's must not wake an idle CPU, for it would again and again. */
@@ -53,10 +53,10 @@ static struct vcpu *pick_local(struct cpu *c) {
   return v;
 }
 
-/* The vCPU whose state is still here may have got its interrupt by a list register. */
+/* The vCPU whose state is still here may have got its interrupt by a list register. (If not, it just waits again: WFI may end early.) */
 static struct vcpu *revive_current(struct cpu *c) {
   struct vcpu *v = c->current;
-  if (!v || v->state != VCPU_BLOCKED || !vgic_has_pending(v))
+  if (!v || v->state != VCPU_BLOCKED || !vgic_may_have_pending(v))
     return NULL;
   spin_lock(&c->rq_lock);
   bool mine = v->state == VCPU_BLOCKED;
@@ -70,13 +70,11 @@ static struct vcpu *revive_current(struct cpu *c) {
 }
 
 /* `v` was taken: its state comes in if it is not here already, and its slice begins. */
-static struct vcpu *enter(struct cpu *c, struct vcpu *v) {
+static inline struct vcpu *enter(struct cpu *c, struct vcpu *v) {
   if (c->current != v)
     load_switch(c, v);
   slice_begin(c, v->run_since);
   alarm_by(c, min_u64(c->slice_end, vtimer_next(&v->vtimer)));
-  if (c->id == 0)
-    alarm_by(c, work_next());
   return v;
 }
 
@@ -91,6 +89,8 @@ static void stop_here(struct cpu *c, struct vcpu *v, enum vcpu_state as) {
   v->state = VCPU_RUNNING;
   spin_unlock(&c->rq_lock);
   load_nothing(c);
+  if (as == VCPU_OFF)
+    vcpu_wipe(v);
   spin_lock(&c->rq_lock);
   v->state = as;
   spin_unlock(&c->rq_lock);
@@ -108,12 +108,13 @@ static void obey_stop(struct cpu *c, struct vcpu *v) {
 /* Nothing to run: EL2's own work if there is any, else sleep until an interrupt. */
 static void idle_once(struct cpu *c) {
   if (c->id == 0 && work_run_step()) {
+    alarm_by(c, work_next());
     irq_poll(c);
     return;
   }
-  atomic_fetch_or(&rq_cpu_idle, BIT(c->id));
+  atomic_fetch_or(&sched_shared.idle, BIT(c->id));
   /* Somebody waits whom this CPU could not take just now: look again, at the latest after a slice. */
-  alarm_update(c, atomic_load_relaxed(&rq_waiting) > 0 ? timer_now() + slice_ticks : TIMER_NEVER);
+  alarm_update(c, atomic_load_relaxed(&sched_shared.waiting) > 0 ? timer_now() + sched_shared.slice_ticks : TIMER_NEVER);
   if (atomic_load_acquire(&c->rq_least) == RQ_EMPTY) {
     masked_end(c);
     uint64_t since = timer_now();
@@ -122,7 +123,7 @@ static void idle_once(struct cpu *c) {
     c->idle_ticks += timer_now() - since;
     masked_begin(c);
   }
-  atomic_fetch_and(&rq_cpu_idle, ~BIT(c->id));
+  atomic_fetch_and(&sched_shared.idle, ~BIT(c->id));
   irq_poll(c);
 }
 
@@ -141,7 +142,7 @@ static struct vcpu *next(struct cpu *c) {
       v = pick_local(c);
     if (!v)
       v = rq_steal(c, RQ_EMPTY);
-    if (v && atomic_load_relaxed(&rq_waiting) != 0)
+    if (v && atomic_load_relaxed(&sched_shared.waiting) != 0)
       slice_somebody_waits(); /* perhaps for this CPU, which now takes another */
   }
   return enter(c, v);
@@ -173,12 +174,12 @@ static void requeue(struct cpu *c, struct vcpu *v) {
   slice_somebody_waits();
 }
 
-/* End of a slice: somebody further behind, here or elsewhere, takes over; else `v` goes on. */
+/* End of a slice: somebody here who is not ahead, or elsewhere and behind, takes over; else `v` goes on. */
 static struct vcpu *rotate(struct cpu *c, struct vcpu *v) {
   spin_lock(&c->rq_lock);
   rq_charge(v, timer_now());
   spin_unlock(&c->rq_lock);
-  if (rq_has_below(c, v->vruntime)) {
+  if (rq_has_below(c, v->vruntime + 1)) {
     requeue(c, v);
     return next(c);
   }
@@ -202,24 +203,21 @@ static NOINLINE struct vcpu *answer(struct cpu *c, struct vcpu *v, uint32_t req)
     vgic_flush(v);
   if ((req & VCPU_REQ_WORK) && c->id == 0)
     do_work(c);
-  if (req & VCPU_REQ_BLOCK)
-    v = block(c, v);
-  else if (req & VCPU_REQ_RESCHED)
-    v = rotate(c, v);
-  return v;
+  struct vcpu *to = (req & VCPU_REQ_BLOCK) ? block(c, v) : v;
+  return to == v && (req & VCPU_REQ_RESCHED) ? rotate(c, v) : to;
 }
 
 struct vcpu *sched_exit(struct vcpu *v) {
   struct cpu *c = v->cpu;
   if (unlikely(v->views != NULL))
     view_refresh(v);
-  while (pending_requests(v) != 0) {
-    if (unlikely(wants_stop(v))) {
+  for (uint32_t req; (req = pending_requests(v)) != 0;) {
+    if (unlikely(req & (VCPU_REQ_PAUSE | VCPU_REQ_OFF))) {
       obey_stop(c, v);
       v = next(c);
       continue;
     }
-    uint32_t req = atomic_fetch_and(&v->requests, VCPU_REQ_ALWAYS) & ~VCPU_REQ_ALWAYS;
+    req = atomic_fetch_and(&v->requests, VCPU_REQ_ALWAYS) & ~VCPU_REQ_ALWAYS;
     if (req == VCPU_REQ_BLOCK)
       v = block(c, v);
     else if (req == VCPU_REQ_VGIC)
@@ -239,46 +237,42 @@ void sched_run(struct cpu *c) {
 /* ---- waking ---- */
 
 /*
- * Where a vCPU that becomes ready should queue: where it was if that CPU idles or nobody does, else on an idle one. A CPU that idles is claimed:
+ * Where, of the CPUs it `may` use, a vCPU that becomes ready should queue: where it was if that CPU idles or nobody does, else on an idle one. A CPU that idles is claimed:
  * it has a vCPU coming, and the next comer looks elsewhere.
  */
-static struct cpu *place(struct cpu *home, const struct vcpu *v, bool *claimed) {
-  uint64_t may = rq_is_live(v) ? BIT(home->id) : v->affinity;
-  uint64_t idle = atomic_load_relaxed(&rq_cpu_idle) & may;
+static inline struct cpu *place(struct cpu *home, uint64_t may, bool *claimed) {
+  uint64_t here = BIT(home->id);
+  uint64_t idle = atomic_load_relaxed(&sched_shared.idle) & may;
   uint64_t from = idle ? idle : may;
-  struct cpu *to = (from & BIT(home->id)) ? home : &cpus[bits_ffs(from)];
-  *claimed = idle != 0 && (atomic_fetch_and(&rq_cpu_idle, ~BIT(to->id)) & BIT(to->id));
-  return to;
+  uint64_t to = (from & here) ? here : from & -from;
+  *claimed = idle != 0 && (atomic_fetch_and(&sched_shared.idle, ~to) & to);
+  return to == here ? home : &cpus[bits_ffs(to)];
 }
 
 /* A waiting vCPU that is a whole slice behind the running one need not wait for the end of its slice. */
-static void consider_preemption(struct cpu *c) {
+static inline void consider_preemption(struct cpu *c) {
   struct vcpu *v = c->current;
-  if (v && v->state == VCPU_RUNNING && rq_has_below(c, v->vruntime - min_u64(v->vruntime, slice_ticks)))
+  if (v && v->state == VCPU_RUNNING && rq_has_below(c, v->vruntime - min_u64(v->vruntime, sched_shared.slice_ticks)))
     atomic_fetch_or(&v->requests, VCPU_REQ_RESCHED);
 }
 
-/* `home`'s lock is held on entry and released. Another CPU's queue is used only if its lock is free: two are never waited for. */
-static void make_ready(struct cpu *home, struct vcpu *v) {
+/* `home`'s lock is held on entry and released. Another CPU's queue is used only if its lock is free: two are never waited for. True. */
+static inline bool make_ready(struct cpu *home, struct vcpu *v, uint64_t may) {
   bool claimed;
-  struct cpu *to = place(home, v, &claimed);
-  uint64_t floor = atomic_load_relaxed(&rq_floor);
-  if (v->vruntime + slice_ticks < floor)
-    v->vruntime = floor - slice_ticks;
-  list_remove(&v->sleep_node);
-  if (to != home) {
-    if (spin_trylock(&to->rq_lock)) {
-      atomic_store_release(&v->cpu, to);
-      rq_enqueue(to, v);
-      spin_unlock(&to->rq_lock);
-    } else {
-      gic_send_sgi(to, GIC_SGI_KICK); /* it was claimed for nothing: let it look around */
-      claimed = false;
-      to = home;
-    }
+  struct cpu *to = place(home, may, &claimed);
+  uint64_t floor = atomic_load_relaxed(&sched_shared.floor);
+  if (v->vruntime + sched_shared.slice_ticks < floor)
+    v->vruntime = floor - sched_shared.slice_ticks;
+  if (unlikely(to != home && !spin_trylock(&to->rq_lock))) {
+    gic_send_sgi(to, GIC_SGI_KICK); /* it was claimed for nothing: let it look around */
+    claimed = false;
+    to = home;
   }
-  if (to == home)
-    rq_enqueue(home, v);
+  rq_enqueue(to, v);
+  if (to != home) {
+    atomic_store_release(&v->cpu, to);
+    spin_unlock(&to->rq_lock);
+  }
   spin_unlock(&home->rq_lock);
   if (to == this_cpu())
     consider_preemption(to);
@@ -286,13 +280,15 @@ static void make_ready(struct cpu *home, struct vcpu *v) {
     gic_send_sgi(to, GIC_SGI_KICK);
   if (!claimed)
     slice_somebody_waits();
+  return true;
 }
 
 void vcpu_request(struct vcpu *v, uint32_t requests) {
   atomic_fetch_or(&v->requests, requests);
   struct cpu *home = rq_lock_home(v);
   if (v->state == VCPU_BLOCKED) {
-    make_ready(home, v);
+    list_remove(&v->sleep_node);
+    (void)make_ready(home, v, rq_is_live(v) ? BIT(home->id) : v->affinity);
     return;
   }
   bool running = v->state == VCPU_RUNNING;
@@ -305,10 +301,9 @@ bool sched_start_vcpu(struct vcpu *v) {
   struct cpu *home = rq_lock_home(v);
   bool may = (v->state == VCPU_OFF || v->state == VCPU_PAUSED) && !rq_is_live(v) && !atomic_load_acquire(&v->vm->stopping);
   if (may)
-    make_ready(home, v);
-  else
-    spin_unlock(&home->rq_lock);
-  return may;
+    return make_ready(home, v, v->affinity);
+  spin_unlock(&home->rq_lock);
+  return false;
 }
 
 bool sched_stop_vcpu(struct vcpu *v, bool off) {
@@ -337,6 +332,8 @@ void sched_kicked(struct cpu *c) {
   struct vcpu *v = c->current;
   slice_restore(c);
   page_drain_poll();
+  if (c->id == 0)
+    alarm_by(c, work_next());
   if (!v || v->state != VCPU_RUNNING)
     return;
   alarm_by(c, c->slice_end);
@@ -344,8 +341,6 @@ void sched_kicked(struct cpu *c) {
     slice_somebody_waits(); /* a vCPU was handed to this CPU while it idled, and it had taken another */
     consider_preemption(c);
   }
-  if (c->id == 0)
-    alarm_by(c, work_next());
 }
 
 void sched_tick(struct cpu *c) {
@@ -359,7 +354,7 @@ void sched_tick(struct cpu *c) {
       vtimer_expire(v, now);
     if (now >= c->slice_end && !slice_drop(c)) {
       atomic_fetch_or(&v->requests, VCPU_REQ_RESCHED);
-      c->slice_end = now + slice_ticks; /* until the way out has chosen */
+      c->slice_end = TIMER_NEVER - 1; /* the way out chooses, and begins another */
     } else {
       consider_preemption(c);
     }

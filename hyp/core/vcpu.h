@@ -65,6 +65,7 @@ struct vcpu {
   bool powered;          /* on, in PSCI's sense; atomic. False while its VM is off */
   bool serror_pending;   /* HCR_EL2.VSE is set on its behalf */
   bool reset_pending;    /* it starts from boot_entry with x0 = boot_context when it is next loaded; constant while it can be READY */
+  bool wiped;            /* nothing of an earlier life is left in it; false once it has been loaded */
   ipa_t boot_entry;
   uint64_t boot_context;
   struct list_node rq_node;    /* in cpu->rq when READY */
@@ -111,6 +112,8 @@ void vcpu_request(struct vcpu *v, uint32_t requests);
 void vcpu_block(struct vcpu *v);
 /* PSCI CPU_ON: reset `v` and let it run from `entry` with x0 = context. ERR_EXIST if it is on, ERR_BUSY if it is going off. */
 MUST_CHECK err_t vcpu_power_on(struct vcpu *v, ipa_t entry, uint64_t context);
+/* Forget all that `v` was: as it goes off, rather than when it comes on again and somebody waits for it. It is loaded nowhere; no lock held. */
+void vcpu_wipe(struct vcpu *v);
 /* Carry out the reset that vcpu_power_on() asked for; the scheduler, as it loads `v`. */
 void vcpu_reset(struct vcpu *v);
 /* PSCI CPU_OFF of the current vCPU. The switch happens on the way out. */

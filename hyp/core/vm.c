@@ -336,6 +336,8 @@ static enum work_result step_restart(struct vm *vm) {
   if (!take_memory_down(vm))
     return WORK_MORE;
   err_t err = vgic_init(vm);
+  for (unsigned i = 0; i < vm->vcpu_count; i++)
+    vm->vcpus[i]->wiped = false; /* what was written to the redistributor of one that was off goes, too */
   if (err == ERR_OK)
     err = stage2_init(&vm->s2, vm, vm->config.memory_bytes);
   if (err == ERR_OK)

@@ -22,11 +22,12 @@ static uint64_t argument(const struct vcpu *v, uint32_t fid, unsigned n) {
   return (fid & SMCCC_64) ? v->x[n] : (uint32_t)v->x[n];
 }
 
-static struct vcpu *target(struct vcpu *v, uint64_t mpidr) {
-  return (mpidr & ~MPIDR_AFF_MASK) ? NULL : vm_vcpu_by_mpidr(v->vm, mpidr);
+/* Affinities are 0.0.0.id, so that the id is all that may be set. */
+static inline struct vcpu *target(struct vcpu *v, uint64_t mpidr) {
+  return mpidr < v->vm->vcpu_count ? v->vm->vcpus[mpidr] : NULL;
 }
 
-static int64_t cpu_on(struct vcpu *v, uint32_t fid) {
+static inline int64_t cpu_on(struct vcpu *v, uint32_t fid) {
   struct vcpu *t = target(v, argument(v, fid, 1));
   ipa_t entry = ipa(argument(v, fid, 2));
   if (t == NULL)
@@ -78,11 +79,10 @@ static int64_t features(uint32_t fid) {
   return PSCI_NOT_SUPPORTED;
 }
 
-int64_t psci_call(struct vcpu *v, uint32_t fid) {
+static NOINLINE int64_t other_call(struct vcpu *v, uint32_t fid) {
   switch (fid) {
   case PSCI_VERSION:
     return PSCI_1_1;
-  case PSCI_CPU_ON_64:
   case PSCI_CPU_ON_32:
     return cpu_on(v, fid);
   case PSCI_CPU_OFF:
@@ -106,4 +106,8 @@ int64_t psci_call(struct vcpu *v, uint32_t fid) {
     return features((uint32_t)v->x[1]);
   }
   return PSCI_NOT_SUPPORTED;
+}
+
+int64_t psci_call(struct vcpu *v, uint32_t fid) {
+  return fid == PSCI_CPU_ON_64 ? cpu_on(v, fid) : other_call(v, fid);
 }

@@ -8,6 +8,7 @@
  *
  * Lock: vm->vgic.lock (see vgic.h); vcpu_request() only after it is dropped.
  */
+#include "arch/sysreg.h"
 #include "core/check.h"
 #include "core/string.h"
 #include "hyp/dev/vgic_priv.h"
@@ -174,18 +175,21 @@ static NOINLINE void unlink_timer(struct vcpu *v) {
   vgic_timer_resample(v);
 }
 
+static NOINLINE void save_full_lrs(struct vgic_cpu *c, uint32_t full) {
+  for (; full != 0; full &= full - 1) {
+    unsigned n = bits_ffs(full);
+    c->lr[n] = vgic_hw_read_lr(n);
+    vgic_hw_write_lr(n, 0);
+  }
+}
+
 /* Empty ones need no reading, and are left as they are. */
 static inline void save_lrs(struct vgic_cpu *c) {
-  uint32_t empty = vgic_hw_read_elrsr();
-  for (uint32_t used = c->lr_used; used != 0; used &= used - 1) {
-    unsigned n = bits_ffs(used);
-    if (empty & BIT(n)) {
-      c->lr[n] &= ~VGIC_LR_STATE;
-    } else {
-      c->lr[n] = vgic_hw_read_lr(n);
-      vgic_hw_write_lr(n, 0);
-    }
-  }
+  uint32_t empty = c->lr_used & vgic_hw_read_elrsr(), full = c->lr_used & ~empty;
+  for (; empty != 0; empty &= empty - 1)
+    c->lr[bits_ffs(empty)] &= ~VGIC_LR_STATE;
+  if (unlikely(full != 0))
+    save_full_lrs(c, full);
 }
 
 /* Does the timer's interrupt have a state that depends on the CPU? */
@@ -214,7 +218,7 @@ void vgic_save(struct vcpu *v) {
 static void relink_timer(struct vcpu *v) {
   int n = timer_lr(v);
   if (n < 0)
-    v->vgic.priv.line |= vtimer_cntv_asserted(v) ? BIT(VGIC_TIMER) : 0;
+    v->vgic.priv.line |= (v->el1.cntv_ctl_el0 & CNT_CTL_ENABLE) && vtimer_cntv_asserted(v) ? BIT(VGIC_TIMER) : 0;
   else if ((v->vgic.lr[n] & ICH_LR_HW) && (v->vgic.lr[n] & VGIC_LR_STATE))
     vgic_hw_set_active(VGIC_TIMER, true);
 }
@@ -252,7 +256,7 @@ void vgic_load(struct vcpu *v) {
   vgic_hw_write_vmcr(c->vmcr);
   vgic_hw_write_apr(vgic_apr_count, c->ap0r, c->ap1r);
   vgic_hw_write_hcr(c->hcr);
-  if (atomic_load_relaxed(&c->sync_due) || (c->priv.latch & c->priv.resident) || vgic_ready(&c->priv) || vgic_ready(&v->vm->vgic.spi))
+  if (unlikely(atomic_load_relaxed(&c->sync_due)) || vgic_has_outside(v))
     vgic_lr_flush(v);
   vgic_unlock(v->vm, 0);
 }

@@ -110,5 +110,7 @@ void vgic_save(struct vcpu *v);
 void vgic_load(struct vcpu *v);
 /* Would an interrupt be signalled to `v` now (enabled, priority above PMR and running priority)? What WFI waits for. */
 bool vgic_has_pending(struct vcpu *v);
+/* The same in haste: true also for one that is active, masked or not urgent enough. Current vCPU. */
+bool vgic_may_have_pending(const struct vcpu *v);
 
 #endif

@@ -80,14 +80,12 @@ static bool is_signalled(struct vcpu *v, unsigned priority) {
   return running == 0x100 || (priority & group_mask(vmcr)) < running;
 }
 
-/* Does anything wait to get into a list register, of this vCPU or another, or to be merged with what is in one? */
-static bool has_outside(const struct vcpu *v) {
-  const struct vgic_bank *b = &v->vgic.priv;
-  return vgic_ready(b) || (b->latch & b->resident) || vgic_ready(&v->vm->vgic.spi);
-}
-
 /* Most often the list registers tell, and need no lock: whoever makes something pending elsewhere meanwhile also sends a request. */
 bool vgic_has_pending(struct vcpu *v) {
-  unsigned best = has_outside(v) || !vgic_is_here(v) ? best_pending(v) : best_resident(v);
+  unsigned best = vgic_has_outside(v) || !vgic_is_here(v) ? best_pending(v) : best_resident(v);
   return best < 0x100 && is_signalled(v, best);
+}
+
+bool vgic_may_have_pending(const struct vcpu *v) {
+  return (v->vgic.lr_used & ~vgic_hw_read_elrsr()) != 0 || vgic_has_outside(v);
 }

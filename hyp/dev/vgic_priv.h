@@ -46,6 +46,14 @@ static inline uint64_t vgic_ready(const struct vgic_bank *b) {
   return vgic_pending(b) & b->enabled & ~b->active & ~b->resident;
 }
 
+/* Is anything pending outside list registers, of this vCPU or another? Most often nothing is at all. */
+static inline bool vgic_has_outside(const struct vcpu *v) {
+  const struct vgic_bank *b = &v->vgic.priv, *spi = &v->vm->vgic.spi;
+  if (likely((b->latch | b->line | spi->latch | spi->line) == 0))
+    return false;
+  return vgic_ready(b) || (b->latch & b->resident) || vgic_ready(spi);
+}
+
 /* Are the list registers of `v` in this CPU's hardware? */
 static inline bool vgic_is_here(const struct vcpu *v) {
   return v->vgic.loaded_on == vgic_hw_cpu();

@@ -21,34 +21,41 @@ static uint32_t targets(const struct vcpu *v, uint64_t sgi1r) {
   return (sgi1r & SGI1R_ELSEWHERE) ? 0 : (uint32_t)sgi1r & 0xffff & all;
 }
 
+static NOINLINE void send_here(struct vcpu *v, unsigned intid) {
+  if (vgic_relaunch(v, intid))
+    return;
+  spin_lock(&v->vm->vgic.lock);
+  v->vgic.priv.latch |= BIT(intid);
+  bool tell = (v->vgic.priv.enabled & BIT(intid)) && vgic_lr_update(v, &v->vgic.priv, intid);
+  vgic_unlock(v->vm, tell ? (vgic_kick_t)BIT(v->id) : 0);
+}
+
 /* To one vCPU. One that is elsewhere has all it needs to know in `latch`: a plain request will do. */
-static NOINLINE void send_one(struct vcpu *t, unsigned intid) {
-  struct vgic *g = &t->vm->vgic;
-  bool tell;
-  spin_lock(&g->lock);
+static inline void send_one(struct vcpu *t, unsigned intid) {
+  if (vgic_is_here(t)) { /* for itself: only this CPU could change that */
+    send_here(t, intid);
+    return;
+  }
+  spin_lock(&t->vm->vgic.lock);
   t->vgic.priv.latch |= BIT(intid);
-  tell = t->vgic.priv.enabled & BIT(intid);
-  if (tell && vgic_is_here(t))
-    tell = vgic_lr_update(t, &t->vgic.priv, intid);
-  vgic_unlock(t->vm, 0);
+  bool tell = t->vgic.priv.enabled & BIT(intid);
+  spin_unlock(&t->vm->vgic.lock);
   if (tell)
     vcpu_request(t, VCPU_REQ_VGIC);
 }
 
-static NOINLINE void send(struct vcpu *v, unsigned intid, uint32_t to) {
-  for (; to != 0; to &= to - 1)
-    send_one(v->vm->vcpus[bits_ffs(to)], intid);
+static NOINLINE void send(struct vcpu *v, uint64_t sgi1r) {
+  for (uint32_t to = targets(v, sgi1r); to != 0; to &= to - 1)
+    send_one(v->vm->vcpus[bits_ffs(to)], (unsigned)bits_get(sgi1r, 27, 24));
 }
 
 void vgic_send_sgi(struct vcpu *v, uint64_t sgi1r) {
-  unsigned intid = (unsigned)bits_get(sgi1r, 27, 24);
-  uint32_t to = targets(v, sgi1r);
-  if (to == 1u << v->id && vgic_relaunch(v, intid))
-    return;
-  if (to != 0 && (to & (to - 1)) == 0)
-    send_one(v->vm->vcpus[bits_ffs(to)], intid);
+  uint32_t list = (uint32_t)sgi1r & 0xffff;
+  unsigned id = bits_ffs(list | BIT(31));
+  if (likely((list & (list - 1)) == 0 && !(sgi1r & (SGI1R_ELSEWHERE | ICC_SGI1R_IRM)) && id < v->vm->vcpu_count))
+    send_one(v->vm->vcpus[id], (unsigned)bits_get(sgi1r, 27, 24));
   else
-    send(v, intid, to);
+    send(v, sgi1r);
 }
 
 void vgic_deactivate(struct vcpu *v, unsigned intid) {

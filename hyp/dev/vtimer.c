@@ -54,10 +54,6 @@ void vtimer_save(struct vcpu *v) {
   v->vtimer.cntv_deadline = deadline_of(v, v->el1.cntv_ctl_el0, v->el1.cntv_cval_el0);
 }
 
-void vtimer_load(struct vcpu *v) {
-  v->vtimer.cntv_deadline = VTIMER_NEVER;
-}
-
 bool vtimer_cntv_asserted(struct vcpu *v) {
   if (v->vgic.loaded_on == vgic_hw_cpu()) {
     uint64_t ctl = sysreg_read(cntv_ctl_el0);

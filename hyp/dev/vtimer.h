@@ -28,7 +28,9 @@ void vtimer_reset(struct vcpu *v);
  * before vtimer_load(). These keep the deadline that stands in for the hardware meanwhile.
  */
 void vtimer_save(struct vcpu *v);
-void vtimer_load(struct vcpu *v);
+static inline void vtimer_load(struct vtimer *t) {
+  t->cntv_deadline = VTIMER_NEVER;
+}
 /* Physical PPI 27 fired while `v` is loaded; its priority is dropped already, it is still active. */
 void vtimer_irq(struct vcpu *v);
 /* CNTPCT of the next moment a vCPU needs a timer interrupt that hardware will not give by itself; VTIMER_NEVER: none. */

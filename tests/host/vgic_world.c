@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "vgic_world.h"
+#include "arch/sysreg.h"
 #include "hyp/dev/vtimer.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -59,6 +60,7 @@ void world_reset(unsigned vcpus, unsigned lrs, bool eoimode1) {
     world.vcpus[i].id = i;
     world.vcpus[i].vm = &world.vm;
     world.vcpus[i].state = VCPU_RUNNING;
+    world.vcpus[i].el1.cntv_ctl_el0 = CNT_CTL_ENABLE;
     vgic_vcpu_reset(&world.vcpus[i]);
   }
 }
