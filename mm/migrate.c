@@ -71,25 +71,30 @@ static void take_over(struct frame *to, const struct frame *from, uint64_t word)
   word_store(to, word);
 }
 
+/* `from` is the owner's no more but on its way, `to` is: what changes in the sums is that a CACHED frame became a MOVING one. */
 static void carry_over(pfn_t from, unsigned order, pfn_t to, uint64_t word) {
   struct frame *source = frame_of(from);
-  ledger_move(percpu_this(), ledger_key(FRAME_CACHED, OWNER_CORE), ledger_key_of(word), 1u << order);
+  uint64_t moving = (word & ~WORD_STATE_MASK) | FRAME_MOVING;
+  ledger_move(percpu_this(), ledger_key(FRAME_CACHED, OWNER_CORE), ledger_key_of(moving), 1u << order);
   take_over(frame_of(to), source, word);
-  frame_set_state(from, order, FRAME_MOVING, word_owner(word), source->rmap);
+  word_store(source, moving);
+  if (unlikely(port_event_on(MM_EVENT_FRAME_STATE)))
+    port_event(MM_EVENT_FRAME_STATE, from.v, order, word & WORD_STATE_MASK, (uint64_t)FRAME_MOVING | (uint64_t)word_owner(word) << 8, 0);
   migrate_ops->move(from, to, order);
 }
 
 static enum move_result move_masked(pfn_t from, unsigned order, pfn_t to) {
-  uint64_t word = word_load(frame_of(from));
-  owner_t owner = word_owner(word);
-  enum move_result r = judge_frozen(word, order, owner);
+  uint64_t glimpse = word_load(frame_of(from)), word;
+  owner_t owner = word_owner(glimpse);
+  enum move_result r = judge_frozen(glimpse, order, owner);
   if (r != MOVE_DONE)
     return r;
   err_t err = migrate_ops->freeze(from, order, owner, atomic_load_relaxed(&frame_of(from)->rmap));
   if (err)
     return refusal(err);
   word = word_load(frame_of(from));
-  r = judge_frozen(word, order, owner);
+  if (unlikely(word != glimpse))
+    r = judge_frozen(word, order, owner);
   if (r == MOVE_DONE)
     carry_over(from, order, to, word);
   migrate_ops->thaw(r == MOVE_DONE ? to : from, order, owner);

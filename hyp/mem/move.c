@@ -136,7 +136,7 @@ static enum move_result find_page(struct stage2 *s2, uint64_t at, pfn_t *out) {
   if (!s2->pt.root || !stage2_is_ram(s2, ipa(at)) || pt_lookup(&s2->pt, at, &leaf) != ERR_OK)
     return MOVE_GONE;
   *out = pa_pfn(leaf.out);
-  return stage2_split(s2, at) == ERR_OK ? MOVE_DONE : MOVE_NO_ROOM;
+  return leaf.level == 3 || stage2_split(s2, at) == ERR_OK ? MOVE_DONE : MOVE_NO_ROOM;
 }
 
 enum move_result move_page(struct stage2 *s2, ipa_t a) {

@@ -37,6 +37,8 @@ BARE_TIMEOUT_S = 60
 ROW = re.compile(r"\bbench: ([a-z0-9-]+) ([0-9]+(?:\.[0-9]+)?)\s*$")
 ENTERED = re.compile(r"^sluice: boot: vm (\S+) entered at ([0-9]+) ticks")
 
+MOVED = re.compile(r"^sluice: move: bench: ([0-9]+) of \1 pages moved in ([0-9]+) ticks$", re.MULTILINE)
+
 
 @dataclass(frozen=True)
 class Run:
@@ -55,6 +57,7 @@ RUNS = (
     Run("exits", scenario="bench-exits"),
     Run("fault-4k", scenario="bench-fault-4k"),
     Run("fault-2m", scenario="bench-fault-2m"),
+    Run("move", scenario="bench-move"),
     Run("smp", scenario="bench-smp"),
     Run("one-cpu", scenario="bench-one-cpu"),
     Run("switch", scenario="bench-switch"),
@@ -74,6 +77,12 @@ def boot_rows_in(console, suffix=""):
     """When the first and the second VM were entered, from EL2's own lines. The payload's counter starts with its VM."""
     entered = [int(match[2]) * NS_PER_TICK for match in map(ENTERED.match, console.splitlines()) if match]
     return {f"boot-{word}{suffix}": float(at) for word, at in zip(("first", "second"), sorted(entered))}
+
+
+def move_rows_in(console):
+    """One page moved by the monitor's `move`, from EL2's own line; the last one, when the tables of free frames are warm."""
+    found = [int(ticks) * NS_PER_TICK / int(pages) for pages, ticks in MOVED.findall(console)]
+    return {"page-move": found[-1]} if found else {}
 
 
 def snapshot():
@@ -116,6 +125,7 @@ def run_scenario(run, cpu):
     if run.scenario == "bench-boot":
         suffix = f"-{run.memory // 1024}g" if run.memory else ""
         rows.update(boot_rows_in(outcome.console, suffix))
+    rows.update(move_rows_in(outcome.console))
     if outcome.status != PASS:
         raise MachineError(f"{run.name} on {cpu}: {outcome}")
     return rows
