@@ -13,6 +13,7 @@ TRACE_CHECK = ROOT / "tools/trace-check"
 # What the checker needs, in rings that hold a whole run: a lost record is a failure.
 TRACE_GROUPS = ("pt", "frame")
 TRACE_RECORDS = 131072
+TRACE_RECORDS_OF = {"live": 262144}  # a scenario that does more
 
 
 def results_dir(name):
@@ -22,13 +23,13 @@ def results_dir(name):
     return where
 
 
-def traced(blob, to):
+def traced(blob, to, records=TRACE_RECORDS):
     """A copy of the scenario with the page-table trace on. One that has its own wishes about the trace keeps them."""
     to.write_bytes(blob.read_bytes())
     if subprocess.run(["fdtget", to, "/hypervisor", "trace"], capture_output=True).returncode:
         subprocess.run(["fdtput", "-p", "-c", to, "/hypervisor"], capture_output=True)  # it may be there
         subprocess.run(["fdtput", "-t", "s", to, "/hypervisor", "trace", *TRACE_GROUPS], check=True)
-        subprocess.run(["fdtput", "-t", "u", to, "/hypervisor", "trace-records", str(TRACE_RECORDS)], check=True)
+        subprocess.run(["fdtput", "-t", "u", to, "/hypervisor", "trace-records", str(records)], check=True)
     return to
 
 
@@ -48,7 +49,7 @@ class Boot:
         tag = tag or str(self.runs)
         blob = Path(blob) if blob else scenario and scenario_blob(scenario)
         if trace:
-            blob = traced(blob, self.where / f"scenario-{tag}.dtb")
+            blob = traced(blob, self.where / f"scenario-{tag}.dtb", TRACE_RECORDS_OF.get(scenario, TRACE_RECORDS))
             asked["ram_file"] = self.where / f"ram-{tag}"
         machine = (Machine.for_scenario if blob else Machine)(blob=blob, icount=icount, **asked)
         try:
