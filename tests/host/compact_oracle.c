@@ -283,7 +283,7 @@ static void raise_prices(const struct oracle *o, struct prices *p, const double 
 uint64_t oracle_least_moves(struct oracle *o, uint32_t k, unsigned effort) {
   struct choice *choices = calloc(o->pageblocks, sizeof(*choices));
   struct prices p = {{0}, {0}}, best_prices = p;
-  double total[ORDERS], slack[ORDERS] = {0}, reach = 0.25;
+  double total[ORDERS] = {0}, slack[ORDERS] = {0}, reach = 0.25;
   count_totals(o, total);
   double best = lagrangian(o, k, &p, total, choices, slack);
   for (unsigned step = 0, idle = 0; step < effort && !oracle_is_exact(o) && best > 0; step++) {
