@@ -1,290 +1,338 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Slabs: objects of one size cut from a block of 2^slab_order frames.
+ * Objects in and out, and the magazines that make it cheap (Bonwick and Adams, "Magazines and Vmem", USENIX 2001).
  *
- * A slab needs no header: the frame table's entry of its first frame is one. There, rmap is the cache, refs the objects in use, private the
- * first free object (number + 1; 0: none), next and prev the list of slabs with something free. A full slab is on no list. A
- * free object holds the number of the next, and a seal made from its address, which a write after free breaks and a second free
- * meets; the rest of it is not looked at. At most one empty slab is kept per cache, so that a ping-pong of one object costs no frame.
+ * Each CPU has two magazines per cache: what it frees goes into the loaded one, what it allocates comes out of it. When that one cannot
+ * serve, it changes places with the previous one; when neither can, a full one is exchanged for an empty one, or an empty one for a full
+ * one, at the depot under the cache's lock. So at least a magazine's worth of calls passes between two looks at the lock. A free object
+ * bears a seal made from its address, which a write after free breaks and a second free meets.
  *
- * Each cache's lock covers its slabs; the page allocator is called under it (lock order: include/mm/page_alloc.h). Refuses, by CHECK, an
- * object that is not this cache's, does not start where an object does, or is free already.
+ * Lock: none on the hot path; interrupts are masked and the CPU's slot is held (mm/slab_priv.h). Refuses, by CHECK, an object that is not
+ * this cache's, does not start where an object does, is free already, or was written after it was freed.
  */
-#include "mm/slab.h"
 #include "core/string.h"
-#include "mm/zone.h"
+#include "mm/slab_priv.h"
 
-#define OBJECT_ALIGN 16u
-#define SLAB_ORDER_MAX 3u
-#define SEAL 0x5ea1edf8eeb1ecull
+struct magazine slab_no_magazine;
 
-struct slab_cache {
-  const char *name;
-  struct port_lock lock; /* covers what follows, and the slabs */
-  uint32_t object_bytes; /* constant; and so are the next two */
-  uint16_t per_slab;
-  uint8_t slab_order;
-  uint32_t partial; /* index of the first slab with something free */
-  uint32_t empty;   /* of those, slabs with nothing in use: 0 or 1 */
-  uint64_t slabs, used_objects;
-};
+/* --- magazines; the slot and the cache's lock held -------------------------------------------------------------------------------- */
 
-struct free_object {
-  uint64_t next; /* number + 1 of the next free object of the slab; 0: none */
-  uint64_t seal;
-};
-
-static struct slab_cache cache_of_caches;
-
-static uint64_t seal_of(const struct free_object *object) {
-  return SEAL ^ (uintptr_t)object;
-}
-
-/* --- slabs of one cache; its lock held ----------------------------------------------------------------------------------------- */
-
-static void list_slab(struct slab_cache *c, uint32_t slab) {
-  struct frame *frame = frame_at(slab);
-  frame->prev = INDEX_NONE;
-  frame->next = c->partial;
-  if (c->partial != INDEX_NONE)
-    frame_at(c->partial)->prev = slab;
-  c->partial = slab;
-}
-
-static void unlist_slab(struct slab_cache *c, uint32_t slab) {
-  struct frame *frame = frame_at(slab);
-  if (frame->prev != INDEX_NONE)
-    frame_at(frame->prev)->next = frame->next;
-  else
-    c->partial = frame->next;
-  if (frame->next != INDEX_NONE)
-    frame_at(frame->next)->prev = frame->prev;
-}
-
-static struct free_object *object_at(const struct slab_cache *c, uint32_t slab, uint32_t number) {
-  return (struct free_object *)((char *)port_frame_ptr(index_pfn(slab)) + (size_t)number * c->object_bytes);
-}
-
-static void put_object(struct slab_cache *c, uint32_t slab, uint32_t number) {
-  struct free_object *object = object_at(c, slab, number);
-  object->next = frame_at(slab)->private;
-  object->seal = seal_of(object);
-  frame_at(slab)->private = number + 1;
-}
-
-static bool add_slab(struct slab_cache *c) {
-  pfn_t f;
-  if (page_alloc(c->slab_order, ALLOC_UNMOVABLE | ALLOC_RETURN_CORE | ALLOC_ATOMIC, &f) != ERR_OK)
-    return false;
-  uint32_t slab = pfn_index(f);
-  frame_at(slab)->rmap = (uintptr_t)c;
-  for (uint32_t i = c->per_slab; i-- != 0;)
-    put_object(c, slab, i);
-  list_slab(c, slab);
-  c->slabs++;
-  c->empty++;
-  return true;
-}
-
-static void remove_slab(struct slab_cache *c, uint32_t slab) {
-  unlist_slab(c, slab);
-  c->slabs--;
-  c->empty--;
-  page_free(index_pfn(slab), c->slab_order);
-}
-
-static void *take_object(struct slab_cache *c) {
-  struct frame *frame = frame_at(c->partial);
-  struct free_object *object = object_at(c, c->partial, frame->private - 1);
-  CHECK(object->seal == seal_of(object)); /* written after it was freed */
-  if (frame->refs++ == 0)
-    c->empty--;
-  frame->private = (uint32_t)object->next;
-  if (frame->private == 0)
-    unlist_slab(c, c->partial);
-  c->used_objects++;
+static ALWAYS_INLINE void *pop(struct magazine *m) {
+  void *object = m->round[m->count - 1];
+  m->count--;
   return object;
 }
 
-/* Is it on the slab's list? Only asked when its bytes look as if. */
-static bool is_free(const struct slab_cache *c, uint32_t slab, uint32_t number) {
-  for (uint64_t n = frame_at(slab)->private; n != 0; n = object_at(c, slab, (uint32_t)n - 1)->next) {
-    if (n == number + 1)
+static ALWAYS_INLINE void push(struct magazine *m, void *object) {
+  m->round[m->count] = object;
+  m->count++;
+}
+
+static struct magazine *new_magazine(struct slab_cache *c) {
+  struct magazine *m = c->empty;
+  if (m) {
+    c->empty = m->next;
+    c->empty_count--;
+    return m;
+  }
+  m = c->magazines ? slab_alloc(c->magazines) : NULL;
+  if (m)
+    m->capacity = (uint32_t)((c->magazines->object_bytes - sizeof(*m)) / sizeof(m->round[0]));
+  return m;
+}
+
+/* An empty magazine is kept for the next that fills up, or is no more. */
+static void put_empty(struct slab_cache *c, struct magazine *m) {
+  if (m == &slab_no_magazine)
+    return;
+  if (c->empty_count == SLAB_DEPOT_MAGAZINES) {
+    slab_free(c->magazines, m);
+    return;
+  }
+  m->next = c->empty;
+  c->empty = m;
+  c->empty_count++;
+}
+
+static void empty_out(struct slab_cache *c, struct magazine *m) {
+  while (m->count != 0)
+    slab_give(c, pop(m));
+}
+
+static void put_full(struct slab_cache *c, struct magazine *m) {
+  if (m == &slab_no_magazine)
+    return;
+  if (c->full_count == SLAB_DEPOT_MAGAZINES) {
+    empty_out(c, m);
+    put_empty(c, m);
+    return;
+  }
+  m->next = c->full;
+  c->full = m;
+  c->full_count++;
+}
+
+static struct magazine *get_full(struct slab_cache *c) {
+  struct magazine *m = c->full;
+  if (m) {
+    c->full = m->next;
+    c->full_count--;
+  }
+  return m;
+}
+
+/* --- alloc ---------------------------------------------------------------------------------------------------------------------- */
+
+/* `m` is empty: an object from the slabs, and what else the fullest of them has ready, up to a magazine. */
+static void *take_from_slabs(struct slab_cache *c, struct magazine **m) {
+  void *object = slab_take(c);
+  if (!object || !c->magazines)
+    return object;
+  if (*m == &slab_no_magazine) {
+    struct magazine *fresh = new_magazine(c);
+    *m = fresh ? fresh : *m;
+  }
+  if ((*m)->capacity != 0)
+    (*m)->count = slab_take_ready(c, (*m)->round, (*m)->capacity);
+  return object;
+}
+
+/* Neither magazine has an object. */
+static void *take_at_depot(struct slab_cache *c, struct slab_slot *slot, struct magazine **m) {
+  void *object;
+  port_lock_acquire(&c->lock);
+  struct magazine *full = get_full(c);
+  if (full) {
+    put_empty(c, slot->previous);
+    slot->previous = *m;
+    *m = full;
+    object = pop(full);
+  } else {
+    object = take_from_slabs(c, m);
+  }
+  port_lock_release(&c->lock);
+  return object;
+}
+
+/* A free object becomes one in use. */
+static ALWAYS_INLINE void *hand_out(const struct slab_cache *c, void *object) {
+  struct slab_record *record = slab_record_of(c, object);
+  if (unlikely(record->seal != slab_seal_of(object)))
+    slab_fail(c, object, c->record + offsetof(struct slab_record, seal), "was written after it was freed");
+  record->seal = 0;
+  return c->ops ? object : memset(object, 0, c->object_bytes);
+}
+
+static NOINLINE void *alloc_slowly(struct slab_cache *c, struct slab_slot *slot, struct magazine *m, port_flags_t flags) {
+  void *object;
+  struct magazine *previous = slot->previous;
+  if (previous->count != 0) {
+    slot->previous = m;
+    m = previous;
+    object = pop(m);
+  } else {
+    object = take_at_depot(c, slot, &m);
+  }
+  slab_slot_release(slot, m);
+  port_irq_restore(flags);
+  if (object && c->flags)
+    slab_debug_alloc(c, object);
+  return object ? hand_out(c, object) : NULL;
+}
+
+void *slab_alloc(struct slab_cache *cache) {
+  port_flags_t flags = port_irq_save();
+  struct slab_slot *slot = &cache->slot[port_cpu()];
+  struct magazine *m = slab_slot_hold(slot);
+  if (unlikely(m->count == 0))
+    return alloc_slowly(cache, slot, m, flags);
+  void *object = pop(m);
+  slab_slot_release(slot, m);
+  port_irq_restore(flags);
+  return hand_out(cache, object);
+}
+
+/* --- free ----------------------------------------------------------------------------------------------------------------------- */
+
+/* Neither magazine has room. */
+static void give_at_depot(struct slab_cache *c, struct slab_slot *slot, struct magazine **m, void *object) {
+  port_lock_acquire(&c->lock);
+  struct magazine *empty = new_magazine(c);
+  if (empty) {
+    put_full(c, slot->previous);
+    slot->previous = *m;
+    *m = empty;
+    push(empty, object);
+  } else {
+    slab_give(c, object);
+  }
+  port_lock_release(&c->lock);
+}
+
+/* No magazines, and no lock held while it is looked at. */
+static void free_debugged(struct slab_cache *c, void *object) {
+  slab_debug_free(c, object);
+  port_flags_t flags = slab_lock(c);
+  slab_give(c, object);
+  slab_unlock(c, flags);
+}
+
+static NOINLINE void free_slowly(struct slab_cache *c, struct slab_slot *slot, struct magazine *m, void *object, port_flags_t flags) {
+  struct magazine *previous = slot->previous;
+  if (previous->count != previous->capacity) {
+    slot->previous = m;
+    m = previous;
+    push(m, object);
+  } else if (!c->flags) {
+    give_at_depot(c, slot, &m, object);
+  }
+  slab_slot_release(slot, m);
+  port_irq_restore(flags);
+  if (c->flags)
+    free_debugged(c, object);
+}
+
+static bool magazine_has(const struct magazine *m, const void *object) {
+  for (uint32_t i = 0; i < m->count; i++) {
+    if (m->round[i] == object)
       return true;
   }
   return false;
 }
 
-static void give_object(struct slab_cache *c, uint32_t slab, struct free_object *object) {
-  struct frame *frame = frame_at(slab);
-  size_t offset = (size_t)((char *)object - (char *)port_frame_ptr(index_pfn(slab)));
-  uint32_t number = (uint32_t)(offset / c->object_bytes);
-  CHECK(frame->state == FRAME_CORE && frame->rmap == (uintptr_t)c);
-  CHECK(offset % c->object_bytes == 0 && number < c->per_slab);
-  CHECK(object->seal != seal_of(object) || !is_free(c, slab, number));
-  if (frame->private == 0)
-    list_slab(c, slab);
-  put_object(c, slab, number);
-  c->used_objects--;
-  if (--frame->refs == 0 && c->empty++ != 0)
-    remove_slab(c, slab);
-}
-
-/* --- caches -------------------------------------------------------------------------------------------------------------------- */
-
-/* The smallest slab that wastes at most 1/8, or the largest. */
-static unsigned choose_order(uint32_t object_bytes) {
-  for (unsigned order = 0; order < SLAB_ORDER_MAX; order++) {
-    uint32_t bytes = (uint32_t)PAGE_SIZE << order;
-    if (bytes >= object_bytes && bytes % object_bytes <= bytes / 8)
-      return order;
+static bool depot_has(const struct slab_cache *c, const void *object) {
+  for (const struct magazine *m = c->full; m; m = m->next) {
+    if (magazine_has(m, object))
+      return true;
   }
-  return SLAB_ORDER_MAX;
+  return false;
 }
 
-static void set_up(struct slab_cache *c, const char *name, size_t size, size_t align) {
-  uint32_t bytes = (uint32_t)align_up(size, align);
-  unsigned order = choose_order(bytes);
-  *c = (struct slab_cache){
-      .name = name,
-      .object_bytes = bytes,
-      .per_slab = (uint16_t)(((uint32_t)PAGE_SIZE << order) / bytes),
-      .slab_order = (uint8_t)order,
-      .partial = INDEX_NONE,
-  };
-}
-
-err_t slab_create(const char *name, size_t size, size_t align, struct slab_cache **out) {
-  align = align == 0 ? OBJECT_ALIGN : align;
-  if (size == 0 || size > SLAB_OBJECT_MAX || !is_pow2(align) || align > PAGE_SIZE)
-    return ERR_INVAL;
-  *out = slab_alloc(&cache_of_caches);
-  if (!*out)
-    return ERR_NOMEM;
-  set_up(*out, name, size, max_u64(align, OBJECT_ALIGN));
-  return ERR_OK;
-}
-
-void slab_destroy(struct slab_cache *cache) {
-  CHECK(cache->used_objects == 0);
-  slab_shrink(cache);
-  slab_free(&cache_of_caches, cache);
-}
-
-static port_flags_t lock(struct slab_cache *c) {
+/* It bears the seal. Is it free, or are these bytes its owner's? All slots are held at once, lest it wander from one to the next. */
+static void check_not_free(struct slab_cache *c, void *object) {
+  struct magazine *m[PORT_CPUS_MAX];
+  bool found = false;
   port_flags_t flags = port_irq_save();
+  for (unsigned cpu = 0; cpu < PORT_CPUS_MAX; cpu++)
+    m[cpu] = slab_slot_hold(&c->slot[cpu]);
   port_lock_acquire(&c->lock);
-  return flags;
+  for (unsigned cpu = 0; cpu < PORT_CPUS_MAX; cpu++)
+    found = found || magazine_has(m[cpu], object) || magazine_has(c->slot[cpu].previous, object);
+  found = found || depot_has(c, object) || slab_object_is_listed(c, object);
+  port_lock_release(&c->lock);
+  for (unsigned cpu = 0; cpu < PORT_CPUS_MAX; cpu++)
+    slab_slot_release(&c->slot[cpu], m[cpu]);
+  port_irq_restore(flags);
+  if (found)
+    slab_fail(c, object, 0, "is freed twice");
 }
 
-static void unlock(struct slab_cache *c, port_flags_t flags) {
-  port_lock_release(&c->lock);
+static uint32_t offset_in_slab(const struct slab_cache *c, const void *object) {
+  return (uint32_t)(uintptr_t)object & c->slab_mask;
+}
+
+/* The entry of the slab's first frame names the cache. */
+static bool is_from(const struct slab_cache *c, const void *object) {
+  const struct frame *frame = frame_of(port_ptr_frame((const char *)object - offset_in_slab(c, object)));
+  return atomic_load_relaxed(&frame->rmap) == (uintptr_t)c;
+}
+
+static NOINLINE NORETURN void fail_foreign(const struct slab_cache *c, const void *object) {
+  if (!is_from(c, object))
+    slab_fail(c, object, 0, "is freed to a cache that it is not from");
+  slab_fail(c, object, offset_in_slab(c, object) % c->stride, "is freed, but no object starts there");
+}
+
+/* The division by the stride is a product, exact for offsets below 2^15. */
+static ALWAYS_INLINE bool is_ours(const struct slab_cache *c, const void *object) {
+  uint32_t offset = offset_in_slab(c, object);
+  uint32_t number = (uint32_t)((uint64_t)offset * c->reciprocal >> 32);
+  return likely(is_from(c, object)) && likely(number * c->stride == offset) && likely(number < c->per_slab);
+}
+
+/* It is ours and in use. */
+static ALWAYS_INLINE void take_back(struct slab_cache *c, void *object) {
+  port_flags_t flags = port_irq_save();
+  struct slab_slot *slot = &c->slot[port_cpu()];
+  struct magazine *m = slab_slot_hold(slot);
+  slab_record_of(c, object)->seal = slab_seal_of(object);
+  if (unlikely(m->count == m->capacity)) {
+    free_slowly(c, slot, m, object, flags);
+    return;
+  }
+  push(m, object);
+  slab_slot_release(slot, m);
   port_irq_restore(flags);
 }
 
-void *slab_alloc(struct slab_cache *cache) {
-  void *object = NULL;
-  port_flags_t flags = lock(cache);
-  if (cache->partial != INDEX_NONE || add_slab(cache))
-    object = take_object(cache);
-  unlock(cache, flags);
-  return object ? memset(object, 0, cache->object_bytes) : NULL;
+static NOINLINE void free_suspect(struct slab_cache *c, void *object) {
+  check_not_free(c, object);
+  take_back(c, object);
 }
 
 void slab_free(struct slab_cache *cache, void *object) {
-  if (!object)
+  if (unlikely(!object))
     return;
-  uint32_t slab = pfn_index(port_ptr_frame(object)) & ~((1u << cache->slab_order) - 1);
-  port_flags_t flags = lock(cache);
-  give_object(cache, slab, object);
-  unlock(cache, flags);
+  if (unlikely(!is_ours(cache, object)))
+    fail_foreign(cache, object);
+  if (unlikely(slab_record_of(cache, object)->seal == slab_seal_of(object)))
+    free_suspect(cache, object);
+  else
+    take_back(cache, object);
 }
 
-uint64_t slab_shrink(struct slab_cache *cache) {
-  uint64_t frames = 0;
-  port_flags_t flags = lock(cache);
-  for (uint32_t slab = cache->partial, next; slab != INDEX_NONE && cache->empty != 0; slab = next) {
-    next = frame_at(slab)->next;
-    if (frame_at(slab)->refs != 0)
-      continue;
-    remove_slab(cache, slab);
-    frames += (uint64_t)1 << cache->slab_order;
-  }
-  unlock(cache, flags);
-  return frames;
-}
+/* --- all of them ---------------------------------------------------------------------------------------------------------------- */
 
-void slab_describe(struct slab_cache *cache, struct slab_info *out) {
-  port_flags_t flags = lock(cache);
-  *out = (struct slab_info){
-      .name = cache->name,
-      .object_bytes = cache->object_bytes,
-      .per_slab = cache->per_slab,
-      .slab_order = cache->slab_order,
-      .slabs = cache->slabs,
-      .used_objects = cache->used_objects,
-  };
-  unlock(cache, flags);
-}
-
-/* --- by size ------------------------------------------------------------------------------------------------------------------- */
-
-static const uint16_t sizes[] = {16, 32, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096, 8192};
-static struct slab_cache caches[ARRAY_SIZE(sizes)];
-
-void slab_reset(void) {
-  set_up(&cache_of_caches, "slab_cache", sizeof(struct slab_cache), OBJECT_ALIGN);
-  for (unsigned i = 0; i < ARRAY_SIZE(sizes); i++)
-    set_up(&caches[i], "mem", sizes[i], OBJECT_ALIGN);
-}
-
-static void *alloc_frames(size_t bytes) {
-  unsigned order = bits_fls((bytes - 1) >> PAGE_SHIFT) + 1;
-  pfn_t f;
-  if (order > MAX_ORDER || page_alloc(order, ALLOC_UNMOVABLE | ALLOC_RETURN_CORE | ALLOC_ZERO | ALLOC_ATOMIC, &f) != ERR_OK)
-    return NULL;
-  return port_frame_ptr(f);
-}
-
-void *mem_alloc(size_t bytes) {
-  if (bytes == 0)
-    return NULL;
-  for (unsigned i = 0; i < ARRAY_SIZE(sizes); i++) {
-    if (bytes <= sizes[i])
-      return slab_alloc(&caches[i]);
-  }
-  return alloc_frames(bytes);
-}
-
-/* Most slabs are one frame; a larger block's head is looked for. */
-static pfn_t head_of(pfn_t f) {
-  uint64_t word = frame_is_valid(f) ? word_load(frame_of(f)) : 0;
-  bool single = word_is_claimed(word, 0) && (word & WORD_STATE_MASK) == FRAME_CORE;
-  return single ? f : frame_head(f);
-}
-
-/* The cache `p` came from, NULL for whole frames; `head` is that of its block. */
-static struct slab_cache *cache_of(const void *p, pfn_t *head) {
-  *head = head_of(port_ptr_frame(p));
-  CHECK(!pfn_is_none(*head) && frame_of(*head)->state == FRAME_CORE);
-  return (struct slab_cache *)(uintptr_t)frame_of(*head)->rmap;
-}
-
-void mem_free(void *p) {
-  pfn_t head;
-  if (!p)
+static void retire(struct slab_cache *c, struct magazine *m) {
+  if (m == &slab_no_magazine)
     return;
-  struct slab_cache *cache = cache_of(p, &head);
-  if (cache) {
-    slab_free(cache, p);
-    return;
-  }
-  CHECK(port_frame_ptr(head) == p);
-  page_free(head, frame_of(head)->order);
+  empty_out(c, m);
+  slab_free(c->magazines, m);
 }
 
-size_t mem_size(const void *p) {
-  pfn_t head;
-  const struct slab_cache *cache = cache_of(p, &head);
-  return cache ? cache->object_bytes : (size_t)PAGE_SIZE << frame_of(head)->order;
+static void drain_slot(struct slab_cache *c, struct slab_slot *slot) {
+  port_flags_t flags = port_irq_save();
+  struct magazine *loaded = slab_slot_hold(slot), *previous = slot->previous;
+  slot->previous = &slab_no_magazine;
+  slab_slot_release(slot, &slab_no_magazine);
+  port_lock_acquire(&c->lock);
+  retire(c, loaded);
+  retire(c, previous);
+  slab_unlock(c, flags);
+}
+
+static void drain_depot(struct slab_cache *c) {
+  struct magazine *m;
+  port_flags_t flags = slab_lock(c);
+  while ((m = get_full(c)) != NULL)
+    retire(c, m);
+  while (c->empty)
+    slab_free(c->magazines, new_magazine(c));
+  slab_unlock(c, flags);
+}
+
+void slab_drain(struct slab_cache *c) {
+  for (unsigned cpu = 0; c->magazines && cpu < PORT_CPUS_MAX; cpu++)
+    drain_slot(c, &c->slot[cpu]);
+  drain_depot(c);
+}
+
+static uint64_t count_slot(struct slab_slot *slot) {
+  port_flags_t flags = port_irq_save();
+  struct magazine *m = slab_slot_hold(slot);
+  uint64_t count = (uint64_t)m->count + slot->previous->count;
+  slab_slot_release(slot, m);
+  port_irq_restore(flags);
+  return count;
+}
+
+uint64_t slab_cached_objects(struct slab_cache *c) {
+  uint64_t count = 0;
+  for (unsigned cpu = 0; cpu < PORT_CPUS_MAX; cpu++)
+    count += count_slot(&c->slot[cpu]);
+  port_flags_t flags = slab_lock(c);
+  for (const struct magazine *m = c->full; m; m = m->next)
+    count += m->count;
+  slab_unlock(c, flags);
+  return count;
 }

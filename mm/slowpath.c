@@ -10,32 +10,22 @@
  * Holds no lock while the home's functions run. The core starts no threads: page_background_step() is called by the home's scheduler.
  */
 #include "mm/compact.h"
+#include "mm/shrinker.h"
 #include "mm/zone.h"
 
-#define SHRINKERS_MAX 8u
 #define RECLAIM_BATCH 32u /* frames asked of the home at once; Linux: SWAP_CLUSTER_MAX */
 #define COMPACT_STEPS 64u
 #define COMPACT_MOVES 16u /* frames in one step */
 #define DIRECT_ROUNDS 4u  /* of compaction and reclaim, each with progress, before a request is given up */
 
 static const struct page_alloc_ops *ops;
-static page_shrink_fn *shrinkers[SHRINKERS_MAX];
-static unsigned shrinker_count;
 
 void page_set_alloc_ops(const struct page_alloc_ops *new_ops) {
   ops = new_ops;
 }
 
-err_t page_add_shrinker(page_shrink_fn *shrink) {
-  if (shrinker_count == SHRINKERS_MAX)
-    return ERR_NOSPC;
-  shrinkers[shrinker_count++] = shrink;
-  return ERR_OK;
-}
-
 void slowpath_reset(void) {
   ops = NULL;
-  shrinker_count = 0;
 }
 
 static enum zone_mark mark_of(alloc_flags_t flags) {
@@ -95,9 +85,7 @@ static bool release_set_aside(void) {
 /* --- effort ------------------------------------------------------------------------------------------------------------------------- */
 
 static uint64_t shrink(uint64_t frames) {
-  uint64_t got = 0;
-  for (unsigned i = 0; i < shrinker_count && got < frames; i++)
-    got += shrinkers[i](frames - got);
+  uint64_t got = shrinkers_scan(frames);
   if (got < frames && ops && ops->reclaim)
     got += ops->reclaim(frames - got);
   return got;

@@ -371,10 +371,11 @@ void percpu_reset(void);
 /* page_free() past the per-CPU lists: a single frame, too, is in the buddy, merged, when this returns. */
 void page_free_direct(pfn_t f, unsigned order);
 
-/* --- slabs (slab.c) ------------------------------------------------------------------------------------------------------------- */
+/* --- slabs (slab_cache.c) and shrinkers (shrinker.c) ---------------------------------------------------------------------------- */
 
-/* No cache has a slab: the allocator starts anew. */
+/* There is no cache and no shrinker: the allocator starts anew. */
 void slab_reset(void);
+void shrinker_reset(void);
 
 /* --- watermarks ------------------------------------------------------------------------------------------------------------------ */
 
@@ -404,7 +405,7 @@ bool page_take(unsigned order, alloc_flags_t flags, enum zone_mark mark, pfn_t *
 /* When page_take(MARK_LOW) has failed (slowpath.c): with all the effort that `flags` allow. Interrupts as the caller had them. */
 MUST_CHECK err_t slowpath_alloc(unsigned order, alloc_flags_t flags, pfn_t *out);
 
-/* The home's hooks and the shrinkers are forgotten. */
+/* The home's hooks are forgotten. */
 void slowpath_reset(void);
 
 /* The zeroed pool (zero_pool.c). A block of it as `word` says, if it has one; interrupts masked. `order` 0 or PAGEBLOCK_ORDER. */

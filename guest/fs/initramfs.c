@@ -8,8 +8,7 @@
 #include "core/bits.h"
 #include "core/string.h"
 #include "guest/fs/cpio.h"
-#include "mm/page_alloc.h"
-#include "mm/port.h"
+#include "mm/slab.h"
 
 static struct initramfs_file *files;
 static unsigned file_count;
@@ -49,17 +48,13 @@ static err_t scan(const void *data, uint64_t bytes, struct initramfs_file *into,
 }
 
 err_t initramfs_init(const void *data, uint64_t bytes) {
-  unsigned count, order = 0;
-  pfn_t frames;
+  unsigned count;
   err_t e = scan(data, bytes, NULL, &count);
   if (e != ERR_OK || count == 0)
     return e;
-  while ((PAGE_SIZE << order) < count * sizeof *files)
-    order++;
-  e = page_alloc(order, ALLOC_UNMOVABLE | ALLOC_RETURN_CORE, &frames);
-  if (e != ERR_OK)
-    return e;
-  files = port_frame_ptr(frames);
+  files = mem_alloc(count * sizeof *files);
+  if (files == NULL)
+    return ERR_NOMEM;
   return scan(data, bytes, files, &file_count);
 }
 

@@ -17,7 +17,6 @@
 #include "guest/drivers/uart.h"
 #include "guest/fs/initramfs.h"
 #include "guest/kernel/bootargs.h"
-#include "guest/kernel/compactd.h"
 #include "guest/kernel/console.h"
 #include "guest/kernel/irq.h"
 #include "guest/kernel/memory.h"
@@ -97,6 +96,5 @@ _Noreturn void kernel_main(pa_t fdt, pa_t image) {
   if (bootargs.probe)
     probe_run();
   must(process_start_init(), "init");
-  must(compactd_start(), "compaction");
   sched_idle();
 }

@@ -23,7 +23,7 @@ err_t vm_objects_init(void) {
 }
 
 uint64_t vm_shrink_slabs(void) {
-  return slab_shrink(vma_slab) + slab_shrink(mm_slab) + slab_shrink(shared_slab);
+  return slab_shrink_all(~(uint64_t)0);
 }
 
 static void keep(struct mm_struct *mm, struct vm_area_struct *vma) {

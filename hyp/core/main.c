@@ -105,6 +105,7 @@ void hyp_main(const void *dtb) {
   const struct hyp_options *options = scenario_options(s);
   start_trace(&m, options);
   must(memory_init(&m), "frame table");
+  must(vm_init(), "VMs");
   trace_set_frame_table(pa((uint64_t)frame_table), frame_base_pfn, machine_frame_span(&m));
   must(memory_map_all(&m), "EL2's own tables");
   features_init(options->features_off);

@@ -22,13 +22,14 @@
 #include "hyp/ctl/ctl.h"
 #include "hyp/ctl/trace.h"
 #include "hyp/mem/view.h"
-#include "mm/page_alloc.h"
 #include "mm/port.h"
+#include "mm/slab.h"
 
 #define STOP_POLL_US 50u
 
 struct spinlock vms_lock;
 static struct vm *vms[VMS_MAX + 1];
+static struct slab_cache *vm_cache, *vcpu_cache;
 
 struct vm *vm_by_id(unsigned id) {
   return id >= 1 && id <= VMS_MAX ? atomic_load_acquire(&vms[id]) : NULL;
@@ -53,32 +54,19 @@ bool vm_all_quiet(void) {
 
 /* ---- creation ---- */
 
-static unsigned order_of(uint64_t bytes) {
-  unsigned order = 0;
-  while ((PAGE_SIZE << order) < bytes)
-    order++;
-  return order;
-}
-
-/* A zeroed object in frames of its own, EL2's but charged to `owner`. */
-static void *object_alloc(uint64_t bytes, owner_t owner) {
-  pfn_t f;
-  unsigned order = order_of(bytes);
-  if (page_alloc(order, ALLOC_UNMOVABLE | ALLOC_ZERO, &f) != ERR_OK)
-    return NULL;
-  frame_set_state(f, order, FRAME_CORE, owner, 0);
-  return port_frame_ptr(f);
-}
-
-static void object_free(void *object, uint64_t bytes) {
-  if (object)
-    page_free(port_ptr_frame(object), order_of(bytes));
+err_t vm_init(void) {
+  err_t err = slab_create("vm", sizeof(struct vm), _Alignof(struct vm), &vm_cache);
+  if (err == ERR_OK)
+    err = slab_create("vcpu", sizeof(struct vcpu), _Alignof(struct vcpu), &vcpu_cache);
+  if (err == ERR_OK)
+    err = view_init_cache();
+  return err;
 }
 
 static void free_parts(struct vm *vm) {
   for (unsigned i = 0; i < vm->vcpu_count; i++)
-    object_free(vm->vcpus[i], sizeof(struct vcpu));
-  object_free(vm, sizeof(*vm));
+    slab_free(vcpu_cache, vm->vcpus[i]);
+  slab_free(vm_cache, vm);
 }
 
 static uint64_t all_cpus(void) {
@@ -101,7 +89,7 @@ static void init_vcpu(struct vm *vm, struct vcpu *v, unsigned id) {
 
 static err_t make_vcpus(struct vm *vm) {
   for (unsigned i = 0; i < vm->config.vcpus; i++) {
-    struct vcpu *v = object_alloc(sizeof(*v), vm->id);
+    struct vcpu *v = slab_alloc(vcpu_cache);
     if (!v)
       return ERR_NOMEM;
     init_vcpu(vm, v, i);
@@ -173,7 +161,7 @@ err_t vm_create(const struct vm_config *config, struct vm **out) {
     return ERR_INVAL;
   if (id == 0)
     return ERR_NOSPC;
-  struct vm *vm = object_alloc(sizeof(*vm), (owner_t)id);
+  struct vm *vm = slab_alloc(vm_cache);
   if (!vm)
     return ERR_NOMEM;
   vm->id = (uint16_t)id;

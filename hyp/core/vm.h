@@ -97,6 +97,9 @@ struct vm *vm_by_name(const char *name);
   for (unsigned vm_id__ = 1; vm_id__ <= VMS_MAX; vm_id__++)                                                                                \
     if (((vm_) = vm_by_id(vm_id__)) != NULL)
 
+/* The caches of VMs, vCPUs and views; once, after the memory core. ERR_NOMEM. */
+MUST_CHECK err_t vm_init(void);
+
 /*
  * Make a VM as `config` says, PAUSED, images not loaded yet; `config` is copied. ERR_INVAL, ERR_EXIST (name), ERR_NOSPC (VMS_MAX), ERR_NOMEM; on error nothing is left. Loading follows in vm_start's first steps.
  */

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /*
- * Commands about memory: the ledger and its comparison, the buddy's free lists, the two-stage walk.
+ * Commands about memory: the ledger and its comparison, the buddy's free lists, the slabs, the two-stage walk.
  *
  * `ledger compare` is how a scenario proves that nothing was lost: free, cached and zeroed frames are one class (what lies in a
- * per-CPU list is as free as what lies in the buddy), every other state must have exactly the count it had at `ledger save`.
+ * per-CPU list is as free as what lies in the buddy), every other state must have exactly the count it had at `ledger save`. Both give
+ * back first what EL2's slabs keep for later.
  * `walk` stops the VM while it looks, because a running vCPU's translation registers are in its CPU and not in memory.
  */
 
@@ -17,6 +18,7 @@
 #include "hyp/mem/move.h"
 #include "mm/frame.h"
 #include "mm/page_alloc.h"
+#include "mm/slab.h"
 
 #define WALK_STOP_MS 1000u
 
@@ -75,6 +77,7 @@ static enum work_result compare_ledger(struct session *s) {
   bool equal = true;
   if (!is_saved)
     return session_fail_done(s, "nothing is saved");
+  slab_shrink_all(~(uint64_t)0);
   read_machine(&now);
   if (sum_of(&now) != ledger_total())
     return session_fail_done(s, "the ledger sums to %llu, not %llu frames", (unsigned long long)sum_of(&now),
@@ -120,6 +123,7 @@ static enum work_result cmd_ledger(struct session *s) {
     return compare_ledger(s);
   if (strcmp(s->argv[1], "save") != 0)
     return session_fail_done(s, "save or compare?");
+  slab_shrink_all(~(uint64_t)0);
   read_machine(&saved);
   is_saved = true;
   hyp_printf("sluice: ledger: saved, %llu frames available\n", (unsigned long long)available(&saved));
@@ -137,6 +141,31 @@ static enum work_result cmd_buddyinfo(struct session *s) {
     at += (size_t)format(text + at, sizeof text - at, " %6llu", (unsigned long long)info.free_blocks[i]);
   hyp_printf("zone %-8s%s  unopened %llu cached %llu\n", info.zone_name, text, (unsigned long long)info.unopened_frames,
              (unsigned long long)info.cached_frames);
+  return WORK_MORE;
+}
+
+/* As Linux's /proc/slabinfo 2.1 has it; see docs/monitor.md. */
+static void print_slab(const struct slab_info *info) {
+  unsigned magazine = info->magazine_objects;
+  hyp_printf("%-17s %6llu %6llu %6u %4u %4u : tunables %4u %4u %4u : slabdata %6llu %6llu %6u%s%s\n", info->name,
+             (unsigned long long)info->used_objects, (unsigned long long)(info->slabs * info->per_slab), info->object_bytes, info->per_slab,
+             1u << info->slab_order, 2 * magazine, magazine, magazine ? SLAB_DEPOT_MAGAZINES : 0,
+             (unsigned long long)(info->slabs - info->empty_slabs), (unsigned long long)info->slabs, info->depot_magazines * magazine,
+             info->debug & SLAB_POISON ? " poison" : "", info->debug & SLAB_RED_ZONE ? " red-zone" : "");
+}
+
+/* One cache per step. state[0]: its number, from 1. */
+static enum work_result cmd_slabinfo(struct session *s) {
+  struct slab_info info;
+  if (s->state[0]++ == 0) {
+    hyp_printf("slabinfo - version: 2.1\n");
+    hyp_printf("# name            <active_objs> <num_objs> <objsize> <objperslab> <pagesperslab>"
+               " : tunables <limit> <batchcount> <sharedfactor> : slabdata <active_slabs> <num_slabs> <sharedavail>\n");
+    return WORK_MORE;
+  }
+  if (!slab_describe_nth((unsigned)s->state[0] - 2, &info))
+    return WORK_DONE;
+  print_slab(&info);
   return WORK_MORE;
 }
 
@@ -197,6 +226,7 @@ static enum work_result cmd_walk(struct session *s) {
 const struct command monitor_memory_commands[] = {
     {"ledger", "[save|compare]", "who has how many frames", cmd_ledger, 0, 1},
     {"buddyinfo", "", "free blocks of each order", cmd_buddyinfo, 0, 0},
+    {"slabinfo", "", "EL2's own objects, cache by cache", cmd_slabinfo, 0, 0},
     {"walk", "VM VA", "both stages, descriptor by descriptor", cmd_walk, 2, 2},
     {0},
 };

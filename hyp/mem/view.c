@@ -39,6 +39,7 @@
 #include "hyp/ctl/trace.h"
 #include "mm/page_alloc.h"
 #include "mm/port.h"
+#include "mm/slab.h"
 
 #define NO_PAGE (~(uint64_t)0)
 #define VECTOR_BYTES 0x800u
@@ -60,6 +61,8 @@ static const struct pt_ops ops = {
     .publish = stage2_publish,
 };
 
+static struct slab_cache *pair_cache;
+
 static err_t init_one(struct vcpu *v, enum view_kind kind) {
   const struct pt *main = &v->vm->s2.pt;
   uint16_t id = (uint16_t)(v->vm->id | (1 + 2 * v->id + kind) << STAGE2_ID_VIEW_SHIFT);
@@ -75,19 +78,19 @@ static void free_pair(struct vcpu *v) {
   for (unsigned k = 0; k < VIEW_KINDS; k++)
     if (v->views->view[k].pt.root)
       page_free(v->views->view[k].pt.root_pfn, v->views->view[k].pt.root_order);
-  page_free(port_ptr_frame(v->views), 0);
+  slab_free(pair_cache, v->views);
   v->views = NULL;
 }
 
-_Static_assert(sizeof(struct view_pair) <= 4096, "one frame");
+err_t view_init_cache(void) {
+  return slab_create("view_pair", sizeof(struct view_pair), _Alignof(struct view_pair), &pair_cache);
+}
 
 err_t view_init(struct vcpu *v) {
-  pfn_t f;
-  err_t err = page_alloc(0, ALLOC_UNMOVABLE | ALLOC_ZERO, &f);
-  if (err != ERR_OK)
-    return err;
-  frame_set_state(f, 0, FRAME_CORE, v->vm->id, 0);
-  v->views = port_frame_ptr(f);
+  err_t err;
+  v->views = slab_alloc(pair_cache);
+  if (!v->views)
+    return ERR_NOMEM;
   v->views->vbar = NO_PAGE;
   v->views->vector_page = NO_PAGE;
   err = init_one(v, VIEW_ARMED);

@@ -32,6 +32,8 @@ struct view_pair {
   uint64_t vector_page; /* IPA of the page it names; ~0: none */
 };
 
+/* The cache of pairs; once, after the memory core. ERR_NOMEM. */
+MUST_CHECK err_t view_init_cache(void);
 /* Give `v` its pair of views. ERR_NOMEM. */
 MUST_CHECK err_t view_init(struct vcpu *v);
 /* Take them down in steps, after the VM's TLB entries are gone; ERR_AGAIN while there is more. */

@@ -128,7 +128,7 @@ void page_drain_poll(void);
 /*
  * What a home adds to the slow path; NULL where it has nothing. Called with no lock of the core held.
  * wake_background: memory runs low, let page_background_step() be called; from any context. reclaim: give back about so many frames, return
- * how many it were; only for ALLOC_MAY_RECLAIM.
+ * how many it were; only for ALLOC_MAY_RECLAIM, after the shrinkers (mm/shrinker.h).
  */
 struct page_alloc_ops {
   void (*wake_background)(void);
@@ -136,10 +136,6 @@ struct page_alloc_ops {
 };
 /* After page_alloc_init(), which forgets it; on one CPU. */
 void page_set_alloc_ops(const struct page_alloc_ops *ops);
-
-/* A cache that can give frames back (Linux: register_shrinker): as `reclaim`. Asked before it. ERR_NOSPC when there are eight. */
-typedef uint64_t page_shrink_fn(uint64_t frames);
-MUST_CHECK err_t page_add_shrinker(page_shrink_fn *shrink);
 
 /*
  * One bounded step of what can be done ahead: reclaim up to the high watermark, let the boost of the watermarks fade, fill the zeroed pool.

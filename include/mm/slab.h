@@ -3,11 +3,12 @@
 #define MM_SLAB_H
 
 /*
- * Kernel objects: caches of equal objects cut from blocks of frames (Bonwick, "The Slab Allocator", USENIX 1994), and an allocator by
- * size on top. Objects come zeroed. The frames are FRAME_CORE: a slab is the home's own memory, never a guest's.
+ * Kernel objects: caches of equal objects cut from blocks of frames (Bonwick, "The Slab Allocator", USENIX 1994), per-CPU magazines in
+ * front (Bonwick and Adams, "Magazines and Vmem", USENIX 2001), and an allocator by size on top. The frames are FRAME_CORE: a slab is the
+ * home's own memory, never a guest's.
  *
- * A cache has a lock of its own, taken after any lock of the caller and before the allocator's (include/mm/page_alloc.h). All
- * functions may be called with interrupts on or masked, from any CPU, after page_alloc_init().
+ * A cache has locks of its own, taken after any lock of the caller and before the allocator's (include/mm/page_alloc.h). All
+ * functions may be called with interrupts on or masked, from any CPU, after page_alloc_init(), which forgets every cache.
  */
 
 #include "core/err.h"
@@ -16,31 +17,61 @@
 struct slab_cache;
 
 #define SLAB_OBJECT_MAX ((size_t)8192) /* largest object of a cache */
+#define SLAB_DEPOT_MAGAZINES 4u        /* full ones that a cache keeps for all CPUs; the same of empty ones */
 
 /*
- * A cache of objects of `size` bytes, 1..SLAB_OBJECT_MAX, aligned to `align`: a power of two up to 4096, or 0 for 16. `name` stays.
- * ERR_INVAL, ERR_NOMEM.
+ * What a cache knows about its objects. With `construct` an object is brought into its constructed state once, when its frames become a
+ * slab: it is handed out in that state, must be freed in it, and is neither zeroed nor touched meanwhile. `construct` must not allocate.
  */
-MUST_CHECK err_t slab_create(const char *name, size_t size, size_t align, struct slab_cache **out);
+struct slab_ops {
+  void (*construct)(void *object);
+};
+
+/* Debugging, per cache: it costs memory and takes the magazines away. */
+#define SLAB_POISON 0x1u   /* fill free objects, look whether the filling is whole before one is handed out (not with `construct`) */
+#define SLAB_RED_ZONE 0x2u /* a strip behind each object, looked at when it is freed and handed out */
+#define SLAB_DEBUG_ALL 0x3u
+
+/*
+ * A cache of objects of `size` bytes, 1..SLAB_OBJECT_MAX, aligned to `align`: a power of two up to 4096, or 0 for 16. `name` and `ops`
+ * stay; `ops` NULL: objects come zeroed. ERR_INVAL, ERR_NOMEM.
+ */
+MUST_CHECK err_t slab_create_with(const char *name, size_t size, size_t align, const struct slab_ops *ops, unsigned debug,
+                                  struct slab_cache **out);
+MUST_CHECK err_t slab_create(const char *name, size_t size, size_t align, struct slab_cache **out); /* zeroed, no debugging of its own */
 /* The inverse. CHECKs that no object is left. */
 void slab_destroy(struct slab_cache *cache);
 
-/* A zeroed object, or NULL when no frame is to be had; then nothing changed. */
+/* Switch debugging of a cache that has no object in use; nobody else uses it meanwhile. ERR_BUSY if it has one, ERR_INVAL. */
+MUST_CHECK err_t slab_set_debug(struct slab_cache *cache, unsigned debug);
+/* For all caches made from now on, those of mem_alloc() as each size is first used; may be called before page_alloc_init(). */
+void slab_set_default_debug(unsigned debug);
+
+/* An object, zeroed or in its constructed state; NULL when no frame is to be had, then nothing changed. */
 MUST_CHECK void *slab_alloc(struct slab_cache *cache);
 
 /* `object` came from this cache and is not free: else a CHECK trips. NULL is allowed and does nothing. */
 void slab_free(struct slab_cache *cache, void *object);
 
-/* Give empty slabs back to the page allocator. Returns the frames that went. */
+/* Give what lies in magazines of any CPU back to the slabs, and empty slabs to the page allocator. Returns the frames that went. */
 uint64_t slab_shrink(struct slab_cache *cache);
+/* The same over all caches, those of magazines last, until `frames` have gone. Returns how many have. Allocates nothing. */
+uint64_t slab_shrink_all(uint64_t frames);
 
+/* What /proc/slabinfo shows of a cache. Exact when nobody uses it meanwhile. */
 struct slab_info {
   const char *name;
-  uint32_t object_bytes; /* as laid out */
+  uint32_t object_bytes, stride_bytes; /* as handed out; from one to the next */
   uint32_t per_slab, slab_order;
-  uint64_t slabs, used_objects;
+  uint32_t magazine_objects; /* of one magazine; 0: the cache has none */
+  uint32_t depot_magazines;  /* full ones */
+  uint32_t debug;
+  uint64_t slabs, empty_slabs;
+  uint64_t used_objects, cached_objects; /* in use; in magazines */
 };
 void slab_describe(struct slab_cache *cache, struct slab_info *out);
+/* Every cache there is, by number from 0 (newest first); false behind the last. */
+bool slab_describe_nth(unsigned n, struct slab_info *out);
 
 /*
  * Memory by size, zeroed, aligned to 16 bytes, or to the size itself if that is a power of two up to 4096. NULL when there is none,

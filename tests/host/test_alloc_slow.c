@@ -4,7 +4,7 @@
  * poison, the reports held against numbers computed here.
  */
 // sources: tests/host/mm_world.c tests/host/port/port_host.c
-// sources: mm/
+// sources: mm/ mm/lib/format.c
 #include "mm_world.h"
 #include <string.h>
 

@@ -5,7 +5,7 @@
  * and then must not change that. The classic policy is held to the same truth, not to the same figures.
  */
 // sources: tests/host/layouts.c tests/host/alloc_trace.c tests/host/host_zone.c tests/host/compact_oracle.c tests/host/port/port_host.c
-// sources: mm/
+// sources: mm/ mm/lib/format.c
 // libs: -lm
 #include "compact_oracle.h"
 #include "layouts.h"

@@ -5,7 +5,7 @@
  * `make bench` does the same on 4 GiB and more layouts.
  */
 // sources: tests/host/layouts.c tests/host/alloc_trace.c tests/host/layout_judge.c tests/host/compact_oracle.c tests/host/host_zone.c
-// sources: tests/host/port/port_host.c mm/
+// sources: tests/host/port/port_host.c mm/ mm/lib/format.c
 // cflags: -O2
 // libs: -lm
 #include "layout_judge.h"

@@ -4,7 +4,7 @@
  * whole, in state CORE and nobody else's; the owner has lost nothing; cancelling, refusal and giving back leave everything as free as it was.
  */
 // sources: tests/host/layouts.c tests/host/alloc_trace.c tests/host/host_zone.c tests/host/port/port_host.c
-// sources: mm/
+// sources: mm/ mm/lib/format.c
 // libs: -lm
 #include "layouts.h"
 #include "mm/compact.h"

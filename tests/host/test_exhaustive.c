@@ -17,7 +17,7 @@
  *
  * The zone is one pageblock of which all is reserved but RUN frames at a place that is chosen so that merging meets an edge: see zones[].
  */
-// sources: tests/host/mm_world.c tests/host/port/port_host.c mm/
+// sources: tests/host/mm_world.c tests/host/port/port_host.c mm/ mm/lib/format.c
 // cflags: -O2
 #include "mm_world.h"
 #include <stdlib.h>

@@ -4,7 +4,7 @@
  * join, the ledger by owner, and what must trip a CHECK.
  */
 // sources: tests/host/mm_world.c tests/host/port/port_host.c
-// sources: mm/
+// sources: mm/ mm/lib/format.c
 #include "mm_world.h"
 #include <stdlib.h>
 #include <string.h>

@@ -5,7 +5,7 @@
  * for each reason in turn. Also the fragmenter: its patterns survive moves, and a spoilt frame is found.
  */
 // sources: tests/host/mm_world.c tests/host/port/port_host.c
-// sources: mm/
+// sources: mm/ mm/lib/format.c
 #include "mm/fragment.h"
 #include "mm/migrate.h"
 #include "mm_world.h"

@@ -4,7 +4,7 @@
  * isolation, exact placement, watermarks, bulk, zeroing, neighbours in order.
  */
 // sources: tests/host/mm_world.c tests/host/port/port_host.c
-// sources: mm/
+// sources: mm/ mm/lib/format.c
 #include "mm_world.h"
 #include <string.h>
 

@@ -3,7 +3,7 @@
  * What pageblock_describe() says of each pageblock, against a byte per frame that the test keeps: free, reserved, movable or not, and by whom.
  */
 // sources: tests/host/mm_world.c tests/host/port/port_host.c
-// sources: mm/
+// sources: mm/ mm/lib/format.c
 #include "mm/pageblock.h"
 #include "mm_world.h"
 #include <string.h>

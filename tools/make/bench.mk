@@ -3,7 +3,7 @@
 # Benchmarks of the memory core on the build machine: one program per tests/bench/host/*.c, a release build without sanitizers.
 
 BENCH_HOST := $(sort $(basename $(notdir $(wildcard tests/bench/host/*.c))))
-BENCH_HOST_SRCS := $(sort $(wildcard mm/*.c)) $(addprefix tests/host/,port/port_host.c host_zone.c layouts.c alloc_trace.c compact_oracle.c layout_judge.c)
+BENCH_HOST_SRCS := $(sort $(wildcard mm/*.c)) mm/lib/format.c $(addprefix tests/host/,port/port_host.c host_zone.c layouts.c alloc_trace.c compact_oracle.c layout_judge.c)
 BENCH_HOST_DIR := $(BUILD)/bench/host/obj
 BENCH_HOST_CC := $(HOST_CC) -std=gnu11 -O2 -g -fno-common -fno-pie -ftls-model=local-exec -DSLUICE_HOST -DPORT_HOST_RELEASE -Iinclude -I. -Itests/host/port -Itests/host $(HOST_WARN)
 BENCH_HOST_OBJS := $(BENCH_HOST_SRCS:%.c=$(BENCH_HOST_DIR)/%.o)

@@ -6,7 +6,7 @@
  *
  *     operation  operand  (operand)
  */
-// sources: tests/host/mm_world.c tests/host/port/port_host.c mm/
+// sources: tests/host/mm_world.c tests/host/port/port_host.c mm/ mm/lib/format.c
 // libs: -lcmocka
 #include "mm/compact.h"
 #include "mm/migrate.h"
