@@ -24,6 +24,10 @@ static inline void vlock_acquire(struct vlock *l) {
       cpu_relax();
 }
 
+static inline bool vlock_try(struct vlock *l) {
+  return atomic_load_relaxed(&l->held) == 0 && __atomic_exchange_n(&l->held, 1u, __ATOMIC_ACQUIRE) == 0;
+}
+
 static inline void vlock_release(struct vlock *l) {
   atomic_store_release(&l->held, 0u);
 }

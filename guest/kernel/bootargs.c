@@ -25,6 +25,16 @@ static char *next_word(char **rest) {
   return word;
 }
 
+/* Decimal, at most BOOTARG_MS_MAX; what is no number is 0. */
+static unsigned milliseconds(const char *text) {
+  unsigned value = 0;
+  for (; *text >= '0' && *text <= '9' && value < BOOTARG_MS_MAX; text++)
+    value = value * 10 + (unsigned)(*text - '0');
+  if (*text >= '0' && *text <= '9')
+    return BOOTARG_MS_MAX;
+  return *text != '\0' ? 0 : value < BOOTARG_MS_MAX ? value : BOOTARG_MS_MAX;
+}
+
 static bool kernel_takes(const char *word) {
   if (strncmp(word, "init=", 5) == 0)
     bootargs.init = word + 5;
@@ -36,6 +46,10 @@ static bool kernel_takes(const char *word) {
     bootargs.quiet = true;
   else if (strncmp(word, "poweroff=", 9) == 0)
     bootargs.poweroff = strcmp(word + 9, "off") != 0;
+  else if (strncmp(word, "compact=", 8) == 0)
+    bootargs.compact_ms = milliseconds(word + 8);
+  else if (strncmp(word, "shuffle=", 8) == 0)
+    bootargs.shuffle_ms = milliseconds(word + 8);
   else
     return false;
   return true;

@@ -11,15 +11,19 @@
  *   probe           before init, try what only the hypervisor can answer (probe.h)
  *   poweroff=off    stay up when init has ended
  *   quiet           no banner, no line per process
+ *   compact=MS      compact memory every so many milliseconds (compactd.h)
+ *   shuffle=MS      move every user page there is to another frame, every so many milliseconds: for tests
  */
 
 #include "core/types.h"
 
 #define INIT_ARGS_MAX 16u
+#define BOOTARG_MS_MAX 3600000u
 
 struct bootargs {
   const char *init; /* NULL: the default */
   bool trace, probe, poweroff, quiet;
+  unsigned compact_ms, shuffle_ms; /* 0: never */
   const char *argv[INIT_ARGS_MAX]; /* without argv[0] */
   const char *envp[INIT_ARGS_MAX];
   unsigned argc, envc;

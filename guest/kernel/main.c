@@ -17,6 +17,7 @@
 #include "guest/drivers/uart.h"
 #include "guest/fs/initramfs.h"
 #include "guest/kernel/bootargs.h"
+#include "guest/kernel/compactd.h"
 #include "guest/kernel/console.h"
 #include "guest/kernel/irq.h"
 #include "guest/kernel/memory.h"
@@ -96,5 +97,6 @@ _Noreturn void kernel_main(pa_t fdt, pa_t image) {
   if (bootargs.probe)
     probe_run();
   must(process_start_init(), "init");
+  must(compactd_start(), "compaction");
   sched_idle();
 }

@@ -6,6 +6,7 @@
 #include "arch/barrier.h"
 #include "guest/drivers/psci.h"
 #include "guest/kernel/bootargs.h"
+#include "guest/kernel/compactd.h"
 #include "guest/kernel/console.h"
 #include "guest/kernel/fault.h"
 #include "guest/kernel/sched.h"
@@ -18,6 +19,7 @@ void report_verdict(uint64_t status) {
 void machine_finish(int32_t status) {
   uint64_t value = (status & 0x7f) != 0 ? 0x80 | ((uint64_t)status & 0x7f) : (uint64_t)status >> 8 & 0xff;
   kprintf("stage-1 faults handled: %lu\n", faults_handled());
+  compactd_report();
   kprintf("init ended with status %lu\n", value);
   report_verdict(value);
   if (bootargs.poweroff)

@@ -14,12 +14,13 @@ struct transfer {
   bool write;
 };
 
-/* Copy within one page if it is mapped for the access; ERR_NOENT if it must be faulted in first. */
+/* Copy within one page if it is mapped for the access; else it must be faulted in first: ERR_NOENT, or ERR_PERM if something is mapped. */
 static err_t copy_present(struct mm_struct *mm, uint64_t addr, uint64_t len, const struct transfer *t) {
   struct pt_leaf leaf;
   pt_prot_t needed = PT_USER | (t->write ? PT_W : PT_R);
-  if (pt_lookup(&mm->pt, addr, &leaf) != ERR_OK || (leaf.prot & needed) != needed)
-    return ERR_NOENT;
+  err_t err = pt_lookup(&mm->pt, addr, &leaf);
+  if (err != ERR_OK || (leaf.prot & needed) != needed)
+    return err == ERR_OK ? ERR_PERM : ERR_NOENT;
   unsigned char *page = (unsigned char *)port_frame_ptr(pa_pfn(leaf.out)) + (addr & ~PAGE_MASK);
   if (t->write)
     memcpy(page, t->buf, len);
@@ -28,8 +29,8 @@ static err_t copy_present(struct mm_struct *mm, uint64_t addr, uint64_t len, con
   return ERR_OK;
 }
 
-static err_t fault_in(struct mm_struct *mm, uint64_t addr, bool write) {
-  enum vm_fault f = handle_mm_fault(mm, addr, write ? FAULT_FLAG_WRITE : 0);
+static err_t fault_in(struct mm_struct *mm, uint64_t addr, unsigned flags) {
+  enum vm_fault f = handle_mm_fault(mm, addr, flags);
   if (f == VM_FAULT_OK)
     return ERR_OK;
   return f == VM_FAULT_OOM ? ERR_NOMEM : ERR_FAULT;
@@ -42,7 +43,7 @@ static err_t copy_page(struct mm_struct *mm, uint64_t addr, uint64_t len, const 
     mmap_unlock(mm, irq);
     if (err == ERR_OK)
       return err;
-    err = fault_in(mm, addr, t->write);
+    err = fault_in(mm, addr, (t->write ? FAULT_FLAG_WRITE : 0) | (err == ERR_PERM ? FAULT_FLAG_PRESENT : 0));
     if (err != ERR_OK)
       return err;
   }

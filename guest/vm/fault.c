@@ -79,6 +79,15 @@ static struct vm_area_struct *find_or_grow(struct mm_struct *mm, uint64_t addr) 
   return find_vma(mm, addr);
 }
 
+/*
+ * Making a page for `addr` has failed: is there one? Another CPU may have served the same fault, or the page was on the move when it was
+ * missed (migrate.c); then lack of memory is no reason to refuse.
+ */
+static bool served_meanwhile(const struct mm_struct *mm, uint64_t addr, err_t err) {
+  struct pt_leaf leaf;
+  return err == ERR_EXIST || (err == ERR_NOMEM && pt_lookup(&mm->pt, addr, &leaf) == ERR_OK);
+}
+
 /* ERR_NOENT: no VMA; ERR_PERM: not for this access; ERR_IO, ERR_NOMEM from the backing. */
 static err_t fault_locked(struct mm_struct *mm, uint64_t addr, unsigned flags) {
   struct vm_area_struct *vma = find_or_grow(mm, addr);
@@ -89,7 +98,7 @@ static err_t fault_locked(struct mm_struct *mm, uint64_t addr, unsigned flags) {
   addr &= PAGE_MASK;
   if (!(flags & FAULT_FLAG_PRESENT)) {
     err_t err = do_no_page(vma, addr, flags);
-    if (likely(err != ERR_EXIST))
+    if (likely(err == ERR_OK) || !served_meanwhile(mm, addr, err))
       return err;
   }
   return do_present_page(vma, addr, flags);

@@ -88,7 +88,7 @@ static void copy_settings(struct mm_struct *child, const struct mm_struct *old) 
 
 err_t mm_fork(struct mm_struct *old, struct mm_struct **out) {
   struct mm_struct *child;
-  err_t err = mm_alloc(&child);
+  err_t err = mm_create(&child);
   if (err != ERR_OK)
     return err;
   port_flags_t irq = mmap_lock(old);
@@ -99,6 +99,7 @@ err_t mm_fork(struct mm_struct *old, struct mm_struct **out) {
     mm_put(child);
     return err;
   }
+  rmap_add_mm(child);
   *out = child;
   return ERR_OK;
 }

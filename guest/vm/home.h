@@ -17,6 +17,8 @@
  *        This CPU alone forgets one last-level entry: DSB NSHST; TLBI VALE1; DSB NSH; ISB. For an entry that became more permissive.
  *   void vm_home_tlb_flush_local_all(void)
  *        This CPU alone forgets all of EL1&0: TLBI VMALLE1; DSB NSH; ISB. For an ASID rollover.
+ *   bool vm_home_trylock(struct port_lock *)
+ *        port_lock_acquire() if that needs no waiting; false: somebody, maybe this CPU, has it.
  *   void vm_home_sync_icache(pfn_t frame)
  *        What the data side wrote to the frame becomes visible to instruction fetch on every CPU (Arm ARM B2.4.4): DC CVAU over the
  *        frame unless CTR_EL0.IDC, DSB ISH, IC IALLUIS or IVAU unless CTR_EL0.DIC, DSB ISH.

@@ -195,6 +195,36 @@ static inline void count_fault(struct mm_struct *mm, enum fault_kind kind) {
   mm->faults[kind]++;
 }
 
+/* ---- mm.c ---- */
+/* As mm_alloc(), but unknown to rmap.c yet: for fork, which fills it without its lock. */
+MUST_CHECK err_t mm_create(struct mm_struct **out);
+
+/* ---- rmap.c: takes rmap_lock itself; mmap_lock may be held or not ---- */
+extern struct port_lock rmap_lock;
+void rmap_init(void);
+/* From now on pages of `mm` may be found and moved; the mm is complete. */
+void rmap_add_mm(struct mm_struct *mm);
+/* No longer. When this returns nobody is about to. One that was never added does no harm. mmap_lock not held. */
+void rmap_remove_mm(struct mm_struct *mm);
+void rmap_add_shared(struct vm_shared *shared);
+void rmap_remove_shared(struct vm_shared *shared);
+/* A VMA of a shared object, as its open and close. */
+void rmap_add_vma(struct vm_area_struct *vma);
+void rmap_remove_vma(struct vm_area_struct *vma);
+/*
+ * Call `fn` for each place where `frame`, whose key that is, is mapped, with that mm's mmap_lock held, which `fn` keeps, until it answers true.
+ * rmap_lock held. Left out are mms whose lock is held by somebody (the caller of rmap_walk() may be one), that are being made or taken down, or
+ * that have not run yet: count what comes against frame->refs. The mm for which `fn` answered true is the first the next time: neighbours in
+ * memory often belong together.
+ */
+typedef bool rmap_fn(void *ctx, struct mm_struct *mm, uint64_t addr);
+void rmap_walk(uint64_t key, pfn_t frame, rmap_fn *fn, void *ctx);
+/* The shared object of that key, or NULL. rmap_lock held. */
+struct vm_shared *rmap_find_shared(uint64_t key);
+
+/* ---- migrate.c ---- */
+void vm_migrate_init(void);
+
 /* ---- zap.c ---- */
 /* Drop all pages in the range; the VMAs stay. */
 void zap_page_range(struct mm_struct *mm, uint64_t start, uint64_t end);

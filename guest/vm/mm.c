@@ -35,7 +35,7 @@ static void table_free(struct pt *pt, pfn_t table) {
 static void tlb_flush(struct pt *pt, uint64_t ia, uint64_t size, unsigned level, bool tables) {
   const struct mm_context *context = &mm_of(pt)->context;
   (void)level;
-  if (context->id)
+  if (atomic_load_relaxed(&context->id))
     vm_home_tlb_flush(context, ia, size, tables);
 }
 
@@ -58,21 +58,27 @@ static const struct pt_ops user_pt_ops = {
 
 err_t vm_init(unsigned asid_bits) {
   vm_commit_init();
+  rmap_init();
   err_t err = asid_space_init(&asids, asid_bits);
   if (err == ERR_OK)
     err = vm_objects_init();
-  return err == ERR_OK ? vm_zero_page_init() : err;
+  if (err == ERR_OK)
+    err = vm_zero_page_init();
+  if (err == ERR_OK)
+    vm_migrate_init();
+  return err;
 }
 
 static void init_mm(struct mm_struct *mm, pfn_t root) {
   mm->mm_users = 1;
   mm->rmap_id = atomic_add_fetch(&last_rmap_id, 1) & RMAP_ID_MASK;
   mm->stack_limit = STACK_LIMIT_DEFAULT;
+  list_init(&mm->rmap_node);
   err_t err = pt_init(&mm->pt, &user_pt_ops, root, ROOT_LEVEL, 0, TASK_SIZE_BITS, PT_FEAT_S1 | PT_FEAT_KEEP, (uint16_t)mm->rmap_id);
   CHECK(err == ERR_OK);
 }
 
-err_t mm_alloc(struct mm_struct **out) {
+err_t mm_create(struct mm_struct **out) {
   struct mm_struct *mm = mm_struct_alloc();
   if (!mm)
     return ERR_NOMEM;
@@ -87,6 +93,13 @@ err_t mm_alloc(struct mm_struct **out) {
   return ERR_OK;
 }
 
+err_t mm_alloc(struct mm_struct **out) {
+  err_t err = mm_create(out);
+  if (err == ERR_OK)
+    rmap_add_mm(*out);
+  return err;
+}
+
 void mm_get(struct mm_struct *mm) {
   atomic_add_fetch(&mm->mm_users, 1);
 }
@@ -94,6 +107,7 @@ void mm_get(struct mm_struct *mm) {
 void mm_put(struct mm_struct *mm) {
   if (atomic_add_fetch(&mm->mm_users, -1) != 0)
     return;
+  rmap_remove_mm(mm);
   exit_mmap(mm);
   table_free(NULL, mm->pt.root_pfn);
   mm_struct_free(mm);

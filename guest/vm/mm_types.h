@@ -8,15 +8,20 @@
  * Lock order, outermost first. All are spin locks, held with interrupts masked:
  *
  *   1. mm_struct.mmap_lock     the parent's before the child's in dup_mm() (the child is not visible yet, so only one is taken)
- *   2. vm_shared.lock          the pages of one shared object
- *   3. asid_space.lock         taken alone
- *   4. the memory core's own   slab, per-CPU list, zone
+ *   2. rmap_lock               who may map what: rmap.c
+ *   3. vm_shared.lock          the pages of one shared object
+ *   4. asid_space.lock         taken alone
+ *   5. the memory core's own   slab, per-CPU list, zone
  *
- * A letter on a field names its lock: (m) mmap_lock, (c) constant after creation, (a) atomic.
+ * A page that is moved needs the lock of every mm that maps it (migrate.c). It comes from the other end, by way of rmap_lock, so it only ever
+ * tries these locks, and gives up where one is held: nothing can wait for nothing.
+ *
+ * A letter on a field names its lock: (m) mmap_lock, (r) rmap_lock, (c) constant after creation, (a) atomic.
  * Nobody holds mmap_lock across an access to user memory: the fault it may take would want the lock.
  */
 
 #include "core/err.h"
+#include "core/list.h"
 #include "core/rbtree.h"
 #include "core/types.h"
 #include "mm/pgtable.h"
@@ -81,7 +86,7 @@ struct vm_file {
   const char *name;              /* (c) for reports; never NULL */
 };
 
-/* One run of user pages that are alike: [vm_start, vm_end). All fields (m). */
+/* One run of user pages that are alike: [vm_start, vm_end). All fields (m), but for one. */
 struct vm_area_struct {
   uint64_t vm_start, vm_end;
   struct vm_area_struct *vm_next, *vm_prev; /* by address */
@@ -93,7 +98,8 @@ struct vm_area_struct {
     struct vm_file *vm_file;
     struct vm_shared *vm_shared;
   };
-  uint64_t vm_pgoff; /* page offset of vm_start in the backing; vm_start >> PAGE_SHIFT for private anonymous memory */
+  struct list_node shared_node; /* (r) in vm_shared->vmas; means nothing for the other kinds */
+  uint64_t vm_pgoff;            /* page offset of vm_start in the backing; vm_start >> PAGE_SHIFT for private anonymous memory */
   vm_flags_t vm_flags;
   pt_prot_t vm_page_prot; /* of a page that may be used to the full: as vm_flags say */
   bool faulted;           /* a page was mapped since creation: without it there is nothing to zap or copy */
@@ -146,6 +152,9 @@ struct mm_struct {
   uint64_t faults[FAULT_KINDS];                                    /* (m) */
   uint64_t start_brk, brk;                                         /* (m) the heap: [start_brk, brk) */
   uint64_t stack_limit;                                            /* (m) bytes a stack may grow to */
+  struct list_node rmap_node;                                      /* (r) among those of its family; alone: pages here cannot be found */
+  struct mm_struct *frozen_next;                                   /* (r) the next one that maps the page on the move; migrate.c */
+  struct pt_broken frozen;                                         /* (r) where it did; entry NULL: no page of this mm is on the move */
   /* Set by exec before the mm runs, for reports only. */
   uint64_t start_code, end_code, start_stack;
 };

@@ -3,7 +3,8 @@
 /*
  * Shared anonymous memory: an object with its own page store that any number of VMAs, in any address spaces, map. A page comes into being
  * zeroed on the first touch by anyone and stays until the last VMA lets go of the object; unmapping or MADV_DONTNEED only drops
- * translations. Locks: mmap_lock of the faulting mm, then shared->lock over look-up and insertion.
+ * translations. Locks: mmap_lock of the faulting mm, then shared->lock over look-up, insertion and the reference taken: a page that is moved is
+ * found by its store as well (migrate.c).
  */
 
 #include "guest/vm/shared.h"
@@ -20,10 +21,12 @@ err_t vm_shared_create(uint64_t pages, bool account, struct vm_shared **out) {
     return ERR_NOMEM;
   }
   store_init(&shared->store, pages);
+  list_init(&shared->vmas);
   shared->users = 1;
   shared->id = atomic_add_fetch(&last_shared_id, 1) & RMAP_ID_MASK;
   shared->pages = pages;
   shared->charged_pages = account ? pages : 0;
+  rmap_add_shared(shared);
   *out = shared;
   return ERR_OK;
 }
@@ -31,6 +34,7 @@ err_t vm_shared_create(uint64_t pages, bool account, struct vm_shared **out) {
 void vm_shared_put(struct vm_shared *shared) {
   if (atomic_add_fetch(&shared->users, -1) != 0)
     return;
+  rmap_remove_shared(shared);
   store_destroy(&shared->store, user_page_put);
   vm_uncommit(shared->charged_pages);
   vm_shared_free(shared);
@@ -38,9 +42,11 @@ void vm_shared_put(struct vm_shared *shared) {
 
 static void shared_open(struct vm_area_struct *vma) {
   atomic_add_fetch(&vma->vm_shared->users, 1);
+  rmap_add_vma(vma);
 }
 
 static void shared_close(struct vm_area_struct *vma) {
+  rmap_remove_vma(vma);
   vm_shared_put(vma->vm_shared);
 }
 

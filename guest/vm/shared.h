@@ -9,11 +9,13 @@
 
 struct vm_shared {
   struct port_lock lock;
-  struct page_store store; /* lock; holds one reference on each frame */
-  uint32_t users;          /* (a) VMAs, and whoever creates it */
-  uint32_t id;             /* (c) for rmap keys */
-  uint64_t pages;          /* (c) */
-  uint64_t charged_pages;  /* (c) against the commit limit */
+  struct list_node rmap_node; /* rmap_lock; among all objects, by id */
+  struct list_node vmas;      /* rmap_lock; those that map it */
+  struct page_store store;    /* lock; holds one reference on each frame */
+  uint32_t users;             /* (a) VMAs, and whoever creates it */
+  uint32_t id;                /* (c) for rmap keys */
+  uint64_t pages;             /* (c) */
+  uint64_t charged_pages;     /* (c) against the commit limit */
 };
 
 #endif

@@ -57,6 +57,14 @@ err_t store_insert(struct page_store *store, uint64_t index, pfn_t frame) {
   return ERR_OK;
 }
 
+void store_replace(struct page_store *store, uint64_t index, pfn_t frame) {
+  uint64_t *slot = &store->root;
+  for (unsigned level = store->height; level-- > 0;)
+    slot = &node_of(*slot)[slot_index(index, level)];
+  CHECK(*slot != 0);
+  *slot = frame.v + 1;
+}
+
 /* At most three levels deep. */
 static void destroy(uint64_t slot, unsigned height, void (*put)(pfn_t frame)) {
   if (!slot)

@@ -24,6 +24,8 @@ void store_init(struct page_store *store, uint64_t pages);
 pfn_t store_lookup(const struct page_store *store, uint64_t index);
 /* Put `frame` at `index`, which is empty. ERR_NOMEM: no frame for a node. */
 MUST_CHECK err_t store_insert(struct page_store *store, uint64_t index, pfn_t frame);
+/* Put another frame in the place of the one at `index`. */
+void store_replace(struct page_store *store, uint64_t index, pfn_t frame);
 /* Hand every frame to `put` and free the nodes. */
 void store_destroy(struct page_store *store, void (*put)(pfn_t frame));
 

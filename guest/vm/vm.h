@@ -104,6 +104,19 @@ static inline bool access_ok(uint64_t addr, uint64_t len) {
 MUST_CHECK err_t mm_read(struct mm_struct *mm, uint64_t addr, void *buf, uint64_t len);
 MUST_CHECK err_t mm_write(struct mm_struct *mm, uint64_t addr, const void *buf, uint64_t len);
 
+/* ---- Pages on the move ---- */
+
+/*
+ * What the core's frame_move() (include/mm/migrate.h) does to a user page: every mm that maps it loses it, the contents are copied, every mm
+ * gets it back. Single frames of anonymous, private file and shared memory; page tables, the zero page and what the kernel keeps for itself stay
+ * where they are. Nobody needs to know: an access in between faults, waits for mmap_lock, and finds the page back in place.
+ */
+/* Pages moved since boot, and translations that followed them. */
+struct vm_move_stats {
+  uint64_t pages, mappings;
+};
+struct vm_move_stats vm_read_move_stats(void);
+
 /* ---- Reports ---- */
 
 /* One line of /proc/PID/maps. Start with a zeroed one; each call moves on to the next VMA. False after the last. */

@@ -77,6 +77,7 @@ static void forget_translations(struct mm_struct *mm) {
 /* VMA by VMA, and not by a sweep over all tables: most of their entries are empty. A table goes with its last page, one that was kept at the end. */
 void exit_mmap(struct mm_struct *mm) {
   struct mmu_gather tlb;
+  CHECK(list_is_empty(&mm->rmap_node)); /* no move can find it: rmap.c */
   gather_start(&tlb, mm);
   vm_update_hiwater(mm);
   forget_translations(mm);

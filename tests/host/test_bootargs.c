@@ -42,6 +42,19 @@ static void kernel_words(void **state) {
   assert_int_equal(bootargs.argc, 1);
 }
 
+static void periods(void **state) {
+  (void)state;
+  parse("compact=20 shuffle=3600001");
+  assert_int_equal(bootargs.compact_ms, 20);
+  assert_int_equal(bootargs.shuffle_ms, BOOTARG_MS_MAX);
+  assert_int_equal(bootargs.argc + bootargs.envc, 0);
+  parse("compact= shuffle=99999999999999999999");
+  assert_int_equal(bootargs.compact_ms, 0);
+  assert_int_equal(bootargs.shuffle_ms, BOOTARG_MS_MAX);
+  parse("compact=5x shuffle=-1");
+  assert_int_equal(bootargs.compact_ms + bootargs.shuffle_ms, 0);
+}
+
 static void words_for_init(void **state) {
   (void)state;
   parse("  run=a,b  single  trace -- trace x=y ");
@@ -73,8 +86,8 @@ static void too_many_words(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(empty_lines), cmocka_unit_test(kernel_words),   cmocka_unit_test(words_for_init),
-      cmocka_unit_test(quotes),      cmocka_unit_test(too_many_words),
+      cmocka_unit_test(empty_lines),    cmocka_unit_test(kernel_words), cmocka_unit_test(periods),
+      cmocka_unit_test(words_for_init), cmocka_unit_test(quotes),       cmocka_unit_test(too_many_words),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -407,9 +407,27 @@ static void op_fork(struct proc *proc) {
   check_proc(child);
 }
 
+/* Whoever maps it goes on with it elsewhere. A process that has not run yet holds its pages where they are. */
+static void op_move(struct proc *proc) {
+  struct machine_pte pte;
+  if (!machine_walk(proc->mm, address(rnd(PAGES)), &pte))
+    return;
+  if (frame_state(pfn(pte.frame)) != FRAME_OWNED) {
+    assert_int_equal(machine_move(pte.frame), MOVE_UNMOVABLE); /* the zero page */
+    return;
+  }
+  bool all_ran = true;
+  for (unsigned i = 0; i < PROCS; i++)
+    all_ran &= !procs[i].mm || procs[i].mm->context.id != 0;
+  enum move_result r = machine_move(pte.frame);
+  assert_true(r == MOVE_DONE || (!all_ran && r == MOVE_BUSY));
+}
+
 static void random_op(struct proc *proc) {
-  unsigned dice = rnd(100);
-  if (dice < 60)
+  unsigned dice = rnd(110);
+  if (dice >= 100)
+    op_move(proc);
+  else if (dice < 60)
     op_access(proc);
   else if (dice < 68)
     op_mmap_fixed(proc);

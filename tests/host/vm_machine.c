@@ -60,21 +60,21 @@ static void forget(unsigned cpu, uint16_t asid, uint64_t start, uint64_t size, b
 void vmhome_flush(uint16_t asid, uint64_t start, uint64_t size, bool tables);
 void vmhome_flush(uint16_t asid, uint64_t start, uint64_t size, bool tables) {
   assert_true(size > 0 && is_aligned(start | size, PAGE_SIZE));
-  machine_flushes++;
+  __atomic_add_fetch(&machine_flushes, 1, __ATOMIC_RELAXED);
   for (unsigned cpu = 0; cpu < MACHINE_CPUS; cpu++)
     forget(cpu, asid, start, size, tables);
 }
 
 void vmhome_flush_mm(uint16_t asid);
 void vmhome_flush_mm(uint16_t asid) {
-  machine_flushes++;
+  __atomic_add_fetch(&machine_flushes, 1, __ATOMIC_RELAXED);
   for (unsigned cpu = 0; cpu < MACHINE_CPUS; cpu++)
     forget(cpu, asid, 0, TASK_SIZE, true);
 }
 
 void vmhome_flush_local_page(uint16_t asid, uint64_t addr);
 void vmhome_flush_local_page(uint16_t asid, uint64_t addr) {
-  machine_flushes_local++;
+  __atomic_add_fetch(&machine_flushes_local, 1, __ATOMIC_RELAXED);
   forget(port_cpu(), asid, addr & PAGE_MASK, PAGE_SIZE, false);
 }
 
@@ -86,7 +86,7 @@ void vmhome_flush_local_all(void) {
 void vmhome_sync_icache(uint64_t frame);
 void vmhome_sync_icache(uint64_t frame) {
   icache_clean[frame - RAM_BASE_PFN] = 1;
-  machine_icache_syncs++;
+  __atomic_add_fetch(&machine_icache_syncs, 1, __ATOMIC_RELAXED);
 }
 
 /* ---- The walk (Arm ARM D8.3): 4 KiB granule, 39 bits, levels 1 to 3 ---- */
@@ -278,6 +278,19 @@ void machine_set_cpu(unsigned cpu) {
 uint64_t machine_free_frames(void) {
   vm_shrink_slabs();
   return page_free_frames();
+}
+
+enum move_result machine_move(uint64_t frame) {
+  pfn_t to;
+  assert_int_equal(page_alloc(0, ALLOC_MOVABLE, &to), ERR_OK);
+  enum move_result r = frame_move(pfn(frame), 0, to);
+  if (r != MOVE_DONE) {
+    page_free(to, 0);
+    return r;
+  }
+  assert_int_equal(frame_state(pfn(frame)), FRAME_FREE);
+  memset(port_frame_ptr(pfn(frame)), 0xdb, PAGE_SIZE);
+  return r;
 }
 
 /* ---- Failures on demand ---- */

@@ -11,6 +11,7 @@
 
 #include "guest/vm/mm_types.h"
 #include "guest/vm/vm.h"
+#include "mm/migrate.h"
 
 #define MACHINE_CPUS 2u
 
@@ -53,6 +54,9 @@ void machine_check_mm(const struct mm_struct *mm);
 /* References of every user frame against the mappings there are in `mms`, which must be all address spaces. A page of a shared object has one
  * more, for the object. */
 void machine_check_refs(struct mm_struct *const *mms, unsigned count);
+
+/* Move the frame to another one, wherever there is room; what stood in the old one is wiped out. */
+enum move_result machine_move(uint64_t frame);
 
 /* ---- Failures on demand (link with --wrap of page_alloc, page_alloc_owned and slab_alloc) ---- */
 

@@ -52,6 +52,10 @@ static inline void vm_home_tlb_flush_local_all(void) {
   isb();
 }
 
+static inline bool vm_home_trylock(struct port_lock *l) {
+  return vlock_try(&l->lock);
+}
+
 void vm_home_sync_icache(pfn_t frame);
 
 #endif

@@ -26,6 +26,13 @@ static inline void vm_home_tlb_flush_local_all(void) {
   vmhome_flush_local_all();
 }
 
+static inline bool vm_home_trylock(struct port_lock *lock) {
+  uint32_t ticket = atomic_load_acquire(&lock->owner);
+  if (port_host_irq_depth == 0)
+    port_host_die("lock tried with interrupts on");
+  return __atomic_compare_exchange_n(&lock->next, &ticket, ticket + 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+}
+
 static inline void vm_home_sync_icache(pfn_t frame) {
   vmhome_sync_icache(frame.v);
 }
