@@ -89,7 +89,7 @@ static enum work_result cmd_masked(struct session *s) {
   if (!masked_is_measured())
     return session_fail_done(s, "not measured: the scenario lacks `measure-masked`");
   for (unsigned i = 0; i < cpu_count; i++)
-    worst = max_u64(worst, time_to_us(cpus[i].masked_max));
+    worst = max_u64(worst, time_to_us(cpus[i].masked_max) + 1); /* upwards */
   if (cpu_count > 1) {
     hyp_printf("sluice: masked: at most %llu us on a count that %u CPUs share: no measure, run it on one\n", (unsigned long long)worst,
                cpu_count);
