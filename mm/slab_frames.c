@@ -63,8 +63,10 @@ static bool add_slab(struct slab_cache *c) {
   uint32_t slab = pfn_index(f);
   CHECK(is_aligned((uintptr_t)slab_ptr(slab), (uint64_t)c->slab_mask + 1)); /* how a slab is found from an object */
   atomic_store_relaxed(&frame_at(slab)->rmap, (uintptr_t)c);
-  for (uint32_t i = c->per_slab; i-- != 0;)
-    make_object(c, slab, i);
+  uint32_t left = c->per_slab; /* at least one */
+  do
+    make_object(c, slab, --left);
+  while (left != 0);
   list_slab(c, slab);
   c->slabs++;
   c->empty_slabs++;

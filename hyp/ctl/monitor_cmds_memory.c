@@ -148,7 +148,7 @@ static enum work_result cmd_buddyinfo(struct session *s) {
 static void print_slab(const struct slab_info *info) {
   unsigned magazine = info->magazine_objects;
   hyp_printf("%-17s %6llu %6llu %6u %4u %4u : tunables %4u %4u %4u : slabdata %6llu %6llu %6u%s%s\n", info->name,
-             (unsigned long long)info->used_objects, (unsigned long long)(info->slabs * info->per_slab), info->object_bytes, info->per_slab,
+             (unsigned long long)info->used_objects, (unsigned long long)info->slabs * info->per_slab, info->object_bytes, info->per_slab,
              1u << info->slab_order, 2 * magazine, magazine, magazine ? SLAB_DEPOT_MAGAZINES : 0,
              (unsigned long long)(info->slabs - info->empty_slabs), (unsigned long long)info->slabs, info->depot_magazines * magazine,
              info->debug & SLAB_POISON ? " poison" : "", info->debug & SLAB_RED_ZONE ? " red-zone" : "");

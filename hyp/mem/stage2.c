@@ -115,7 +115,7 @@ err_t stage2_init(struct stage2 *s2, struct vm *vm, uint64_t ram_bytes) {
 
 /*
  * Frames change owner: the old contents go, in the data caches and (what a previous guest executed) in the instruction caches. With S2FWB no guest can look past the
- * data caches, and fetches need no clean either: FEAT_S2FWB requires CLIDR_EL1.LoUU and LoUIS to be 0 (Arm ARM D8.6.2).
+ * data caches, and fetches need no clean either: with FEAT_S2FWB CLIDR_EL1.LoUU and LoUIS are 0 (Arm ARM, CLIDR_EL1).
  */
 static ALWAYS_INLINE void cleanse_page(void *page) {
   if (features.needs_clean)

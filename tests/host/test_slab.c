@@ -242,7 +242,8 @@ static void the_fullest_slab_is_used_first(void **state) {
   assert_int_equal(slab_create_with("c", 512, 0, NULL, SLAB_RED_ZONE, &c), ERR_OK); /* no magazines: each call reaches the slabs */
   slab_describe(c, &info);
   unsigned n = info.per_slab;
-  void *p[3][64];
+  void *p[3][64] = {{NULL}};
+  assert_in_range(n, 4, 64);
   for (unsigned slab = 0; slab < 3; slab++)
     for (unsigned i = 0; i < n; i++)
       p[slab][i] = slab_alloc(c);
