@@ -4,7 +4,7 @@
  *
  * The migrate scanner walks pageblocks upwards from the zone's start and moves what is movable; the free scanner walks downwards from its
  * end and finds where to. When they meet the pass is over. Suitability comes first (compaction_suitable: enough free frames above the low
- * watermark; fragmentation_index: failure would be for want of contiguity, not of memory). A pageblock that gave nothing gets a skip hint, which
+ * watermark; extfrag_index: failure would be for want of contiguity, not of memory). A pageblock that gave nothing gets a skip hint, which
  * later asynchronous passes obey; hints are dropped when a pass has gone through the whole zone. After a pass that did not help, the next
  * 2^n attempts are deferred, n up to 6. Before the linear walk, a few of the lowest pageblocks with large free blocks are tried
  * (fast_find_migrateblock), and targets come first from free lists in the upper half of the zone (fast_isolate_freepages). As in Linux
@@ -21,27 +21,6 @@
 
 /* --- suitability ----------------------------------------------------------------------------------------------------------------- */
 
-/*
- * Linux's fragmentation index for an order, in thousandths: towards 0, an allocation fails for lack of memory; towards 1000, because of
- * fragmentation; -1000: it would not fail.
- */
-static int fragmentation_index(struct zone *z, unsigned order) {
-  uint64_t blocks = 0, free = 0, wanted = (uint64_t)1 << order;
-  port_flags_t flags = zone_lock(z);
-  for (unsigned o = 0; o <= MAX_ORDER; o++) {
-    for (unsigned type = 0; type < MIGRATE_TYPES; type++) {
-      blocks += z->list[type][o].count;
-      free += (uint64_t)z->list[type][o].count << o;
-    }
-  }
-  zone_unlock(z, flags);
-  if (blocks == 0)
-    return 0;
-  if (zone_has_block(z, order))
-    return -1000;
-  return 1000 - (int)((1000 + free * 1000 / wanted) / blocks);
-}
-
 static bool is_deferred(struct zone *z) {
   uint32_t limit = 1u << z->defer_shift;
   if (++z->defer_considered < limit)
@@ -57,12 +36,13 @@ static void defer(struct zone *z) {
 
 /* Room for the targets above the low watermark: twice the block, as Linux's compact_gap. A sync run was asked for by somebody, and comes. */
 static bool is_suitable(struct zone *z, const struct compact_request *r) {
-  int index;
+  uint64_t free_blocks[MAX_ORDER + 1];
   if (r->mode == COMPACT_SYNC)
     return true;
   if (atomic_load_relaxed(&z->free) < z->low + ((uint64_t)2 << r->order))
     return false;
-  index = fragmentation_index(z, r->order);
+  zone_free_blocks(z, free_blocks);
+  int index = extfrag_index(free_blocks, r->order);
   return index < 0 || index > EXTFRAG_MAX || r->mode == COMPACT_PROACTIVE;
 }
 

@@ -32,10 +32,6 @@ static inline bool pageblock_has(uint32_t pb, unsigned flag) {
 
 /* --- isolate.c ------------------------------------------------------------------------------------------------------------------ */
 
-/* Take the lock and let go of it, interrupts masked between. */
-port_flags_t zone_lock(struct zone *z);
-void zone_unlock(struct zone *z, port_flags_t flags);
-
 /* Change flags other than ISOLATED and CONTIG. */
 void pageblock_mark(struct zone *z, uint32_t pb, unsigned set, unsigned clear);
 /* Drop `flags` of every pageblock of the zone. */

@@ -35,6 +35,7 @@ static void open_pageblocks(struct zone *z, uint32_t first, unsigned count) {
   }
   z->unopened -= count << PAGEBLOCK_ORDER;
   z->free -= count << PAGEBLOCK_ORDER;
+  z->events[ZONE_GIVEN] -= count << PAGEBLOCK_ORDER; /* it never was away */
   buddy_give(z, first << PAGEBLOCK_ORDER, count == 2 ? MAX_ORDER : PAGEBLOCK_ORDER);
 }
 

@@ -89,14 +89,12 @@ static uint64_t rmap_at(enum frame_state state, uint64_t rmap, uint64_t distance
 /* Write every entry of the block's pageblocks that has not been written yet, so that parts of it can become heads. */
 static void write_entries(uint32_t index, unsigned order) {
   struct zone *z = zone_of(index);
-  port_flags_t flags = port_irq_save();
-  port_lock_acquire(&z->lock);
+  port_flags_t flags = zone_lock(z);
   for (uint32_t i = index; i < index + (1u << order); i += PAGEBLOCK_FRAMES) {
     if (pageblock_kind(pageblock_of(i)) != PAGEBLOCK_SPLIT)
       pageblock_write_entries(pageblock_of(i));
   }
-  port_lock_release(&z->lock);
-  port_irq_restore(flags);
+  zone_unlock(z, flags);
 }
 
 void frame_split_block(pfn_t f, unsigned order, unsigned to_order) {

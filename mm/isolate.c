@@ -12,17 +12,6 @@
  */
 #include "mm/compaction.h"
 
-port_flags_t zone_lock(struct zone *z) {
-  port_flags_t flags = port_irq_save();
-  port_lock_acquire(&z->lock);
-  return flags;
-}
-
-void zone_unlock(struct zone *z, port_flags_t flags) {
-  port_lock_release(&z->lock);
-  port_irq_restore(flags);
-}
-
 static void set_flags(uint32_t pb, unsigned flags) {
   atomic_store_relaxed(&pageblocks[pb].flags, (uint8_t)flags);
 }

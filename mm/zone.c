@@ -81,6 +81,7 @@ static void add_frayed(struct zone *z, uint32_t start, uint32_t end) {
     pageblock_write_entries(pb);
   }
   buddy_give_run(z, start, end - start);
+  z->events[ZONE_GIVEN] = 0; /* nothing came back: it begins */
 }
 
 /* Whole pageblocks: stay unopened. */
@@ -150,7 +151,8 @@ static unsigned node_of(uint64_t f) {
   return 0;
 }
 
-static unsigned distance(unsigned from, unsigned to) {
+unsigned page_distance(unsigned from, unsigned to) {
+  CHECK(from < NODES_MAX && to < NODES_MAX);
   return distances[from][to] ? distances[from][to] : from == to ? DISTANCE_LOCAL : DISTANCE_REMOTE;
 }
 
@@ -159,7 +161,7 @@ static void order_zones(unsigned node) {
   uint8_t *order = zone_order[node];
   for (unsigned z = 0; z < zone_count; z++) {
     unsigned at = z;
-    for (; at > 0 && distance(node, zones[order[at - 1]].node) > distance(node, zones[z].node); at--)
+    for (; at > 0 && page_distance(node, zones[order[at - 1]].node) > page_distance(node, zones[z].node); at--)
       order[at] = order[at - 1];
     order[at] = (uint8_t)z;
   }
@@ -336,9 +338,7 @@ void page_set_block_type(pfn_t f, enum migratetype type) {
   uint32_t pb = pageblock_of(pfn_index(f));
   struct zone *z = zone_of(pfn_index(f));
   CHECK(pageblock_kind(pb) != PAGEBLOCK_NONE);
-  port_flags_t flags = port_irq_save();
-  port_lock_acquire(&z->lock);
+  port_flags_t flags = zone_lock(z);
   pageblock_retype(z, pb, type);
-  port_lock_release(&z->lock);
-  port_irq_restore(flags);
+  zone_unlock(z, flags);
 }

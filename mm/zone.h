@@ -27,6 +27,10 @@
 /* pageblock state without the type */
 #define PAGEBLOCK_STATE(kind_, node_) ((uint8_t)((unsigned)(kind_) << 3 | (unsigned)(node_) << 5))
 
+static inline unsigned pageblock_state_node(uint8_t state) {
+  return state >> 5;
+}
+
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "struct frame's word is spelled for little-endian");
 
 enum pageblock_kind {
@@ -99,6 +103,18 @@ static inline struct zone *zone_of(uint32_t index) {
   while (index >= z->end)
     z++;
   return z;
+}
+
+/* Take a zone's lock and let go of it, interrupts masked between. */
+static inline port_flags_t zone_lock(struct zone *z) {
+  port_flags_t flags = port_irq_save();
+  port_lock_acquire(&z->lock);
+  return flags;
+}
+
+static inline void zone_unlock(struct zone *z, port_flags_t flags) {
+  port_lock_release(&z->lock);
+  port_irq_restore(flags);
 }
 
 /* --- entries ------------------------------------------------------------------------------------------------------------------- */
@@ -376,6 +392,9 @@ void page_free_direct(pfn_t f, unsigned order);
 /* There is no cache and no shrinker: the allocator starts anew. */
 void slab_reset(void);
 void shrinker_reset(void);
+
+/* Free blocks of each order, those never opened as what they will be (report.c). Takes the zone's lock. */
+void zone_free_blocks(struct zone *z, uint64_t out[MAX_ORDER + 1]);
 
 /* --- watermarks ------------------------------------------------------------------------------------------------------------------ */
 

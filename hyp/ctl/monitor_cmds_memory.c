@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /*
- * Commands about memory: the ledger and its comparison, the buddy's free lists, the slabs, the two-stage walk.
+ * Commands about memory: the ledger and its comparison, the two-stage walk. (What the core looks like: monitor_cmds_mm.c.)
  *
  * `ledger compare` is how a scenario proves that nothing was lost: free, cached and zeroed frames are one class (what lies in a
  * per-CPU list is as free as what lies in the buddy), every other state must have exactly the count it had at `ledger save`. Both give
@@ -17,7 +17,6 @@
 #include "hyp/ctl/monitor.h"
 #include "hyp/mem/move.h"
 #include "mm/frame.h"
-#include "mm/page_alloc.h"
 #include "mm/slab.h"
 
 #define WALK_STOP_MS 1000u
@@ -130,45 +129,6 @@ static enum work_result cmd_ledger(struct session *s) {
   return WORK_DONE;
 }
 
-static enum work_result cmd_buddyinfo(struct session *s) {
-  struct buddyinfo info;
-  char text[160];
-  size_t at = 0;
-  if (!page_buddyinfo((unsigned)s->state[0]++, &info))
-    return WORK_DONE;
-  text[0] = '\0';
-  for (unsigned i = 0; i <= MAX_ORDER && at < sizeof text; i++)
-    at += (size_t)format(text + at, sizeof text - at, " %6llu", (unsigned long long)info.free_blocks[i]);
-  hyp_printf("zone %-8s%s  unopened %llu cached %llu\n", info.zone_name, text, (unsigned long long)info.unopened_frames,
-             (unsigned long long)info.cached_frames);
-  return WORK_MORE;
-}
-
-/* As Linux's /proc/slabinfo 2.1 has it; see docs/monitor.md. */
-static void print_slab(const struct slab_info *info) {
-  unsigned magazine = info->magazine_objects;
-  hyp_printf("%-17s %6llu %6llu %6u %4u %4u : tunables %4u %4u %4u : slabdata %6llu %6llu %6u%s%s\n", info->name,
-             (unsigned long long)info->used_objects, (unsigned long long)info->slabs * info->per_slab, info->object_bytes, info->per_slab,
-             1u << info->slab_order, 2 * magazine, magazine, magazine ? SLAB_DEPOT_MAGAZINES : 0,
-             (unsigned long long)(info->slabs - info->empty_slabs), (unsigned long long)info->slabs, info->depot_magazines * magazine,
-             info->debug & SLAB_POISON ? " poison" : "", info->debug & SLAB_RED_ZONE ? " red-zone" : "");
-}
-
-/* One cache per step. state[0]: its number, from 1. */
-static enum work_result cmd_slabinfo(struct session *s) {
-  struct slab_info info;
-  if (s->state[0]++ == 0) {
-    hyp_printf("slabinfo - version: 2.1\n");
-    hyp_printf("# name            <active_objs> <num_objs> <objsize> <objperslab> <pagesperslab>"
-               " : tunables <limit> <batchcount> <sharedfactor> : slabdata <active_slabs> <num_slabs> <sharedavail>\n");
-    return WORK_MORE;
-  }
-  if (!slab_describe_nth((unsigned)s->state[0] - 2, &info))
-    return WORK_DONE;
-  print_slab(&info);
-  return WORK_MORE;
-}
-
 /* --- walk --- */
 
 enum {
@@ -225,8 +185,6 @@ static enum work_result cmd_walk(struct session *s) {
 
 const struct command monitor_memory_commands[] = {
     {"ledger", "[save|compare]", "who has how many frames", cmd_ledger, 0, 1},
-    {"buddyinfo", "", "free blocks of each order", cmd_buddyinfo, 0, 0},
-    {"slabinfo", "", "EL2's own objects, cache by cache", cmd_slabinfo, 0, 0},
     {"walk", "VM VA", "both stages, descriptor by descriptor", cmd_walk, 2, 2},
     {0},
 };

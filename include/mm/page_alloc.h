@@ -73,6 +73,10 @@ uint64_t frame_table_bytes(const struct mem_range *ram, unsigned ram_count);
 MUST_CHECK err_t page_set_node(pfn_t start, pfn_t end, unsigned node);
 MUST_CHECK err_t page_set_cpu_node(unsigned cpu, unsigned node);
 MUST_CHECK err_t page_set_distance(unsigned from, unsigned to, unsigned distance);
+/* What is so: the node of a frame within the span of RAM, of a CPU, how far two nodes are apart (each less than NODES_MAX). CHECKs. */
+unsigned page_node(pfn_t f);
+unsigned page_cpu_node(unsigned cpu);
+unsigned page_distance(unsigned from, unsigned to);
 
 /*
  * A naturally aligned block of 2^order frames, order 0..MAX_ORDER, in state FRAME_CACHED (to be claimed by frame_set_state) or, with
@@ -171,9 +175,10 @@ void page_set_block_type(pfn_t f, enum migratetype type);
 /* Frames of the pageblock of `f` that lie in the buddy, 0..512: a glimpse. `f` within the span of RAM (CHECK). */
 unsigned page_block_free(pfn_t f);
 
-/* What zone `zone` looks like: buddyinfo, pagetypeinfo and watermarks. False if there is no such zone. */
+/* What zone `zone` looks like: free lists and watermarks. False if there is no such zone. */
 struct buddyinfo {
   const char *zone_name;
+  unsigned node;
   pfn_t start, end;                             /* span, chunk-aligned */
   uint64_t managed_frames;                      /* RAM less reserved */
   uint64_t free_frames;                         /* in the buddy, unopened ones included */
@@ -186,11 +191,17 @@ struct buddyinfo {
 };
 bool page_buddyinfo(unsigned zone, struct buddyinfo *out);
 
-/* Pageblocks of each type; those with nothing of ours in them are left out. A glimpse. */
+/*
+ * Pageblocks of each type, those with nothing of ours in them left out; and what was never opened and is on no list, as the blocks it will
+ * be: of PAGEBLOCK_ORDER, and pairs of MAX_ORDER. A glimpse. page_typeinfo_step() adds what the next `pageblocks` (even) of the zone, from
+ * `*at` on, are to `*sum`, about ten instructions each; `*at` and `*sum` begin at 0. True while there is more.
+ */
 struct pagetypeinfo {
   uint64_t pageblocks[MIGRATE_TYPES];
+  uint64_t unopened_blocks[MAX_ORDER - PAGEBLOCK_ORDER + 1];
 };
 bool page_typeinfo(unsigned zone, struct pagetypeinfo *out);
+bool page_typeinfo_step(unsigned zone, uint32_t *at, unsigned pageblocks, struct pagetypeinfo *sum);
 const char *page_type_name(enum migratetype type);
 
 /* What has happened in a zone since page_alloc_init(). */
@@ -213,8 +224,10 @@ bool page_zoneinfo(unsigned zone, struct zoneinfo *out);
 /*
  * Why would a request of `order` fail (Linux: extfrag, /sys/kernel/debug/extfrag)? In thousandths. Fragmentation index: towards 0 for lack of memory,
  * towards 1000 for fragmentation, -1000 if it would not fail. Unusable free space index: the share of free memory that is in smaller
- * blocks, 0..1000. `zone` and `order` in range (CHECK).
+ * blocks, 0..1000. Of free blocks by order, those never opened included; or of a zone. `zone` and `order` in range (CHECK).
  */
+int extfrag_index(const uint64_t free_blocks[MAX_ORDER + 1], unsigned order);
+int extfrag_unusable(const uint64_t free_blocks[MAX_ORDER + 1], unsigned order);
 int page_fragmentation_index(unsigned zone, unsigned order);
 int page_unusable_index(unsigned zone, unsigned order);
 

@@ -153,6 +153,7 @@ static enum work_result cmd_hold(struct session *s) {
 const struct command monitor_talk_commands[] = {{"say", "TEXT", "", cmd_say, 1, 1}, {"fail", "WHY", "", cmd_fail, 1, 1}, {0}};
 const struct command monitor_vm_commands[] = {{"busy", "", "", cmd_busy, 0, 0}, {0}};
 const struct command monitor_memory_commands[] = {{"sleep", "MS", "", cmd_sleep, 1, 1}, {0}};
+const struct command monitor_mm_commands[] = {{0}};
 const struct command monitor_compact_commands[] = {{"hold", "", "", cmd_hold, 0, 0}, {0}};
 const struct command monitor_verify_commands[] = {{0}};
 const struct command monitor_machine_commands[] = {{0}};

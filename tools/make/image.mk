@@ -73,10 +73,10 @@ $(LIB_OBJS): LIB := $(LIB_CFLAGS)
 
 # What runs for people (scenario, monitor, reports), once at boot or once per VM is built for size; the trace is on the paths that are counted.
 COLD_SRCS := $(filter-out hyp/ctl/trace.c,$(filter hyp/ctl/%.c,$(HYP_SRCS))) \
-  $(addprefix hyp/core/,main.c machine.c memory.c smp.c vm.c vm_load.c work.c) $(addprefix hyp/arch/,mmu.c gic.c features.c abort.c) \
+  $(addprefix hyp/core/,main.c machine.c memory.c numa.c smp.c vm.c vm_load.c work.c) $(addprefix hyp/arch/,mmu.c gic.c features.c abort.c) \
   $(addprefix hyp/dev/,fdt.c insn.c insn_emulate.c idreg.c) hyp/mem/view.c \
   $(addprefix hyp/mem/,collapse.c compactd.c) $(addprefix mm/,compact.c compact_classic.c compact_occupancy.c compact_plan.c contig.c \
-  fragment.c isolate.c pageblock_info.c) mm/lib/format.c
+  fragment.c isolate.c pageblock_info.c report.c) mm/lib/format.c
 $(call to_objects,hyp,$(COLD_SRCS)): OWN := $(if $(filter 1,$(DEBUG)),,-Os)
 
 # `cflags:` in the first lines of a user program's source adds to its flags.
