@@ -27,7 +27,7 @@ include tools/make/bench.mk
 include tools/make/check.mk
 
 # What a caller says about the machine; the scenario's own wishes stand where nothing is said.
-LAUNCH = $(if $(CPUS),--cpus $(CPUS)) $(if $(MEM),--mem $(MEM)) $(if $(CPU),--cpu $(CPU)) $(if $(TIMEOUT),--timeout $(TIMEOUT))
+LAUNCH = $(if $(CPUS),--cpus $(CPUS)) $(if $(MEM),--mem $(MEM)) $(if $(CPU),--cpu $(CPU)) $(if $(NODES),--nodes $(NODES)) $(if $(TIMEOUT),--timeout $(TIMEOUT))
 
 # The targets that people start from set up the machine first, then build in a make of their own: what is missing before
 # is there by then.
@@ -37,11 +37,11 @@ build_then = $(Q)tools/setup $(1) && $(MAKE) -j$(JOBS) $(2)
 
 all: images dtbs ## Build the hypervisor, the guest kernel with its programs, and every scenario
 
-run: known-scenario ## Boot a scenario and stay at its console  [SCENARIO=two-guests CPUS=n MEM=size CPU=type]
+run: known-scenario ## Boot a scenario and stay at its console  [SCENARIO=two-guests CPUS=n MEM=size CPU=type NODES=n]
 	$(call build_then,run,all)
 	$(Q)tools/sluice run $(SCENARIO) $(LAUNCH)
 
-experiment: known-scenario ## Run a scenario headless to its verdict; leaves build/experiments/SCENARIO  [SCENARIO CPUS MEM CPU TIMEOUT]
+experiment: known-scenario ## Run a scenario headless to its verdict; leaves build/experiments/SCENARIO  [SCENARIO CPUS MEM CPU NODES TIMEOUT]
 	$(call build_then,run,all)
 	$(Q)tools/sluice experiment $(SCENARIO) $(LAUNCH)
 
@@ -57,7 +57,7 @@ soak: ## Run the long scenarios (dts/soak-*), a quarter of an hour or so
 	$(call build_then,run,all)
 	$(Q)for s in $(sort $(basename $(notdir $(wildcard dts/soak-*.dts)))); do tools/sluice experiment $$s || exit 1; done
 
-gdb: known-scenario ## Stop at the hypervisor's entry with symbols of EL2 and the guests  [SCENARIO CPUS MEM CPU]
+gdb: known-scenario ## Stop at the hypervisor's entry with symbols of EL2 and the guests  [SCENARIO CPUS MEM CPU NODES]
 	$(call build_then,gdb,all)
 	$(Q)tools/sluice gdb $(SCENARIO) $(LAUNCH)
 

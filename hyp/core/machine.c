@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Reading the machine's device tree, in one walk: memory, CPUs, GICv3, the console's PL011, reserved ranges and what the boot loader left in
- * /chosen (Devicetree Specification 0.4; Linux Documentation/devicetree/bindings). QEMU's tree claims 1 MiB and is nearly all padding: it is neither copied nor
+ * Reading the machine's device tree, in one walk: memory, CPUs and their nodes, GICv3, the console's PL011, reserved ranges and what the boot
+ * loader left in /chosen (Devicetree Specification 0.4; Linux Documentation/devicetree/bindings). QEMU's tree claims 1 MiB and is nearly all padding: it is neither copied nor
  * kept.
  *
  * Refuses a tree without memory or without a GICv3, in words.
@@ -57,20 +57,29 @@ static bool reg(const struct walk *w, unsigned index, uint64_t *start, uint64_t 
   return *start + *size >= *start;
 }
 
+static uint32_t node_id(const struct walk *w) {
+  uint32_t bytes;
+  const uint8_t *data = property(w, "numa-node-id", &bytes);
+  return !data ? NUMA_NONE : bytes == 4 ? (uint32_t)cells(data, 1) : NUMA_BAD;
+}
+
 static bool has_string(const struct walk *w, const char *name, const char *value) {
   int length;
   const char *list = fdt_getprop(w->dtb, w->node, name, &length);
   return list && length > 0 && fdt_stringlist_contains(list, length, value);
 }
 
-static void add_ram(struct machine *m, uint64_t start, uint64_t size) {
+static void add_ram(struct machine *m, uint64_t start, uint64_t size, uint32_t node) {
   struct mem_range r = {pfn(align_up(start, PAGE_SIZE) >> PAGE_SHIFT), pfn((start + size) >> PAGE_SHIFT)};
   if (r.start.v >= r.end.v || m->ram_count == MACHINE_RAM_MAX)
     return;
   unsigned at = m->ram_count++;
-  for (; at > 0 && m->ram[at - 1].start.v > r.start.v; at--)
+  for (; at > 0 && m->ram[at - 1].start.v > r.start.v; at--) {
     m->ram[at] = m->ram[at - 1];
+    m->ram_node[at] = m->ram_node[at - 1];
+  }
   m->ram[at] = r;
+  m->ram_node[at] = node;
 }
 
 err_t machine_reserve(struct machine *m, pa_t start, pa_t end) {
@@ -82,8 +91,9 @@ err_t machine_reserve(struct machine *m, pa_t start, pa_t end) {
 
 static void visit_memory(struct walk *w) {
   uint64_t start, size;
+  uint32_t node = node_id(w);
   for (unsigned i = 0; reg(w, i, &start, &size); i++)
-    add_ram(w->m, start, size);
+    add_ram(w->m, start, size, node);
 }
 
 static err_t visit_reserved(struct walk *w) {
@@ -99,8 +109,17 @@ static err_t visit_reserved(struct walk *w) {
 static void visit_cpu(struct walk *w) {
   uint32_t bytes;
   const uint8_t *data = property(w, "reg", &bytes);
-  if (bytes >= 4 && w->m->cpu_count < CPUS_MAX)
-    w->m->cpu_mpidr[w->m->cpu_count++] = cells(data, bytes >= 8 ? 2 : 1);
+  if (bytes < 4 || w->m->cpu_count == CPUS_MAX)
+    return;
+  w->m->cpu_node[w->m->cpu_count] = node_id(w);
+  w->m->cpu_mpidr[w->m->cpu_count++] = cells(data, bytes >= 8 ? 2 : 1);
+}
+
+static void visit_distances(struct walk *w) {
+  uint32_t bytes;
+  const uint8_t *matrix = property(w, "distance-matrix", &bytes);
+  if (has_string(w, "compatible", "numa-distance-map-v1"))
+    numa_read_map(&w->m->numa, matrix, bytes);
 }
 
 static void visit_gic(struct walk *w) {
@@ -158,6 +177,8 @@ static err_t visit(struct walk *w) {
       visit_memory(w);
     else if (name_is(name, "chosen"))
       visit_chosen(w);
+    else if (name_is(name, "distance-map"))
+      visit_distances(w);
     else if (name_is(name, "pl011") || name_is(name, "uart") || name_is(name, "serial"))
       visit_uart(w);
     else if (name_is(name, "intc") || name_is(name, "interrupt-controller"))
@@ -230,6 +251,7 @@ err_t machine_read(const void *dtb, struct machine *m, char error[MACHINE_ERROR_
   for (unsigned i = 1; i < m->ram_count; i++)
     if (m->ram[i].start.v < m->ram[i - 1].end.v)
       return fail(error, "memory banks of the device tree overlap");
+  numa_settle(m);
   return ERR_OK;
 }
 

@@ -8,6 +8,7 @@
 #include "core/types.h"
 #include "hyp/arch/gic.h"
 #include "hyp/core/cpu.h"
+#include "hyp/core/numa.h"
 #include "mm/page_alloc.h"
 
 #define MACHINE_RAM_MAX 16u
@@ -16,11 +17,14 @@
 
 struct machine {
   struct mem_range ram[MACHINE_RAM_MAX]; /* sorted, disjoint */
+  uint32_t ram_node[MACHINE_RAM_MAX];    /* numa-node-id of each, NUMA_NONE if it has none */
   unsigned ram_count;
   struct mem_range reserved[MACHINE_RESERVED_MAX];
   unsigned reserved_count;
   uint64_t cpu_mpidr[CPUS_MAX];
+  uint32_t cpu_node[CPUS_MAX];
   unsigned cpu_count;
+  struct numa numa;
   struct gic_layout gic;
   pa_t uart;
   unsigned uart_intid;
@@ -29,7 +33,8 @@ struct machine {
 };
 
 /*
- * ERR_INVAL with `error` in words if the tree is broken, or has no memory or no GICv3. The caller is in an FP section (libfdt).
+ * ERR_INVAL with `error` in words if the tree is broken, or has no memory or no GICv3; what it says of nodes and cannot be is a warning in
+ * m->numa. The caller is in an FP section (libfdt).
  */
 MUST_CHECK err_t machine_read(const void *dtb, struct machine *m, char error[MACHINE_ERROR_MAX]);
 uint64_t machine_ram_bytes(const struct machine *m);

@@ -101,10 +101,13 @@ void hyp_main(const void *dtb) {
   must(mmu_enable_early(pa((uint64_t)dtb), pa(UART_FALLBACK)), "image, device tree and UART lie too far apart");
   read_machine(dtb, &m);
   console_init((volatile void *)m.uart.v);
+  if (m.numa.warning[0])
+    hyp_printf("sluice: NUMA: %s\n", m.numa.warning);
   const struct scenario *s = read_scenario(&m);
   const struct hyp_options *options = scenario_options(s);
   start_trace(&m, options);
   must(memory_init(&m), "frame table");
+  must(numa_set_cpu(&m, 0, sysreg_read(mpidr_el1) & MPIDR_AFF_MASK), "nodes");
   must(vm_init(), "VMs");
   trace_set_frame_table(pa((uint64_t)frame_table), frame_base_pfn, machine_frame_span(&m));
   must(memory_map_all(&m), "EL2's own tables");

@@ -42,9 +42,11 @@ err_t memory_carve(struct machine *m, uint64_t bytes, pa_t *out) {
 err_t memory_init(struct machine *m) {
   pa_t table;
   err_t err = memory_carve(m, frame_table_bytes(m->ram, m->ram_count), &table);
-  if (err != ERR_OK)
-    return err;
-  return page_alloc_init(m->ram, m->ram_count, m->reserved, m->reserved_count, (void *)table.v);
+  if (err == ERR_OK)
+    err = numa_name_memory(m);
+  if (err == ERR_OK)
+    err = page_alloc_init(m->ram, m->ram_count, m->reserved, m->reserved_count, (void *)table.v);
+  return err == ERR_OK ? numa_set_distances(m) : err;
 }
 
 err_t memory_map_all(const struct machine *m) {

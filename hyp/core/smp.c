@@ -6,6 +6,7 @@
 #include "hyp/core/smp.h"
 #include "arch/barrier.h"
 #include "core/atomic.h"
+#include "core/check.h"
 #include "hyp/arch/gic.h"
 #include "hyp/arch/mmu.h"
 #include "hyp/arch/psci.h"
@@ -48,8 +49,10 @@ static bool wait_online(const struct cpu *c) {
   return true;
 }
 
-static bool start_one(struct cpu *c, uint64_t mpidr) {
+static bool start_one(const struct machine *m, struct cpu *c, uint64_t mpidr) {
   cpu_init(c, cpu_count, mpidr, mmu_stack_top(cpu_count));
+  err_t err = numa_set_cpu(m, cpu_count, mpidr);
+  CHECK(err == ERR_OK); /* numa_settle() */
   dsb(ish);
   long result = psci_cpu_on(mpidr, (uint64_t)secondary_start, (uint64_t)c);
   if (result == PSCI_SUCCESS && wait_online(c))
@@ -60,7 +63,7 @@ static bool start_one(struct cpu *c, uint64_t mpidr) {
 
 void smp_start_others(const struct machine *m) {
   for (unsigned i = 0; i < m->cpu_count; i++)
-    if (m->cpu_mpidr[i] != cpus[0].mpidr && start_one(&cpus[cpu_count], m->cpu_mpidr[i]))
+    if (m->cpu_mpidr[i] != cpus[0].mpidr && start_one(m, &cpus[cpu_count], m->cpu_mpidr[i]))
       cpu_count++;
 }
 

@@ -29,6 +29,7 @@ struct span {
 struct raw_root {
   const char *compatible, *description, *machine_cpu;
   uint32_t machine_cpus, machine_memory, timeout;
+  struct span machine_nodes;
 };
 
 struct raw_hypervisor {

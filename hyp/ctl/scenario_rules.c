@@ -11,6 +11,7 @@
 #include "core/format.h"
 #include "core/string.h"
 #include "hyp/ctl/scenario_parse.h"
+#include "mm/page_alloc.h"
 
 enum form {
   FORM_FLAG = 0, /* empty; present means true */
@@ -38,6 +39,7 @@ static const struct rule root_rules[] = {
     {SCN_MACHINE_CPUS, FORM_NUMBER, false, AT(root.machine_cpus), 1, 512},
     {SCN_MACHINE_MEMORY, FORM_NUMBER, false, AT(root.machine_memory), 64, 1u << 20},
     {SCN_MACHINE_CPU, FORM_STRING, false, AT(root.machine_cpu), 0, 0},
+    {SCN_MACHINE_NODES, FORM_CELLS, false, AT(root.machine_nodes), 0, NODES_MAX},
     {SCN_TIMEOUT, FORM_NUMBER, false, AT(root.timeout), 1, 86400},
 };
 

@@ -26,6 +26,7 @@
 #define SCN_MACHINE_CPUS "sluice,machine-cpus"
 #define SCN_MACHINE_MEMORY "sluice,machine-memory-mib"
 #define SCN_MACHINE_CPU "sluice,machine-cpu"
+#define SCN_MACHINE_NODES "sluice,machine-nodes"
 #define SCN_TIMEOUT "sluice,timeout-s"
 
 /* /hypervisor */

@@ -233,6 +233,7 @@ static const struct {
     {"/hypervisor", "vmid-bits", CELL(17), "/hypervisor: vmid-bits: 17 is not within 6..16"},
     {"/hypervisor", "slice-us", CELL(1), "/hypervisor: slice-us: 1 is not within 100..1000000"},
     {"/", "sluice,machine-cpus", CELL(0), "/: sluice,machine-cpus: 0 is not within 1..512"},
+    {"/", "sluice,machine-nodes", BYTES(6, 0, 0, 0, 64, 0, 0), "/: sluice,machine-nodes: 1 to 8 numbers of 4 bytes are wanted, here are 6 bytes"},
     /* wrong words and references */
     {"/", "compatible", TEXT("linux,dummy"), "/: compatible: \"linux,dummy\" is not \"sluice,scenario\""},
     {"/vms/alpha", "compatible", TEXT("sluice,vm2"), "/vms/alpha: compatible: \"sluice,vm2\" is not \"sluice,vm\""},

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pexpect
-from machine import PASS, ROOT, Machine, build_dir, extract_trace, last_lines, run_headless, scenario_blob
+from machine import PASS, ROOT, Machine, build_dir, drop_ram, extract_trace, last_lines, run_headless, scenario_blob
 
 TRACE_CHECK = ROOT / "tools/trace-check"
 # What the checker needs, in rings that hold a whole run: a lost record is a failure.
@@ -61,7 +61,7 @@ class Boot:
                 self.check_trace(machine, tag)
         finally:
             if trace:
-                machine.ram_file.unlink(missing_ok=True)
+                drop_ram(machine.ram_file)
         return outcome
 
     def check_trace(self, machine, tag):
@@ -102,5 +102,5 @@ class Console:
 
     def close(self):
         self.child.close(force=True)
-        self.ram.unlink(missing_ok=True)
+        drop_ram(self.ram)
         self.child.logfile_read.close()

@@ -52,3 +52,25 @@ def test_no_trace_in_ram(tmp_path):
     with open(ram, "wb") as f:
         f.truncate(1 << 20)
     assert not machine.extract_trace(ram, tmp_path / "trace.bin")
+
+
+def test_nodes_have_their_memory_cpus_and_distances():
+    args = machine.Machine(cpus=4, memory=96, nodes=[32, 64], ram_file="/x/ram").command()
+    assert "memory-backend-file,id=ram1,share=on,mem-path=/x/ram.1,size=64M" in args
+    assert "node,nodeid=0,memdev=ram0,cpus=0,cpus=1" in args and "node,nodeid=1,memdev=ram1,cpus=2,cpus=3" in args
+    assert args.count("dist,src=0,dst=1,val=20") == args.count("dist,src=1,dst=0,val=20") == 1
+
+
+def test_memory_is_split_evenly_or_not_at_all():
+    assert machine.split_memory(512, 4) == [128] * 4
+    for mib, count in ((512, 3), (512, 9), (6, 2)):
+        with pytest.raises(machine.MachineError):
+            machine.split_memory(mib, count)
+
+
+def test_trace_of_another_node(tmp_path):
+    for name, content in (("ram", b"\0" * machine.PAGE), ("ram.1", trace_area())):
+        (tmp_path / name).write_bytes(content)
+    assert machine.extract_trace(tmp_path / "ram", tmp_path / "trace.bin")
+    machine.drop_ram(tmp_path / "ram")
+    assert [path.name for path in tmp_path.iterdir()] == ["trace.bin"]

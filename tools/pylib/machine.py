@@ -4,6 +4,9 @@
 A scenario may say in its root node what machine it wants (see docs/scenario.md); what the caller asks for comes first:
 
     sluice,machine-cpus = <4>;  sluice,machine-memory-mib = <512>;  sluice,machine-cpu = "cortex-a72";  sluice,timeout-s = <60>;
+    sluice,machine-nodes = <256 128 128>;
+
+RAM that others may look into is a file; with several nodes each has one of its own, RAM, RAM.1, RAM.2: see ram_files().
 """
 
 import ctypes
@@ -26,6 +29,7 @@ VERDICT = re.compile(r"^sluice: verdict: (PASS|FAIL)(?: \((.*)\))?", re.MULTILIN
 
 TRACE_MAGIC = b"SLCTRACE"
 PAGE = 4096
+NODES_MAX = 8  # include/mm/page_alloc.h
 
 
 class MachineError(Exception):
@@ -64,6 +68,34 @@ def memory_mib(text):
     return int(match[1]) * (1024 if match[2].upper() == "G" else 1)
 
 
+def split_memory(mib, count):
+    """MiB of `count` nodes of equal size, each a multiple of 2 MiB."""
+    if count > NODES_MAX or mib % (2 * count):
+        raise MachineError(f"{mib} MiB do not make {count} nodes: say 1..{NODES_MAX} that each get the same even number of MiB")
+    return [mib // count] * count
+
+
+def nodes_for(blob, wanted, memory):
+    """What the caller says (a number, RAM in MiB or None), then the scenario. A list of MiB; None: the scenario has no wish either."""
+    own = [int(mib) for mib in (blob_property(blob, "sluice,machine-nodes") or "").split()]
+    if wanted is None and not memory:
+        return own or None
+    count = wanted or len(own)
+    memory = memory or int(blob_property(blob, "sluice,machine-memory-mib") or sum(own) or Machine.memory)
+    return split_memory(memory, count) if count else None
+
+
+def ram_files(ram):
+    """The files behind a machine's RAM that exist, node 0's first."""
+    ram = Path(ram)
+    return [path for path in [ram] + [ram.with_name(f"{ram.name}.{n}") for n in range(1, NODES_MAX)] if path.exists()]
+
+
+def drop_ram(ram):
+    for path in ram_files(ram):
+        path.unlink()
+
+
 @dataclass
 class Machine:
     """One QEMU command line. `blob` is the scenario; None gives the hypervisor none at all."""
@@ -76,27 +108,45 @@ class Machine:
     icount: bool = False
     board: str = "virtualization=on,gic-version=3"
     ram_file: Path = None
+    nodes: list = field(default_factory=list)
     image: Path = None
     extra: list = field(default_factory=list)
 
     @classmethod
-    def for_scenario(cls, blob, cpus=None, memory=None, cpu=None, timeout=None, **rest):
+    def for_scenario(cls, blob, cpus=None, memory=None, cpu=None, timeout=None, nodes=None, **rest):
         """What the caller asks for, else what the scenario asks for, else the default."""
+        nodes = nodes_for(blob, nodes, memory and memory_mib(memory))
         asked = {
             "cpus": cpus or blob_property(blob, "sluice,machine-cpus"),
-            "memory": memory_mib(memory) if memory else blob_property(blob, "sluice,machine-memory-mib"),
+            "memory": sum(nodes) if nodes else memory_mib(memory) if memory else blob_property(blob, "sluice,machine-memory-mib"),
             "cpu": cpu or blob_property(blob, "sluice,machine-cpu", "s"),
             "timeout": timeout or blob_property(blob, "sluice,timeout-s"),
+            "nodes": nodes,
         }
-        kinds = {"cpus": int, "memory": int, "cpu": str, "timeout": float}
+        kinds = {"cpus": int, "memory": int, "cpu": str, "timeout": float, "nodes": list}
         return cls(blob=blob, **{k: kinds[k](v) for k, v in asked.items() if v}, **rest)
+
+    @staticmethod
+    def backend(name, path, mib):
+        return f"memory-backend-file,id={name},share=on,mem-path={path},size={mib}M" if path else f"memory-backend-ram,id={name},size={mib}M"
+
+    def node_args(self):
+        """Memory, CPUs and distances of each node, as docs/scenario.md says of sluice,machine-nodes."""
+        args, count = [], len(self.nodes)
+        for n, mib in enumerate(self.nodes):
+            path = self.ram_file and (f"{self.ram_file}.{n}" if n else self.ram_file)
+            cpus = "".join(f",cpus={c}" for c in range(self.cpus) if c * count // self.cpus == n)
+            args += ["-object", self.backend(f"ram{n}", path, mib), "-numa", f"node,nodeid={n},memdev=ram{n}{cpus}"]
+        for a, b in ((a, b) for a in range(count) for b in range(count) if a != b):
+            args += ["-numa", f"dist,src={a},dst={b},val={10 + 10 * abs(a - b)}"]
+        return args
 
     def command(self):
         board = f"virt,{self.board},dtb-randomness=off"
-        args = []
-        if self.ram_file:
+        args = self.node_args() if self.nodes else []
+        if self.ram_file and not self.nodes:
             board += ",memory-backend=ram"
-            args += ["-object", f"memory-backend-file,id=ram,share=on,mem-path={self.ram_file},size={self.memory}M"]
+            args += ["-object", self.backend("ram", self.ram_file, self.memory)]
         args = [QEMU, "-M", board, "-cpu", self.cpu, "-smp", str(self.cpus), "-m", f"{self.memory}M", "-nodefaults",
                 "-display", "none", "-no-reboot", "-kernel", str(self.image or build_dir() / "hyp/sluice.img")] + args
         if self.blob:
@@ -154,7 +204,7 @@ def run_headless(machine, console_path):
     console_path.parent.mkdir(parents=True, exist_ok=True)
     console_path.write_bytes(b"")
     if machine.ram_file:
-        Path(machine.ram_file).unlink(missing_ok=True)
+        drop_ram(machine.ram_file)
     command = machine.command() + ["-monitor", "none", "-serial", f"file:{console_path}"]
     started, timed_out = time.monotonic(), False
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -175,8 +225,12 @@ def run_headless(machine, console_path):
 
 
 def extract_trace(ram_path, to):
-    """Copy the trace area (include/abi/trace.h) out of the file behind the machine's RAM. False if there is none."""
-    with open(ram_path, "rb") as ram:
+    """Copy the trace area (include/abi/trace.h) out of the files behind the machine's RAM. False if there is none."""
+    return any(extract_trace_from(path, to) for path in ram_files(ram_path))
+
+
+def extract_trace_from(path, to):
+    with open(path, "rb") as ram:
         end, at = os.fstat(ram.fileno()).st_size, 0
         while at < end:
             try:
