@@ -136,11 +136,11 @@ static inline uint64_t word_make(enum frame_state state, uint64_t order, uint64_
   return (uint64_t)state | order << WORD_ORDER_SHIFT | type << WORD_TYPE_SHIFT | flags << WORD_FLAGS_SHIFT;
 }
 
-static inline uint64_t word_load(const struct frame *f) {
+static ALWAYS_INLINE uint64_t word_load(const struct frame *f) {
   return atomic_load_relaxed(&f->word);
 }
 
-static inline void word_store(struct frame *f, uint64_t word) {
+static ALWAYS_INLINE void word_store(struct frame *f, uint64_t word) {
   atomic_store_relaxed(&f->word, word);
 }
 

@@ -11,6 +11,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "core/compiler.h"
+
 #define atomic_load_relaxed(p_) __atomic_load_n((p_), __ATOMIC_RELAXED)
 #define atomic_load_acquire(p_) __atomic_load_n((p_), __ATOMIC_ACQUIRE)
 #define atomic_store_relaxed(p_, v_) __atomic_store_n((p_), (v_), __ATOMIC_RELAXED)
@@ -26,7 +28,7 @@
   __atomic_compare_exchange_n((p_), (expected_), (desired_), false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)
 
 /* Keeps the compiler (not the CPU) from moving accesses across. */
-static inline void compiler_barrier(void) {
+static ALWAYS_INLINE void compiler_barrier(void) {
   __atomic_signal_fence(__ATOMIC_SEQ_CST);
 }
 

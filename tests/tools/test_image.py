@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from machine import build_dir
 
-BUDGET = 219_000  # text + rodata + data; lower it when the image has shrunk
+BUDGET = 201_000  # text + rodata + data; lower it when the image has shrunk
 LINKED_AT = 0x40200000
 NM = shutil.which("aarch64-linux-gnu-nm") or "nm"
 READELF = shutil.which("aarch64-linux-gnu-readelf") or "readelf"
@@ -31,8 +31,9 @@ def image():
 
 @pytest.fixture(scope="module")
 def symbols(elf):
-    """{name: (address, type)}; of a name that several files have, one."""
-    return {name: (int(at, 16), kind) for at, kind, name in (line.split() for line in lines_of(NM, elf))}
+    """{name: (address, type)}; of a name that several files have, one; debug information may have marks without a name."""
+    rows = (line.split() for line in lines_of(NM, elf))
+    return {row[2]: (int(row[0], 16), row[1]) for row in rows if len(row) == 3}
 
 
 def between(image, symbols, first, last):

@@ -3,6 +3,7 @@
 # Everything that runs on the emulated machine. Sources are found per directory; an object of the hypervisor stands at
 # build/hyp/<path of its source>.o, so that mm/ can be built into each home.
 
+comma := ,
 find_sources = $(sort $(shell find $(1) \( -name '*.c' -o -name '*.S' \) ! -name '*.lds.S' 2>/dev/null))
 to_objects = $(patsubst %.c,$(BUILD)/$(1)/%.o,$(filter %.c,$(2))) $(patsubst %,$(BUILD)/$(1)/%.o,$(filter %.S,$(2)))
 
@@ -56,9 +57,11 @@ hyp_FLAGS := $(KERNEL_CFLAGS) -mcmodel=tiny $(if $(filter gcc,$(COMPILER)),-fali
 guest_FLAGS := $(KERNEL_CFLAGS)
 payload_FLAGS := $(KERNEL_CFLAGS)
 user_FLAGS :=
+# gcc compiles the hypervisor as a whole, at its link: what only one file calls, and with what, is known then.
+hyp_LTO := $(if $(filter gcc-0,$(COMPILER)-$(DEBUG)),-flto)
 # The hypervisor may be loaded anywhere: start.S moves the addresses that tools/relocations finds.
 hyp_LDFLAGS := --emit-relocs
-compile_flags = $(TARGET_CFLAGS) $($(1)_FLAGS) $(OPT) $(WARN) $(TARGET_NOLIBC) $($(1)_INC)
+compile_flags = $(TARGET_CFLAGS) $($(1)_FLAGS) $($(1)_LTO) $(OPT) $(WARN) $(TARGET_NOLIBC) $($(1)_INC)
 assemble_flags = $(TARGET_ASFLAGS) -g $(TARGET_NOLIBC) $($(1)_INC)
 
 # libfdt's own headers want a few of C's: only files that include it see them.
@@ -70,14 +73,15 @@ $(FDT_OBJS): FDT := $(FDT_FLAGS)
 $(FDT_OBJS): $(LIBFDT)
 LIB_OBJS := $(foreach home,hyp guest payload user,$(BUILD)/$(home)/mm/lib/string.o) $(USER_LIB_OBJS)
 $(LIB_OBJS): LIB := $(LIB_CFLAGS)
+# The compiler's own calls of memcpy and the like come last of all.
+$(BUILD)/hyp/mm/lib/string.o: LIB += $(if $(hyp_LTO),-fno-lto)
 
-# What runs for people (scenario, monitor, reports), once at boot or once per VM is built for size; the trace is on the paths that are counted.
-COLD_SRCS := $(filter-out hyp/ctl/trace.c,$(filter hyp/ctl/%.c,$(HYP_SRCS))) \
-  $(addprefix hyp/core/,main.c machine.c memory.c numa.c smp.c vm.c vm_load.c work.c) $(addprefix hyp/arch/,mmu.c gic.c features.c abort.c) \
-  $(addprefix hyp/dev/,fdt.c insn.c insn_emulate.c idreg.c) hyp/mem/view.c \
-  $(addprefix hyp/mem/,collapse.c compactd.c) $(addprefix mm/,compact.c compact_classic.c compact_occupancy.c compact_plan.c contig.c \
-  fragment.c isolate.c pageblock_info.c report.c) mm/lib/format.c
-$(call to_objects,hyp,$(COLD_SRCS)): OWN := $(if $(filter 1,$(DEBUG)),,-Os)
+# The hypervisor is built for size, but for what its counted paths run through: exits, switches, the guest's interrupts, faults, moving a page.
+HOT_SRCS := $(addprefix hyp/arch/,cache.c fp.c switch.c tlb.c vttbr.c) $(addprefix hyp/core/,alarm.c exit.c inject.c load.c runqueue.c sched.c vcpu.c) \
+  $(addprefix hyp/dev/,mmio.c psci.c smccc.c sysreg.c vtimer.c vuart.c) $(filter hyp/dev/vgic%,$(HYP_SRCS)) \
+  $(addprefix hyp/mem/,fault.c move.c stage2.c vmid.c) hyp/ctl/trace.c \
+  $(addprefix mm/,migrate.c page_alloc.c page_free.c percpu.c pgtable.c pgtable_encode.c pgtable_map.c pgtable_write.c) mm/lib/string.c
+$(call to_objects,hyp,$(filter-out $(HOT_SRCS),$(HYP_SRCS))): OWN := $(if $(filter 1,$(DEBUG)),,-Os)
 
 # `cflags:` in the first lines of a user program's source adds to its flags.
 directive = $(shell sed -n '1,40s,^[/* ]*$(2): *,,p' $(1) | sed 's,\*/.*,,')
@@ -126,8 +130,23 @@ endef
 ifneq ($(HYP_LDS),)
 # Linked twice: the second time with tables of the first one's symbols and of the addresses in it.
 HYP_TABLES := symbols relocations
-$(eval $(call image_rules,hyp,$(BUILD)/hyp/bare.elf,$(BUILD)/hyp/bare.img,$(HYP_OBJS) $(HYP_TABLES:%=$(BUILD)/hyp/no-%.S.o),$(HYP_LDS),$(LIBFDT)))
-$(eval $(call image_rules,hyp,$(BUILD)/hyp/sluice.elf,$(HYP_IMG),$(HYP_OBJS) $(HYP_TABLES:%=$(BUILD)/hyp/%.S.o),$(HYP_LDS),$(LIBFDT)))
+HYP_NO_TABLES := $(HYP_TABLES:%=$(BUILD)/hyp/no-%.S.o)
+HYP_WHOLE := $(HYP_OBJS)
+ifneq ($(hyp_LTO),)
+# What the compiler makes of all its files: it stands for them in both links. The image of this first link is thrown away.
+HYP_APART := $(filter %.S.o %/lib/string.o,$(HYP_OBJS))
+HYP_DEBUG := $(patsubst %,%.debug.temp.o,$(filter-out $(HYP_APART),$(HYP_OBJS)))
+HYP_WHOLE := $(BUILD)/hyp/whole.o $(HYP_APART)
+$(BUILD)/hyp/whole.o: $(HYP_OBJS) $(HYP_NO_TABLES) $(call lds_of,hyp,$(HYP_LDS)) $(LIBFDT)
+	$(call say,LTO,$@)
+	$(Q)rm -rf $(@D)/whole && mkdir -p $(@D)/whole
+	$(Q)$(TARGET_CC) $(call compile_flags,hyp) -flto-partition=one -save-temps -nostdlib -static $(addprefix -Wl$(comma),$(TARGET_LDFLAGS)) \
+	  -Wl,-T,$(call lds_of,hyp,$(HYP_LDS)) $(HYP_OBJS) $(HYP_NO_TABLES) $(LIBFDT) -o $(@D)/whole/image
+	$(Q)$(TARGET_LD) -r $(@D)/whole/image.ltrans0.ltrans.o $(HYP_DEBUG) -o $@
+	$(Q)rm -r $(@D)/whole $(HYP_DEBUG)
+endif
+$(eval $(call image_rules,hyp,$(BUILD)/hyp/bare.elf,$(BUILD)/hyp/bare.img,$(HYP_WHOLE) $(HYP_NO_TABLES),$(HYP_LDS),$(LIBFDT)))
+$(eval $(call image_rules,hyp,$(BUILD)/hyp/sluice.elf,$(HYP_IMG),$(HYP_WHOLE) $(HYP_TABLES:%=$(BUILD)/hyp/%.S.o),$(HYP_LDS),$(LIBFDT)))
 
 $(BUILD)/hyp/symbols.S: $(BUILD)/hyp/bare.elf tools/symbols
 	$(call say,SYMBOLS,$@)

@@ -21,17 +21,17 @@ struct port_lock {
   struct spinlock spin;
 };
 
-static inline unsigned port_cpu(void) {
+static ALWAYS_INLINE unsigned port_cpu(void) {
   return this_cpu()->id;
 }
 
 /* EL2 runs with interrupts masked from exception to ERET: nothing to save. */
-static inline port_flags_t port_irq_save(void) {
+static ALWAYS_INLINE port_flags_t port_irq_save(void) {
   compiler_barrier();
   return 0;
 }
 
-static inline void port_irq_restore(port_flags_t flags) {
+static ALWAYS_INLINE void port_irq_restore(port_flags_t flags) {
   (void)flags;
   compiler_barrier();
 }
@@ -69,11 +69,11 @@ static inline void port_copy_frame(pfn_t to, pfn_t from) {
   copy_page(port_frame_ptr(to), port_frame_ptr(from));
 }
 
-static inline uint64_t port_pte_load(const uint64_t *entry) {
+static ALWAYS_INLINE uint64_t port_pte_load(const uint64_t *entry) {
   return atomic_load_relaxed(entry);
 }
 
-static inline void port_pte_store(uint64_t *entry, uint64_t desc) {
+static ALWAYS_INLINE void port_pte_store(uint64_t *entry, uint64_t desc) {
   atomic_store_release(entry, desc);
 }
 
