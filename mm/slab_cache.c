@@ -90,6 +90,7 @@ void slab_reset(void) {
     slab_register(&magazine_caches[i]);
   }
   slab_size_reset();
+  slab_charge_reset();
   shrinker_reset();
 }
 
@@ -197,6 +198,7 @@ void slab_describe(struct slab_cache *cache, struct slab_info *out) {
       .empty_slabs = cache->empty_slabs,
       .used_objects = cache->used_objects < cached ? 0 : cache->used_objects - cached,
       .cached_objects = cached,
+      .charged_objects = atomic_load_relaxed(&cache->charged_objects),
       .depot_magazines = cache->full_count,
       .magazine_objects = cache->magazines ? (uint32_t)((cache->magazines->size - sizeof(struct magazine)) / sizeof(void *)) : 0,
       .debug = cache->flags,

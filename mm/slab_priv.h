@@ -4,7 +4,7 @@
 
 /*
  * What the files of the slab allocator share: slab.c (the hot path and its magazines), slab_frames.c (slabs of frames), slab_cache.c
- * (caches, reports, shrinking), slab_size.c (memory by size), slab_debug.c (poison, red zones, what a failed CHECK says). Nobody else
+ * (caches, reports, shrinking), slab_size.c (memory by size), slab_charge.c (whose they are), slab_debug.c (poison, red zones, what a failed CHECK says). Nobody else
  * includes this.
  *
  *   one cache        CPU 0   CPU 1  ...            lock order, from the top:
@@ -65,7 +65,8 @@ struct slab_cache {
   struct port_lock lock;        /* covers what follows, and the slabs */
   uint32_t list[SLAB_BINS + 1]; /* first slab of each bin; the last bin: wholly free, at most one outside a call */
   uint32_t slabs, empty_slabs;
-  uint64_t used_objects; /* out of their slabs: in use or in a magazine */
+  uint64_t used_objects;    /* out of their slabs: in use or in a magazine */
+  uint64_t charged_objects; /* atomic (slab_charge.c) */
   struct magazine *full, *empty;
   uint32_t full_count, empty_count;
 
@@ -136,6 +137,10 @@ void slab_set_up(struct slab_cache *c, const char *name, size_t size, size_t ali
 /* For the static ones, while nobody else runs. */
 void slab_register(struct slab_cache *c);
 void slab_size_reset(void);
+
+/* --- charges (slab_charge.c) --------------------------------------------------------------------------------------------------------- */
+
+void slab_charge_reset(void);
 
 /* --- debugging (slab_debug.c) -------------------------------------------------------------------------------------------------------- */
 

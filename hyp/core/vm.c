@@ -65,8 +65,8 @@ err_t vm_init(void) {
 
 static void free_parts(struct vm *vm) {
   for (unsigned i = 0; i < vm->vcpu_count; i++)
-    slab_free(vcpu_cache, vm->vcpus[i]);
-  slab_free(vm_cache, vm);
+    slab_free_for(vcpu_cache, vm->vcpus[i], vm->id);
+  slab_free_for(vm_cache, vm, vm->id);
 }
 
 static uint64_t all_cpus(void) {
@@ -89,7 +89,7 @@ static void init_vcpu(struct vm *vm, struct vcpu *v, unsigned id) {
 
 static err_t make_vcpus(struct vm *vm) {
   for (unsigned i = 0; i < vm->config.vcpus; i++) {
-    struct vcpu *v = slab_alloc(vcpu_cache);
+    struct vcpu *v = slab_alloc_for(vcpu_cache, vm->id);
     if (!v)
       return ERR_NOMEM;
     init_vcpu(vm, v, i);
@@ -161,7 +161,7 @@ err_t vm_create(const struct vm_config *config, struct vm **out) {
     return ERR_INVAL;
   if (id == 0)
     return ERR_NOSPC;
-  struct vm *vm = slab_alloc(vm_cache);
+  struct vm *vm = slab_alloc_for(vm_cache, (owner_t)id);
   if (!vm)
     return ERR_NOMEM;
   vm->id = (uint16_t)id;

@@ -22,6 +22,7 @@
 #define WALK_STOP_MS 1000u
 
 static struct ledger saved;
+static uint64_t saved_charges; /* bytes of objects, of all owners */
 static bool is_saved;
 
 static bool is_available(unsigned state) {
@@ -57,8 +58,15 @@ static uint64_t available(const struct ledger *l) {
   return l->frames[FRAME_FREE] + l->frames[FRAME_CACHED] + l->frames[FRAME_ZEROED];
 }
 
-/* One line: the states that have frames, and the sum. */
-static void print_ledger(const char *who, const struct ledger *l, uint64_t total) {
+static uint64_t all_charges(void) {
+  uint64_t sum = 0;
+  for (unsigned owner = 0; owner < OWNERS_MAX; owner++)
+    sum += slab_charged_bytes((owner_t)owner);
+  return sum;
+}
+
+/* One line: the states that have frames, their sum, and the objects charged. */
+static void print_ledger(const char *who, const struct ledger *l, uint64_t charges, uint64_t total) {
   char text[256];
   size_t at = 0;
   uint64_t sum = sum_of(l);
@@ -66,7 +74,8 @@ static void print_ledger(const char *who, const struct ledger *l, uint64_t total
   for (unsigned i = 0; i < FRAME_STATES; i++)
     if (l->frames[i] && at < sizeof text)
       at += (size_t)format(text + at, sizeof text - at, " %s %llu", frame_state_name(i), (unsigned long long)l->frames[i]);
-  hyp_printf("ledger: %s:%s%s; sum %llu", who, text, at ? "" : " nothing", (unsigned long long)sum);
+  hyp_printf("ledger: %s:%s%s; sum %llu; %llu bytes of objects\n", who, text, at ? "" : " nothing", (unsigned long long)sum,
+             (unsigned long long)charges);
   if (total)
     hyp_printf("ledger: of %llu frames%s\n", (unsigned long long)total, sum == total ? "" : "; the rest is on the move, or lost");
 }
@@ -92,6 +101,11 @@ static enum work_result compare_ledger(struct session *s) {
     hyp_printf("ledger: available: %llu saved, %llu now\n", (unsigned long long)available(&saved), (unsigned long long)available(&now));
     equal = false;
   }
+  if (all_charges() != saved_charges) {
+    hyp_printf("ledger: objects: %llu bytes charged when saved, %llu now\n", (unsigned long long)saved_charges,
+               (unsigned long long)all_charges());
+    equal = false;
+  }
   if (!equal)
     return session_fail_done(s, "the ledger differs");
   hyp_printf("sluice: ledger: equal, %llu frames available\n", (unsigned long long)available(&now));
@@ -103,14 +117,14 @@ static enum work_result show_ledger(struct session *s) {
   struct ledger l;
   if (s->state[0] == 0) {
     read_machine(&l);
-    print_ledger("machine", &l, ledger_total());
+    print_ledger("machine", &l, all_charges(), ledger_total());
   }
   if (s->state[0]++ == VMS_MAX)
     return WORK_DONE;
   const struct vm *vm = vm_by_id((unsigned)s->state[0]);
   if (vm) {
     ledger_read_owner(vm->id, &l);
-    print_ledger(vm->config.name, &l, 0);
+    print_ledger(vm->config.name, &l, slab_charged_bytes(vm->id), 0);
   }
   return WORK_MORE;
 }
@@ -124,6 +138,7 @@ static enum work_result cmd_ledger(struct session *s) {
     return session_fail_done(s, "save or compare?");
   slab_shrink_all(~(uint64_t)0);
   read_machine(&saved);
+  saved_charges = all_charges();
   is_saved = true;
   hyp_printf("sluice: ledger: saved, %llu frames available\n", (unsigned long long)available(&saved));
   return WORK_DONE;

@@ -2,7 +2,7 @@
 
 /*
  * `verify` holds what EL2 believes about memory against itself, while the VMs run: every block of every zone, its owner, and where the
- * owner's stage 2 leads; the ledger; the fragmenter's patterns. `memmap` draws memory, a character per 2 MiB.
+ * owner's stage 2 leads; the ledger; whom EL2's objects are charged to; the fragmenter's patterns. `memmap` draws memory, a character per 2 MiB.
  *
  * A frame that a fault has just taken is its VM's before it is mapped, and a page that moves is nobody's for a moment. So what does not add
  * up is a suspect first, and an error only if it is the same when everything else has been looked at.
@@ -17,6 +17,7 @@
 #include "mm/fragment.h"
 #include "mm/page_alloc.h"
 #include "mm/pageblock.h"
+#include "mm/slab.h"
 
 #define FRAMES_PER_STEP 192u /* about 200 instructions each */
 #define BLOCKS_PER_STEP 32u
@@ -24,7 +25,7 @@
 #define LEDGER_TRIES 64u
 
 static struct {
-  uint64_t blocks, frames, vm_frames;
+  uint64_t blocks, frames, vm_frames, charged_bytes;
   uint64_t suspect[SUSPECTS_MAX]; /* pfn of heads */
   unsigned suspects;
 } verify;
@@ -84,6 +85,7 @@ enum {
   VERIFY_BLOCKS = 0,
   VERIFY_SUSPECTS,
   VERIFY_LEDGER,
+  VERIFY_CHARGES,
   VERIFY_PATTERNS_BEGIN,
   VERIFY_PATTERNS,
 };
@@ -127,12 +129,42 @@ static enum work_result verify_ledger(struct session *s) {
   for (unsigned i = 0; i < FRAME_STATES; i++)
     sum += all.frames[i];
   if (sum == ledger_total()) {
-    s->phase = VERIFY_PATTERNS_BEGIN;
+    s->phase = VERIFY_CHARGES;
+    s->state[2] = 0;
     return WORK_MORE;
   }
   if (s->state[2]++ < LEDGER_TRIES)
     return WORK_MORE;
   return session_fail_done(s, "the ledger sums to %llu, not %llu frames", (unsigned long long)sum, (unsigned long long)ledger_total());
+}
+
+/* Who is no VM has no bytes; a cache that charges charges for every object; and owners have what the caches gave. */
+static bool charges_add_up(uint64_t *bytes) {
+  struct slab_info info;
+  uint64_t given = 0;
+  *bytes = 0;
+  for (owner_t owner = 0; owner < OWNERS_MAX; owner++) {
+    if (slab_charged_bytes(owner) != 0 && !vm_by_id(owner))
+      return false;
+    *bytes += slab_charged_bytes(owner);
+  }
+  for (unsigned i = 0; slab_describe_nth(i, &info); i++) {
+    if (info.charged_objects != 0 && info.charged_objects != info.used_objects)
+      return false;
+    given += info.charged_objects * info.stride_bytes;
+  }
+  return *bytes == given;
+}
+
+/* A VM that another CPU makes or ends is half counted for a moment. */
+static enum work_result verify_charges(struct session *s) {
+  if (!charges_add_up(&verify.charged_bytes)) {
+    if (s->state[2]++ < LEDGER_TRIES)
+      return WORK_MORE;
+    return session_fail_done(s, "objects of EL2 and the VMs they are charged to do not agree");
+  }
+  s->phase = VERIFY_PATTERNS_BEGIN;
+  return WORK_MORE;
 }
 
 static enum work_result verify_patterns(struct session *s) {
@@ -143,9 +175,11 @@ static enum work_result verify_patterns(struct session *s) {
   fragment_report(&r);
   if (err != ERR_OK)
     return session_fail_done(s, "%llu frames of the fragmenter do not hold what was written", (unsigned long long)r.bad_frames);
-  hyp_printf("sluice: verify: %llu blocks, %llu frames, %llu of VMs, %llu of the fragmenter: all sound; the ledger sums to %llu\n",
+  hyp_printf("sluice: verify: %llu blocks, %llu frames, %llu of VMs, %llu of the fragmenter: all sound; the ledger sums to %llu; %llu "
+             "bytes of objects "
+             "are charged\n",
              (unsigned long long)verify.blocks, (unsigned long long)verify.frames, (unsigned long long)verify.vm_frames,
-             (unsigned long long)r.frames, (unsigned long long)ledger_total());
+             (unsigned long long)r.frames, (unsigned long long)ledger_total(), (unsigned long long)verify.charged_bytes);
   return WORK_DONE;
 }
 
@@ -157,6 +191,8 @@ static enum work_result cmd_verify(struct session *s) {
     return verify_suspects(s);
   case VERIFY_LEDGER:
     return verify_ledger(s);
+  case VERIFY_CHARGES:
+    return verify_charges(s);
   case VERIFY_PATTERNS_BEGIN:
     fragment_verify_begin();
     s->phase = VERIFY_PATTERNS;

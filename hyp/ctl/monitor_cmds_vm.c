@@ -14,6 +14,7 @@
 #include "hyp/ctl/console.h"
 #include "hyp/ctl/monitor.h"
 #include "mm/page_alloc.h"
+#include "mm/slab.h"
 
 #define POLL_MS 1u
 #define VMS_PER_STEP 4u
@@ -33,15 +34,22 @@ static const char *vcpu_state_name(const struct vcpu *v) {
   return (unsigned)v->state < ARRAY_SIZE(names) ? names[v->state] : "?";
 }
 
+/* What EL2 keeps for it: frames that are its own but no memory of it, tables above all, and objects. */
+static uint64_t held_bytes(const struct vm *vm) {
+  struct ledger l;
+  ledger_read_owner(vm->id, &l);
+  return (l.frames[FRAME_TABLE] + l.frames[FRAME_CORE]) * PAGE_SIZE + slab_charged_bytes(vm->id);
+}
+
 static void print_vm(const struct vm *vm) {
-  hyp_printf("%2u %-12s %-8s %5llu %9llu %5u %5u  %s\n", vm->id, vm->config.name, vm_state_name(vm),
+  hyp_printf("%2u %-12s %-8s %5llu %9llu %6llu %5u %5u  %s\n", vm->id, vm->config.name, vm_state_name(vm),
              (unsigned long long)(vm->config.memory_bytes / SZ_1M), (unsigned long long)(vm->s2.populated_frames * PAGE_SIZE / SZ_1K),
-             vm->vcpu_count, vmid_value(&vm->s2.vmid), verdict_name(vm));
+             (unsigned long long)(held_bytes(vm) / SZ_1K), vm->vcpu_count, vmid_value(&vm->s2.vmid), verdict_name(vm));
 }
 
 static enum work_result cmd_vms(struct session *s) {
   if (s->state[0] == 0)
-    hyp_printf("id name         state      MiB  touched/K vcpus  vmid  verdict\n");
+    hyp_printf("id name         state      MiB  touched/K  EL2/K vcpus  vmid  verdict\n");
   for (unsigned i = 0; i < VMS_PER_STEP; i++) {
     if (s->state[0]++ == VMS_MAX)
       return WORK_DONE;

@@ -78,7 +78,7 @@ static void free_pair(struct vcpu *v) {
   for (unsigned k = 0; k < VIEW_KINDS; k++)
     if (v->views->view[k].pt.root)
       page_free(v->views->view[k].pt.root_pfn, v->views->view[k].pt.root_order);
-  slab_free(pair_cache, v->views);
+  slab_free_for(pair_cache, v->views, v->vm->id);
   v->views = NULL;
 }
 
@@ -88,7 +88,7 @@ err_t view_init_cache(void) {
 
 err_t view_init(struct vcpu *v) {
   err_t err;
-  v->views = slab_alloc(pair_cache);
+  v->views = slab_alloc_for(pair_cache, v->vm->id);
   if (!v->views)
     return ERR_NOMEM;
   v->views->vbar = NO_PAGE;

@@ -13,6 +13,7 @@
 
 #include "core/err.h"
 #include "core/types.h"
+#include "mm/frame.h"
 
 struct slab_cache;
 
@@ -53,6 +54,15 @@ MUST_CHECK void *slab_alloc(struct slab_cache *cache);
 /* `object` came from this cache and is not free: else a CHECK trips. NULL is allowed and does nothing. */
 void slab_free(struct slab_cache *cache, void *object);
 
+/*
+ * The same for what the home keeps on behalf of an owner, to whom its bytes are charged. A cache's objects are charged all or none; one is
+ * freed for the owner it was allocated for (CHECK: that much is charged to it). `owner` less than OWNERS_MAX (CHECK). slab_charged_bytes():
+ * now, with what lies between objects.
+ */
+MUST_CHECK void *slab_alloc_for(struct slab_cache *cache, owner_t owner);
+void slab_free_for(struct slab_cache *cache, void *object, owner_t owner);
+uint64_t slab_charged_bytes(owner_t owner);
+
 /* Give what lies in magazines of any CPU back to the slabs, and empty slabs to the page allocator. Returns the frames that went. */
 uint64_t slab_shrink(struct slab_cache *cache);
 /* The same over all caches, those of magazines last, until `frames` have gone. Returns how many have. Allocates nothing. */
@@ -68,6 +78,7 @@ struct slab_info {
   uint32_t debug;
   uint64_t slabs, empty_slabs;
   uint64_t used_objects, cached_objects; /* in use; in magazines */
+  uint64_t charged_objects;              /* of those in use, to an owner */
 };
 void slab_describe(struct slab_cache *cache, struct slab_info *out);
 /* Every cache there is, by number from 0 (newest first); false behind the last. */
