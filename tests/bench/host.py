@@ -8,7 +8,7 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
 from machine import MachineError, build_dir
-from table import human, load_rows
+from table import aligned, human, load_rows, markdown, write_csv
 
 SECTIONS = ("alloc", "threads", "workload", "compaction")
 TITLES = {
@@ -95,10 +95,7 @@ def measure_compaction():
     with ThreadPoolExecutor(2) as pool:
         texts = list(pool.map(lambda kind: run([program("compaction"), kind], f"compaction {kind}"), KINDS))
     lines = read_layouts(texts)
-    with open(build_dir() / "bench" / "compaction.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, list(lines[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(lines)
+    write_csv(build_dir() / "bench" / "compaction.csv", list(lines[0]), lines)
     return dict(summarise(lines), layouts=lines)
 
 
@@ -176,27 +173,20 @@ class HostTable:
     def text(self):
         out = []
         for title, cells in self.tables():
-            widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
-            out += ["", title]
-            out += ["  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths))).rstrip() for row in cells]
+            out += ["", title] + aligned(cells, {0})
         met = sum(row["met"] == "met" for row in self.rows)
         return "\n".join(out + ["", f"targets on the host: {met} met, {len(self.missed)} missed"])
 
     def markdown(self):
         out = []
-        for title, (head, *body) in self.tables():
-            out += ["", f"## {title}", "", "| " + " | ".join(head) + " |", "|---" + "|---:" * (len(head) - 1) + "|"]
-            out += ["| " + " | ".join(row) + " |" for row in body]
+        for title, cells in self.tables():
+            out += markdown(title, cells)
         return "\n".join(out) + "\n"
 
     def write(self, folder):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "host.md").write_text(self.markdown())
-        with open(folder / "host.csv", "w", newline="") as file:
-            columns = ["section", "key", "operation", "unit", "llfree", "target", "better", "ours", "met"]
-            writer = csv.DictWriter(file, columns, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(self.rows)
+        write_csv(folder / "host.csv", ["section", "key", "operation", "unit", "llfree", "target", "better", "ours", "met"], self.rows)
 
 
 def measure(sections):

@@ -30,6 +30,28 @@ def human(value):
     return shown + rest
 
 
+# --- shapes: a table is a list of rows of text, the head first
+
+
+def aligned(cells, left):
+    """Lines of text; columns whose numbers are in `left` begin at the left, the others end at the right."""
+    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
+    return ["  ".join(c.ljust(w) if i in left else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths))).rstrip() for row in cells]
+
+
+def markdown(title, cells):
+    head, *body = cells
+    return ["", f"## {title}", "", "| " + " | ".join(head) + " |", "|---" + "|---:" * (len(head) - 1) + "|"] + \
+        ["| " + " | ".join(row) + " |" for row in body]
+
+
+def write_csv(path, columns, rows):
+    with open(path, "w", newline="") as file:
+        writer = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
 class Table:
     """Rows of peers.csv joined with results {(cpu, "bare" or "ours"): {row: count}}."""
 
@@ -81,11 +103,7 @@ class Table:
         out = ["", STATEMENT]
         for table, title in (("hyp", "Hypervisor (same guest payload)"), ("guest", "Guest kernel (same static test program)")):
             cells = self._cells(table)
-            widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
-            out += ["", title]
-            for row in cells:
-                out.append("  ".join(c.ljust(w) if i == 0 or i in (len(row) - 1, len(row) - 3) else c.rjust(w)
-                                     for i, (c, w) in enumerate(zip(row, widths))).rstrip())
+            out += ["", title] + aligned(cells, {0, len(cells[0]) - 1, len(cells[0]) - 3})
         met = sum(line[k] == "met" for line in self.lines for k in ("met_max", "met_a72"))
         out += ["", f"targets: {met} met, {len(self.missed)} missed"]
         return "\n".join(out)
@@ -93,17 +111,12 @@ class Table:
     def markdown(self):
         out = [STATEMENT]
         for table, title in (("hyp", "Hypervisor"), ("guest", "Guest kernel")):
-            head, *body = self._cells(table)
-            out += ["", f"## {title}", "", "| " + " | ".join(head) + " |", "|---" + "|---:" * (len(head) - 1) + "|"]
-            out += ["| " + " | ".join(row) + " |" for row in body]
+            out += markdown(title, self._cells(table))
         return "\n".join(out) + "\n"
 
     def write(self, folder):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "bench.md").write_text(self.markdown())
-        with open(folder / "bench.csv", "w", newline="") as file:
-            columns = ["table", "key", "operation", "unit", "bare", "kvm_vhe", "kvm_nvhe", "xen", "bao", "xvisor", "linux",
-                       "target_max", "ours_max", "met_max", "target_a72", "ours_a72", "met_a72"]
-            writer = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(self.lines)
+        write_csv(folder / "bench.csv",
+                  ["table", "key", "operation", "unit", "bare", "kvm_vhe", "kvm_nvhe", "xen", "bao", "xvisor", "linux",
+                   "target_max", "ours_max", "met_max", "target_a72", "ours_a72", "met_a72"], self.lines)

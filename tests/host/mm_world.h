@@ -19,6 +19,14 @@
 #include "mm/page_alloc.h"
 #include "mm/port.h"
 
+/* A struct mem_range. */
+#define R(from_, to_)                                                                                                                      \
+  {                                                                                                                                        \
+    {from_}, {                                                                                                                             \
+      to_                                                                                                                                  \
+    }                                                                                                                                      \
+  }
+
 enum {
   WORLD_NONE = 0,
   WORLD_RESERVED,

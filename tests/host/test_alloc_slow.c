@@ -8,13 +8,6 @@
 #include "mm_world.h"
 #include <string.h>
 
-#define R(from_, to_)                                                                                                                      \
-  {                                                                                                                                        \
-    {from_}, {                                                                                                                             \
-      to_                                                                                                                                  \
-    }                                                                                                                                      \
-  }
-
 static const struct world_config clean = {"clean", {R(0x40000, 0x40000 + F(32))}, {{{0}, {0}}}, 0};
 static const struct world_config three = {
     "three nodes", {R(0x40000, 0x40000 + F(16)), R(0x48000, 0x48000 + F(16)), R(0x50000, 0x50000 + F(16))}, {{{0}, {0}}}, 0x70000};

@@ -9,13 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define R(from_, to_)                                                                                                                      \
-  {                                                                                                                                        \
-    {from_}, {                                                                                                                             \
-      to_                                                                                                                                  \
-    }                                                                                                                                      \
-  }
-
 static const struct world_config maps[] = {
     {"plain", {R(0x40000, 0x40000 + F(64))}, {R(0x40000, 0x40000 + 37)}, 0x40400},
     {"odd edges", {R(0x40003, 0x40000 + F(21) + 5)}, {R(0x40080, 0x40081), R(0x40a00, 0x40a01), R(0x40bff, 0x40c01)}, 0},

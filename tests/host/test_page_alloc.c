@@ -8,13 +8,6 @@
 #include "mm_world.h"
 #include <string.h>
 
-#define R(from_, to_)                                                                                                                      \
-  {                                                                                                                                        \
-    {from_}, {                                                                                                                             \
-      to_                                                                                                                                  \
-    }                                                                                                                                      \
-  }
-
 /* --- types, placement, watermarks ---------------------------------------------------------------------------------------------- */
 
 static const struct world_config clean = {"clean", {R(0x40000, 0x40000 + F(32))}, {{{0}, {0}}}, 0};
