@@ -57,6 +57,7 @@ static vgic_kick_t drop_residents(struct vcpu *v) {
     dropped |= bit;
   }
   spi->resident &= ~dropped;
+  spi->ordered &= ~dropped;
   spi->soft &= ~dropped;
   return dropped != 0 ? vgic_bank_changed(v, spi, dropped) : 0;
 }
@@ -140,7 +141,9 @@ static NOINLINE void inject_timer(struct vcpu *v) {
 }
 
 void vgic_inject_timer(struct vcpu *v) {
-  if (!vgic_relaunch(v, VGIC_TIMER))
+  if (likely(vgic_relaunch(v, VGIC_TIMER)))
+    vgic_timer_watch(v);
+  else
     inject_timer(v);
 }
 
@@ -172,6 +175,7 @@ static NOINLINE void unlink_timer(struct vcpu *v) {
   }
   if (held)
     vgic_hw_set_active(VGIC_TIMER, false);
+  c->hcr &= ~ICH_HCR_TALL1;
   vgic_timer_resample(v);
 }
 

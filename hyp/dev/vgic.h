@@ -33,14 +33,16 @@ struct cpu;
  */
 struct vgic_bank {
   uint64_t enabled;
-  uint64_t latch;      /* set by an edge, an SGI or ISPENDR */
-  uint64_t line;       /* input level, of level-sensitive interrupts */
-  uint64_t edge;       /* configuration: edge-triggered */
-  uint64_t active;     /* active, but in no list register */
-  uint64_t resident;   /* in a list register of some vCPU */
-  uint64_t soft;       /* resident: its pending bit stems from `latch`, so a falling line does not take it back */
-  uint64_t again;      /* resident: once finished, its list register may be made pending again as it stands */
-  uint64_t deactivate; /* resident: order to the CPU that has it to clear its active bit */
+  uint64_t latch;    /* set by an edge, an SGI or ISPENDR */
+  uint64_t line;     /* input level, of level-sensitive interrupts */
+  uint64_t edge;     /* configuration: edge-triggered */
+  uint64_t active;   /* active, but in no list register */
+  uint64_t resident; /* in a list register of some vCPU */
+  uint64_t soft;     /* resident: its pending bit stems from `latch`, so a falling line does not take it back */
+  uint64_t again;    /* resident: once finished, its list register may be made pending again as it stands */
+  uint64_t ordered;  /* resident: order to the CPU that has it to make its active bit that of `ordered_active` */
+  uint64_t ordered_active;
+  uint64_t forced; /* active by a write of software, not by an acknowledge */
   uint8_t priority[64];
   uint8_t lr[64]; /* resident: which list register; active: the priority it was acknowledged at */
 };
@@ -85,6 +87,17 @@ void vgicr_write(struct vcpu *v, uint64_t offset, unsigned bytes, uint64_t value
 
 /* A trapped write of ICC_SGI1R_EL1 by `v`. */
 void vgic_send_sgi(struct vcpu *v, uint64_t sgi1r);
+/* What to do about the instruction of a trapped access. */
+enum vgic_icc {
+  VGIC_ICC_FOREIGN, /* nothing that vgic_icc_access() knows */
+  VGIC_ICC_DONE,    /* emulated: go on after it */
+  VGIC_ICC_AGAIN    /* it does not trap any more: execute it again */
+};
+/*
+ * A trapped access by `v` to `sysreg_id`, register `rt`: one of the CPU interface's for Group 1, which trap (ICH_HCR_EL2.TALL1) while the virtual
+ * timer's interrupt is pending and the guest could not take it.
+ */
+enum vgic_icc vgic_icc_access(struct vcpu *v, uint32_t sysreg_id, bool is_read, unsigned rt);
 /* A trapped write of ICC_DIR_EL1 by `v` (only while one of its active interrupts had to leave the list registers). */
 void vgic_deactivate(struct vcpu *v, unsigned intid);
 

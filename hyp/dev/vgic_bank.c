@@ -47,7 +47,8 @@ static uint64_t read_pending(struct vcpu *v, struct vgic_bank *b, uint64_t among
  * of a handler must assume, until that CPU has looked.
  */
 static uint64_t read_active(struct vcpu *v, struct vgic_bank *b, uint64_t among, vgic_kick_t *kick) {
-  return b->active | resident_in_state(v, b, among, ICH_LR_ACTIVE, VGIC_LR_STATE, kick);
+  uint64_t found = resident_in_state(v, b, among, ICH_LR_ACTIVE, VGIC_LR_STATE, kick);
+  return b->active | (found & ~b->ordered) | (b->ordered & b->ordered_active);
 }
 
 static uint32_t read_priorities(const struct vgic_bank *b, unsigned first) {
@@ -113,16 +114,10 @@ vgic_kick_t vgic_bank_settle(struct vcpu *v, struct vgic_bank *b, uint64_t bits)
   return kick;
 }
 
-/* Resident ones are deactivated where they are, the others here. */
-static void clear_active(struct vgic_bank *b, uint64_t bits) {
-  b->deactivate |= bits & b->resident;
-  b->active &= ~bits;
-}
-
-/* Made active by software: kept in the bank until software, or a trapped ICC_DIR_EL1, ends it. */
-static vgic_kick_t set_active(struct vcpu *v, struct vgic_bank *b, uint64_t bits) {
-  bits &= ~(b->resident | b->active);
+/* Made active by software, in no list register: kept in the bank until software, or a trapped ICC_DIR_EL1, ends it. */
+static vgic_kick_t activate_here(struct vcpu *v, struct vgic_bank *b, uint64_t bits) {
   b->active |= bits;
+  b->forced |= bits;
   for (uint64_t left = bits; left != 0; left &= left - 1)
     b->lr[bits_ffs(left)] = b->priority[bits_ffs(left)];
   if (!vgic_is_spi(v, b))
@@ -134,6 +129,15 @@ static vgic_kick_t set_active(struct vcpu *v, struct vgic_bank *b, uint64_t bits
     kick |= (vgic_kick_t)BIT(v->vm->vgic.holder[index]);
   }
   return kick;
+}
+
+/* Resident ones become active where they are. */
+static vgic_kick_t set_active(struct vcpu *v, struct vgic_bank *b, uint64_t bits) {
+  uint64_t there = bits & b->resident;
+  b->ordered |= there;
+  b->ordered_active |= there;
+  vgic_kick_t kick = activate_here(v, b, bits & ~(there | b->active));
+  return kick | vgic_bank_changed(v, b, there);
 }
 
 static void write_priorities(struct vgic_bank *b, unsigned first, uint32_t value, uint32_t mask) {
@@ -167,7 +171,7 @@ static vgic_kick_t write_bits(struct vcpu *v, struct vgic_bank *b, uint64_t offs
   case GICD_ISACTIVER:
     return set_active(v, b, bits);
   case GICD_ICACTIVER:
-    clear_active(b, bits);
+    vgic_bank_deactivate(b, bits);
     break;
   default:
     return 0;

@@ -82,6 +82,21 @@ static inline void vgic_hw_write_apr(unsigned count, const uint64_t ap0r[4], con
   sysreg_write_enc(ICH_AP1R3_EL2, ap1r[3]);
 }
 
+/* Is any interrupt of Group 1 acknowledged and its priority not dropped? `count` as above. */
+static inline bool vgic_hw_is_running(unsigned count) {
+  uint64_t active = sysreg_read_enc(ICH_AP1R0_EL2);
+  if (unlikely(count > 1))
+    active |= sysreg_read_enc(ICH_AP1R1_EL2);
+  if (unlikely(count > 2))
+    active |= sysreg_read_enc(ICH_AP1R2_EL2) | sysreg_read_enc(ICH_AP1R3_EL2);
+  return active != 0;
+}
+
+/* PSTATE.I of the guest whose state is on this CPU. */
+static inline bool vgic_hw_irq_masked(void) {
+  return sysreg_read(spsr_el2) & PSR_I;
+}
+
 /*
  * Physical active state of PPI `pintid` on this CPU. The read back makes sure that the redistributor has taken the write before the caller
  * goes on to start or stop the timer behind it (Device-nGnRnE accesses to one peripheral stay in order; the DSB waits for the read).

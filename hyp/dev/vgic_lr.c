@@ -69,6 +69,18 @@ static uint64_t clear_active(struct vcpu *v, uint64_t lr) {
   return lr & ~ICH_LR_ACTIVE;
 }
 
+/* By software, not by an acknowledge: if it was pending it still is, after that. The timer's is not linked, for nothing is active physically. */
+static uint64_t set_active(struct vcpu *v, struct vgic_bank *b, uint64_t bit, uint64_t lr) {
+  if (lr & ICH_LR_ACTIVE)
+    return lr;
+  if (lr & ICH_LR_PENDING)
+    lr = retract(v, b, bit, lr);
+  b->soft &= ~bit;
+  b->again &= ~bit;
+  b->forced |= bit;
+  return (lr & ~(ICH_LR_HW | GENMASK(44, 32))) | ICH_LR_ACTIVE;
+}
+
 /* An SPI that was routed elsewhere while we had it is the other vCPU's from now on. */
 static void hand_over(struct vcpu *v, unsigned index) {
   struct vgic *g = &v->vm->vgic;
@@ -80,6 +92,7 @@ static uint64_t vacate(struct vcpu *v, struct vgic_bank *b, uint64_t bit, unsign
   b->resident &= ~bit;
   b->soft &= ~bit;
   b->again &= ~bit;
+  b->forced &= ~bit;
   if (vgic_is_spi(v, b))
     hand_over(v, bits_ffs(bit));
   v->vgic.lr_used &= ~(uint32_t)BIT(n);
@@ -115,13 +128,11 @@ static uint64_t ask_for_eoi(const struct vgic_bank *b, uint64_t bit, uint64_t lr
 }
 
 /*
- * The timer's line, which nobody tells us of when it falls. While its list register is linked and pending, it stays as it is: that is what the guest
- * will be signalled. Once the guest has deactivated a linked one, the physical interrupt is inactive too, and fires again if the timer still asks.
+ * The timer's line, which nobody tells us of when it falls. Once the guest has deactivated a linked one, the physical interrupt is inactive too, and
+ * fires again if the timer still asks.
  */
 static void sample_timer(struct vcpu *v, struct vgic_bank *b, uint64_t lr) {
-  bool linked = lr & ICH_LR_HW, asks = v->vgic.hw_unlinked || (linked ? (lr & ICH_LR_ACTIVE) : (b->line & BIT(VGIC_TIMER)));
-  if (linked && (lr & ICH_LR_PENDING))
-    return;
+  bool linked = lr & ICH_LR_HW, asks = v->vgic.hw_unlinked || (linked ? (lr & VGIC_LR_STATE) : (b->line & BIT(VGIC_TIMER)));
   if (asks && vtimer_cntv_asserted(v)) {
     b->line |= BIT(VGIC_TIMER);
     return;
@@ -139,9 +150,9 @@ void vgic_lr_reconcile(struct vcpu *v, unsigned n) {
 
   if (lr_intid(was) == VGIC_TIMER)
     sample_timer(v, b, was);
-  if (b->deactivate & bit)
-    lr = clear_active(v, lr);
-  b->deactivate &= ~bit;
+  if (b->ordered & bit)
+    lr = (b->ordered_active & bit) ? set_active(v, b, bit, lr) : clear_active(v, lr);
+  b->ordered &= ~bit;
   bool due = (b->soft | vgic_pending(b)) & bit, fits = is_wanted(v, b, bit) && vgic_lr_priority(lr) == b->priority[index];
   if (!due || !fits)
     b->again &= ~bit;
@@ -185,6 +196,7 @@ static void place(struct vcpu *v, struct vgic_bank *b, unsigned index, unsigned 
     lr |= intid == VGIC_TIMER ? link_timer(v) : ICH_LR_EOI;
   b->soft = (b->soft & ~bit) | (b->latch & bit);
   b->latch &= ~bit;
+  b->forced &= ~bit;
   b->resident |= bit;
   b->again |= can_relaunch(b, index, lr) ? bit : 0;
   b->lr[index] = (uint8_t)n;
@@ -192,6 +204,8 @@ static void place(struct vcpu *v, struct vgic_bank *b, unsigned index, unsigned 
     v->vm->vgic.holder[index] = (uint8_t)v->id;
   v->vgic.lr_used |= (uint32_t)BIT(n);
   lr_set(v, n, lr);
+  if (intid == VGIC_TIMER && !spi)
+    vgic_timer_watch(v);
   trace(TRACE_GROUP_IRQ, TRACE_INJECT, vmid_value(&v->vm->s2.vmid), intid, v->id, 0, 0, 0);
 }
 
@@ -212,9 +226,11 @@ static void evict_active(struct vcpu *v, unsigned n) {
   struct vgic_bank *b = vgic_bank_of(v, lr_intid(lr), &index);
   if (lr & ICH_LR_HW)
     v->vgic.hw_unlinked = true;
+  uint64_t forced = b->forced & BIT(index);
   b->active |= BIT(index);
   b->lr[index] = (uint8_t)vgic_lr_priority(lr);
   lr_set(v, n, vacate(v, b, BIT(index), n));
+  b->forced |= forced;
 }
 
 static void evict_pending(struct vcpu *v, unsigned n) {
@@ -296,7 +312,7 @@ static uint64_t evicted(const struct vcpu *v, const struct vgic_bank *b) {
 }
 
 static void set_hcr(struct vcpu *v, bool left_behind) {
-  uint64_t hcr = ICH_HCR_EN;
+  uint64_t hcr = ICH_HCR_EN | (v->vgic.hcr & ICH_HCR_TALL1);
   if (left_behind) {
     hcr |= ICH_HCR_NPIE;
     v->vgic.priv.again = 0; /* what stays behind may be more urgent */
@@ -311,6 +327,10 @@ static void set_hcr(struct vcpu *v, bool left_behind) {
 static void end_evicted(struct vcpu *v) {
   struct vgic_bank *priv = &v->vgic.priv, *spi = &v->vm->vgic.spi;
   uint64_t from_priv = evicted(v, priv), from_spi = evicted(v, spi);
+  if ((from_priv & ~priv->forced) || (from_spi & ~spi->forced)) { /* what nobody acknowledged comes last */
+    from_priv &= ~priv->forced;
+    from_spi &= ~spi->forced;
+  }
   unsigned p = from_priv ? most_urgent(priv->lr, from_priv) : 0, s = from_spi ? most_urgent(spi->lr, from_spi) : 0;
   if (from_priv && (!from_spi || priv->lr[p] <= spi->lr[s])) {
     priv->active &= ~BIT(p);
@@ -366,7 +386,7 @@ static int take_free(struct vcpu *v, const struct vgic_bank *b, unsigned index) 
     return -1;
   if (b->resident & BIT(index)) {
     unsigned n = b->lr[index];
-    return (vgic_hw_read_lr(n) & VGIC_LR_STATE) || (b->deactivate & BIT(index)) ? -1 : (int)n;
+    return (vgic_hw_read_lr(n) & VGIC_LR_STATE) || (b->ordered & BIT(index)) ? -1 : (int)n;
   }
   uint32_t unused = ~v->vgic.lr_used & vgic_lr_mask;
   return unused == 0 ? -1 : (int)bits_ffs(unused);
@@ -417,6 +437,8 @@ void vgic_lr_flush(struct vcpu *v) {
 void vgic_flush(struct vcpu *v) {
   spin_lock(&v->vm->vgic.lock);
   vgic_lr_flush(v);
+  if (unlikely(vgic_timer_is_waiting(v)))
+    vgic_timer_watch(v); /* something else may come first now */
   vgic_unlock(v->vm, 0);
 }
 

@@ -65,25 +65,41 @@ static unsigned running_priority(struct vcpu *v) {
   return 0x100;
 }
 
-/* Group priority mask (ICC_BPR1_EL1; ICC_BPR0_EL1 where ICC_CTLR_EL1.CBPR says so). */
-static unsigned group_mask(uint64_t vmcr) {
+unsigned vgic_group_mask(uint64_t vmcr) {
   unsigned point = (vmcr & ICH_VMCR_VCBPR) ? (unsigned)bits_get(vmcr, 23, 21) + 1 : (unsigned)bits_get(vmcr, 20, 18);
   return ~0u << point;
 }
 
-/* Would the CPU interface signal an interrupt of `priority`? */
-static bool is_signalled(struct vcpu *v, unsigned priority) {
+bool vgic_is_signalled(struct vcpu *v, unsigned priority) {
   uint64_t vmcr = vgic_is_here(v) ? vgic_hw_read_vmcr() : v->vgic.vmcr;
   if (!(vmcr & ICH_VMCR_VENG1) || priority >= bits_get(vmcr, 31, 24))
     return false;
   unsigned running = running_priority(v);
-  return running == 0x100 || (priority & group_mask(vmcr)) < running;
+  return running == 0x100 || (priority & vgic_group_mask(vmcr)) < running;
+}
+
+/* PPI 27 waits, in a list register or outside. The timer may have stopped asking since. */
+static inline bool has_timer_waiting(const struct vcpu *v) {
+  const struct vgic_bank *b = &v->vgic.priv;
+  return (b->resident & BIT(VGIC_TIMER)) ? vgic_is_here(v) && vgic_timer_is_waiting(v) : b->line & BIT(VGIC_TIMER);
+}
+
+static NOINLINE void follow_timer(struct vcpu *v) {
+  if (v->vgic.priv.resident & BIT(VGIC_TIMER)) {
+    vgic_timer_follow(v);
+    return;
+  }
+  spin_lock(&v->vm->vgic.lock);
+  vgic_timer_resample(v);
+  vgic_unlock(v->vm, 0);
 }
 
 /* Most often the list registers tell, and need no lock: whoever makes something pending elsewhere meanwhile also sends a request. */
 bool vgic_has_pending(struct vcpu *v) {
+  if (unlikely(has_timer_waiting(v)))
+    follow_timer(v);
   unsigned best = vgic_has_outside(v) || !vgic_is_here(v) ? best_pending(v) : best_resident(v);
-  return best < 0x100 && is_signalled(v, best);
+  return best < 0x100 && vgic_is_signalled(v, best);
 }
 
 bool vgic_may_have_pending(const struct vcpu *v) {

@@ -99,6 +99,13 @@ static inline vgic_kick_t vgic_bank_changed(struct vcpu *v, struct vgic_bank *b,
   return vgic_bank_settle(v, b, bits);
 }
 
+/* Resident ones are deactivated where they are, the others here. */
+static inline void vgic_bank_deactivate(struct vgic_bank *b, uint64_t bits) {
+  b->ordered |= bits & b->resident;
+  b->ordered_active &= ~bits;
+  b->active &= ~bits;
+}
+
 /* Read and write of the 32-bit registers that are laid out one bit, two bits or a byte per interrupt. `offset` is that of GICD_*. */
 uint32_t vgic_bank_read(struct vcpu *v, struct vgic_bank *b, unsigned first, uint64_t offset, vgic_kick_t *kick);
 vgic_kick_t vgic_bank_write(struct vcpu *v, struct vgic_bank *b, unsigned first, uint64_t offset, uint32_t value, uint32_t mask);
@@ -111,6 +118,31 @@ void vgic_kick(struct vm *vm, vgic_kick_t kick);
 void vgic_timer_resample(struct vcpu *v);
 /* The physical active state of PPI 27, held for `v` on this CPU, is not needed any more. */
 void vgic_timer_release(struct vcpu *v);
+
+/* vgic_timer.c */
+
+/* PPI 27 may be pending in a list register of `v`, which is here: if the timer does not ask any more, take it back. No lock is held; it needs none, as vgic_relaunch(). */
+void vgic_timer_follow(struct vcpu *v);
+void vgic_timer_watch_on(struct vcpu *v);
+
+/*
+ * PPI 27 is pending in a list register here. A guest that can take it does so at once. One that cannot (PSTATE.I, the priority mask, a handler), or is given
+ * something else first, may turn its timer off before it can, so its looks at the CPU interface trap until it has.
+ */
+static inline void vgic_timer_watch(struct vcpu *v) {
+  const struct vgic_bank *b = &v->vgic.priv;
+  uint64_t vmcr = vgic_hw_read_vmcr();
+  bool open = (vmcr & ICH_VMCR_VENG1) && b->priority[VGIC_TIMER] < bits_get(vmcr, 31, 24);
+  bool alone = !(v->vgic.lr_used & ~vgic_hw_read_elrsr() & ~(uint32_t)BIT(b->lr[VGIC_TIMER]));
+  if (unlikely(vgic_hw_irq_masked() || !open || !alone || vgic_hw_is_running(vgic_apr_count)))
+    vgic_timer_watch_on(v);
+}
+
+/* Does PPI 27 wait in a list register of `v`, which is here? */
+static inline bool vgic_timer_is_waiting(const struct vcpu *v) {
+  const struct vgic_bank *b = &v->vgic.priv;
+  return (b->resident & BIT(VGIC_TIMER)) && !(vgic_hw_read_elrsr() >> b->lr[VGIC_TIMER] & 1);
+}
 
 /*
  * The commonest injection: the list register that SGI or PPI `intid` of `v` had is finished and not folded yet, so it only needs its pending bit
@@ -130,6 +162,13 @@ static inline bool vgic_relaunch(struct vcpu *v, unsigned intid) {
   trace(TRACE_GROUP_IRQ, TRACE_INJECT, vmid_value(&v->vm->s2.vmid), intid, v->id, 0, 0, 0);
   return true;
 }
+
+/* vgic_pending.c */
+
+/* Would the CPU interface signal an interrupt of `priority`? */
+bool vgic_is_signalled(struct vcpu *v, unsigned priority);
+/* The bits that priorities of one group have in common (ICC_BPR1_EL1; ICC_BPR0_EL1 where ICC_CTLR_EL1.CBPR says so). */
+unsigned vgic_group_mask(uint64_t vmcr);
 
 /* Drop the lock, then tell the vCPUs in `kick` and those that are owed it. */
 static inline void vgic_unlock(struct vm *vm, vgic_kick_t kick) {

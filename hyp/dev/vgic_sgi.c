@@ -64,7 +64,6 @@ void vgic_deactivate(struct vcpu *v, unsigned intid) {
     return;
   struct vgic_bank *b = vgic_bank_of(v, intid, &index);
   spin_lock(&v->vm->vgic.lock);
-  b->deactivate |= b->resident & BIT(index);
-  b->active &= ~BIT(index);
+  vgic_bank_deactivate(b, BIT(index));
   vgic_unlock(v->vm, vgic_bank_changed(v, b, BIT(index)));
 }

@@ -5,6 +5,7 @@
  * fakehw/vgic_fake.c from the list registers alone, with 1 to 16 of them.
  */
 // sources: hyp/dev/vgic.c hyp/dev/vgic_lr.c hyp/dev/vgic_pending.c hyp/dev/vgic_bank.c hyp/dev/vgic_dist.c hyp/dev/vgic_redist.c hyp/dev/vgic_sgi.c
+// sources: hyp/dev/vgic_timer.c
 // sources: tests/host/fakehw/vgic_fake.c tests/host/fakehw/hyp_fake.c tests/host/gic_model.c tests/host/vgic_world.c
 // cflags: -include tests/host/fakehw/vgic_fake.h
 #include "vgic_world.h"
@@ -35,12 +36,14 @@ static void random_line(void) {
 
 /* A register of the SPI bank's first word, or of somebody's private bank. */
 static void random_bits_write(void) {
-  static const unsigned groups[] = {GICD_ISENABLER, GICD_ISENABLER, GICD_ICENABLER, GICD_ISPENDR, GICD_ICPENDR, GICD_ICACTIVER};
+  static const unsigned groups[] = {GICD_ISENABLER, GICD_ISENABLER, GICD_ICENABLER, GICD_ISPENDR,
+                                    GICD_ICPENDR,   GICD_ICACTIVER, GICD_ICACTIVER, GICD_ISACTIVER};
   unsigned vcpu = pick(world.vm.vcpu_count), group = groups[pick(ARRAY_SIZE(groups))];
   bool spi = chance(50);
   uint32_t value = BIT(pick(8)) | BIT(pick(32)) | (chance(20) ? 0xff0000 | BIT(27) : 0);
-  if (group == GICD_ICACTIVER && world_is_running_something(vcpu, spi))
-    return; /* a guest that deactivates behind its handler's back would EOI what is not active: UNPREDICTABLE order */
+  bool active = group == GICD_ICACTIVER || group == GICD_ISACTIVER;
+  if (active && world_is_running_something(vcpu, spi))
+    return; /* a guest that changes it behind its handler's back would EOI what is not active: UNPREDICTABLE order */
   world_write_bits(vcpu, spi, group, value);
 }
 
@@ -74,7 +77,10 @@ static void random_guest(void) {
   int vcpu = world_any_loaded();
   if (vcpu < 0)
     return;
-  switch (pick(8)) {
+  switch (pick(9)) {
+  case 8:
+    world_mask((unsigned)vcpu, chance(50));
+    break;
   case 0:
     world_set_pmr((unsigned)vcpu, chance(80) ? 0xf8 : (uint8_t)(rand() & 0xf8), chance(90));
     break;

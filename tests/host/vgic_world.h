@@ -22,6 +22,7 @@ struct world {
   bool timer_told[WORLD_VCPUS];                                   /* and, the vCPU being on no CPU, its deadline was acted on */
   unsigned handling[WORLD_VCPUS][64], depth[WORLD_VCPUS];         /* acknowledged and not dropped */
   unsigned dropped[WORLD_VCPUS][256], dropped_count[WORLD_VCPUS]; /* EOImode = 1: dropped and not deactivated */
+  bool open[WORLD_VCPUS];                                         /* PSTATE.I is clear: what is signalled is taken at once */
   bool eoimode1;
 };
 
@@ -43,6 +44,8 @@ void world_write_route(unsigned spi, uint64_t affinity);
 void world_enable_group(bool enabled);
 void world_send_sgi(unsigned vcpu, uint64_t sgi1r);
 void world_set_pmr(unsigned vcpu, uint8_t pmr, bool group_enabled);
+/* PSTATE.I. Taking an interrupt sets it, and it stays. */
+void world_mask(unsigned vcpu, bool masked);
 bool world_acknowledge(unsigned vcpu);
 void world_end(unsigned vcpu);
 

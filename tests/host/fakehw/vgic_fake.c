@@ -105,6 +105,15 @@ void vgic_hw_write_apr(unsigned count, const uint64_t ap0r[4], const uint64_t ap
   self()->ap1r[0] = ap1r[0];
 }
 
+bool vgic_hw_is_running(unsigned count) {
+  require(count == 1, "active-priority registers that are not there");
+  return self()->ap1r[0] != 0;
+}
+
+bool vgic_hw_irq_masked(void) {
+  return self()->irq_masked;
+}
+
 void vgic_hw_set_active(unsigned pintid, bool active) {
   require(pintid == 27, "active state of a foreign physical interrupt");
   self()->timer_active = active;
@@ -116,7 +125,7 @@ void vgic_hw_setup(void) {
 void fake_reset(unsigned lrs) {
   memset(fake_cpus, 0xa5, sizeof(fake_cpus));
   for (unsigned i = 0; i < FAKE_CPUS; i++)
-    fake_cpus[i].timer_active = false;
+    fake_cpus[i].timer_active = fake_cpus[i].irq_masked = false;
   fake_lrs = lrs;
 }
 

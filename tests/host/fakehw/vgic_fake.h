@@ -29,6 +29,7 @@ struct cpu;
 struct fake_cpu {
   uint64_t lr[FAKE_LRS], vmcr, hcr, ap0r[4], ap1r[4];
   bool timer_active; /* PPI 27 at the physical redistributor */
+  bool irq_masked;   /* PSTATE.I of the guest */
 };
 
 extern struct fake_cpu fake_cpus[FAKE_CPUS];
@@ -46,6 +47,8 @@ uint64_t vgic_hw_read_vmcr(void);
 void vgic_hw_write_vmcr(uint64_t value);
 void vgic_hw_read_apr(unsigned count, uint64_t ap0r[4], uint64_t ap1r[4]);
 void vgic_hw_write_apr(unsigned count, const uint64_t ap0r[4], const uint64_t ap1r[4]);
+bool vgic_hw_is_running(unsigned count);
+bool vgic_hw_irq_masked(void);
 void vgic_hw_set_active(unsigned pintid, bool active);
 void vgic_hw_setup(void);
 
