@@ -190,6 +190,27 @@ static struct vcpu *rotate(struct cpu *c, struct vcpu *v) {
   return enter(c, other);
 }
 
+/*
+ * CPU_SUSPEND to a power-down state: as a wait, but the registers leave the CPU at once, so that the next load finds the reset to be made. What came
+ * in before has woken it: it goes on after the call.
+ */
+static struct vcpu *power_down(struct cpu *c, struct vcpu *v) {
+  if (vgic_has_pending(v))
+    return v;
+  v->resume = v->reset_pending = true;
+  load_nothing(c);
+  spin_lock(&c->rq_lock);
+  rq_charge(v, timer_now());
+  if (likely(pending_requests(v) == 0)) {
+    v->state = VCPU_BLOCKED;
+    list_push_back(&c->sleepers, &v->sleep_node);
+  } else {
+    rq_enqueue(c, v);
+  }
+  spin_unlock(&c->rq_lock);
+  return next(c);
+}
+
 static void do_work(struct cpu *c) {
   (void)work_run_step();
   sched_update_timer(c);
@@ -203,7 +224,7 @@ static NOINLINE struct vcpu *answer(struct cpu *c, struct vcpu *v, uint32_t req)
     vgic_flush(v);
   if ((req & VCPU_REQ_WORK) && c->id == 0)
     do_work(c);
-  struct vcpu *to = (req & VCPU_REQ_BLOCK) ? block(c, v) : v;
+  struct vcpu *to = (req & VCPU_REQ_BLOCK) ? block(c, v) : (req & VCPU_REQ_SUSPEND) ? power_down(c, v) : v;
   return to == v && (req & VCPU_REQ_RESCHED) ? rotate(c, v) : to;
 }
 

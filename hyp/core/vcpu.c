@@ -36,10 +36,30 @@ void vcpu_wipe(struct vcpu *v) {
   v->wiped = true;
 }
 
-/* What a CPU_ON promises of the registers (PSCI 1.1, 6.4). On the CPU that is about to run it, so that the caller need not wait. */
+void vcpu_suspend(struct vcpu *v, ipa_t entry, uint64_t context) {
+  v->boot_entry = entry;
+  v->boot_context = context;
+  atomic_fetch_or(&v->requests, VCPU_REQ_SUSPEND);
+  trace(TRACE_GROUP_SCHED, TRACE_WFI, 0, v->id, 0, 0, 0, 0);
+}
+
+/* What a power-down takes: not the interrupt that ends it, nor the timer that will raise it. */
+static void forget_registers(struct vcpu *v) {
+  uint64_t cval = v->el1.cntv_cval_el0, ctl = v->el1.cntv_ctl_el0;
+  memset(v->x, 0, sizeof(v->x));
+  el1_reset(&v->el1, 0);
+  v->el1.cntv_cval_el0 = cval;
+  v->el1.cntv_ctl_el0 = ctl;
+  fp_reset(v);
+}
+
+/* What CPU_ON and CPU_SUSPEND promise of the registers (PSCI 1.1, 6.4). On the CPU that is about to run it, so that the caller need not wait. */
 void vcpu_reset(struct vcpu *v) {
-  if (unlikely(!v->wiped))
+  if (v->resume)
+    forget_registers(v);
+  else if (unlikely(!v->wiped))
     vcpu_wipe(v);
+  v->resume = false;
   v->x[0] = v->boot_context;
   v->el1.elr_el2 = v->boot_entry.v;
   v->wiped = false;
@@ -57,6 +77,7 @@ err_t vcpu_power_on(struct vcpu *v, ipa_t entry, uint64_t context) {
   v->boot_entry = entry;
   v->boot_context = context;
   v->reset_pending = true;
+  v->resume = false;
   trace(TRACE_GROUP_VM, TRACE_CPU_ON, 0, v->id, entry.v, 0, 0, 0);
   atomic_store_relaxed(&v->requests, v->views || masked_is_measured() ? VCPU_REQ_ALWAYS : 0);
   if (sched_start_vcpu(v))

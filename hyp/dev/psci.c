@@ -2,9 +2,9 @@
 /*
  * PSCI 1.1 for guests (Arm DEN 0022E): power of vCPUs and of the VM. Calls with 32-bit ids take the low halves of their argument registers.
  *
- * CPU_SUSPEND is a standby whatever state is asked for: the vCPU waits for an interrupt and goes on after the call, which PSCI allows
- * for power-down states as well (5.4.4). No affinity levels above 0, no trusted OS to migrate. No state of its own: a vCPU's is in
- * struct vcpu, and the core changes it.
+ * CPU_SUSPEND (5.4): a standby waits for an interrupt and goes on after the call; a power-down loses the registers and starts at the entry point when an
+ * interrupt comes, unless one is pending already: then the call returns SUCCESS, as 5.4 lets it. Power states are those of level 0, the vCPU's own,
+ * with any StateID. No affinity levels above 0, no trusted OS to migrate. No state of its own: a vCPU's is in struct vcpu, and the core changes it.
  */
 #include "hyp/dev/psci.h"
 #include "arch/smccc.h"
@@ -13,7 +13,8 @@
 #include "hyp/core/vm.h"
 
 #define PSCI_1_1 0x10001
-#define POWER_STATE_VALID (GENMASK(25, 24) | BIT(16) | GENMASK(15, 0)) /* affinity level, type, id: the original format */
+#define POWER_STATE_ID GENMASK(15, 0) /* the original format, as FEATURES says; the rest is reserved, */
+#define POWER_STATE_POWERDOWN BIT(16) /* or the power level [25:24], which is 0 */
 #define MIGRATE_NOT_NEEDED 2
 #define AFFINITY_ON 0
 #define AFFINITY_OFF 1
@@ -27,12 +28,17 @@ static inline struct vcpu *target(struct vcpu *v, uint64_t mpidr) {
   return mpidr < v->vm->vcpu_count ? v->vm->vcpus[mpidr] : NULL;
 }
 
+/* An address that is known not to be executable by the caller is refused (5.4.3, 5.6.3). */
+static inline bool is_entry(const struct vcpu *v, ipa_t entry) {
+  return stage2_is_ram(&v->vm->s2, entry) && !(entry.v & 3);
+}
+
 static inline int64_t cpu_on(struct vcpu *v, uint32_t fid) {
   struct vcpu *t = target(v, argument(v, fid, 1));
   ipa_t entry = ipa(argument(v, fid, 2));
   if (t == NULL)
     return PSCI_INVALID_PARAMETERS;
-  if (!stage2_is_ram(&v->vm->s2, entry) || (entry.v & 3))
+  if (!is_entry(v, entry))
     return PSCI_INVALID_ADDRESS;
   switch (vcpu_power_on(t, entry, argument(v, fid, 3))) {
   case ERR_OK:
@@ -46,15 +52,23 @@ static inline int64_t cpu_on(struct vcpu *v, uint32_t fid) {
 }
 
 static int64_t cpu_suspend(struct vcpu *v, uint32_t fid) {
-  if (argument(v, fid, 1) & ~POWER_STATE_VALID)
+  uint32_t state = (uint32_t)v->x[1]; /* 32 bits in both conventions */
+  ipa_t entry = ipa(argument(v, fid, 2));
+  if (state & ~(POWER_STATE_ID | POWER_STATE_POWERDOWN))
     return PSCI_INVALID_PARAMETERS;
-  vcpu_block(v);
-  return PSCI_SUCCESS;
+  if (!(state & POWER_STATE_POWERDOWN)) {
+    vcpu_block(v);
+    return PSCI_SUCCESS;
+  }
+  if (!is_entry(v, entry))
+    return PSCI_INVALID_ADDRESS;
+  vcpu_suspend(v, entry, argument(v, fid, 3));
+  return PSCI_SUCCESS; /* seen only where an interrupt came before */
 }
 
 static int64_t affinity_info(struct vcpu *v, uint32_t fid) {
   struct vcpu *t = target(v, argument(v, fid, 1));
-  if (t == NULL || argument(v, fid, 2) != 0)
+  if (t == NULL || (uint32_t)v->x[2] != 0) /* the lowest level: 32 bits in both conventions */
     return PSCI_INVALID_PARAMETERS;
   return !atomic_load_acquire(&t->powered) && atomic_load_acquire(&t->state) == VCPU_OFF ? AFFINITY_OFF : AFFINITY_ON;
 }

@@ -7,6 +7,8 @@
  * that blocks and pages are both under it. The pattern of a word depends on its address and on the round it was written in.
  */
 #include "arch/gicv3.h"
+#include "arch/mmio.h"
+#include "arch/smccc.h"
 #include "core/compiler.h"
 #include "tests/qemu/payloads/common/payload.h"
 
@@ -106,6 +108,91 @@ static uint64_t sleep_until(uint64_t deadline) {
   return late;
 }
 
+static void require(bool ok, const char *what, uint64_t value) {
+  if (!ok)
+    fail(what, value);
+}
+
+/* Asked for, never acknowledged, turned off: nothing may be left of it (a level), neither to read nor, once that was read, to end a WFI. */
+static void check_timer_is_level(void) {
+  uint64_t hz = sysreg_read(cntfrq_el0), deadline, wakes = 0;
+  for (unsigned way = 0; way < 3; way++) {
+    sysreg_write(cntv_cval_el0, payload_ticks());
+    sysreg_write(cntv_ctl_el0, 1);
+    isb();
+    for (deadline = payload_ticks() + hz / 10000; payload_ticks() < deadline;)
+      cpu_relax();
+    require((sysreg_read_enc(ICC_HPPIR1_EL1) & 0xffffff) == PPI_CNTV, "timer not pending in way", way);
+    if (way == 1)
+      sysreg_write(cntv_cval_el0, payload_ticks() + 1000 * hz);
+    else
+      sysreg_write(cntv_ctl_el0, way == 0 ? 0 : CNT_CTL_ENABLE | CNT_CTL_IMASK);
+    isb();
+    if (way != 0)
+      require((sysreg_read_enc(ICC_HPPIR1_EL1) & 0xffffff) == GIC_INTID_SPURIOUS, "timer still pending in way", way);
+    require((sysreg_read_enc(ICC_IAR1_EL1) & 0xffffff) == GIC_INTID_SPURIOUS, "spurious timer interrupt in way", way);
+  }
+  sysreg_write(cntv_ctl_el0, 0);
+  deadline = payload_ticks() + hz / 1000;
+  mmio_write32(PAYLOAD_GICR, GICR_ISENABLER0, 1u << PPI_CNTP);
+  sysreg_write(cntp_cval_el0, deadline);
+  sysreg_write(cntp_ctl_el0, 1);
+  isb();
+  for (; payload_ticks() < deadline; wakes++)
+    wfi();
+  sysreg_write(cntp_ctl_el0, 0);
+  mmio_write32(PAYLOAD_GICR, GICR_ICENABLER0, 1u << PPI_CNTP);
+  require(wakes < 10, "WFI ended early, times", wakes);
+  put_str("victim: the timer is a level\n");
+}
+
+/* An interrupt made active by software while it is pending in a list register: it reads active, and is not given out till that has ended. */
+static void check_activation(void) {
+  const uint32_t sgi = 1u << 5;
+  sysreg_write_enc(ICC_SGI1R_EL1, gic_sgi1r(5, 0));
+  isb();
+  mmio_write32(PAYLOAD_GICR, GICR_ISACTIVER0, sgi);
+  require((mmio_read32(PAYLOAD_GICR, GICR_ISACTIVER0) & sgi) != 0, "ISACTIVER of a pending SGI not kept", 5);
+  require((mmio_read32(PAYLOAD_GICR, GICR_ISPENDR0) & sgi) != 0, "ISACTIVER has taken the pending state", 5);
+  require((sysreg_read_enc(ICC_IAR1_EL1) & 0xffffff) == GIC_INTID_SPURIOUS, "an active SGI was given out", 5);
+  mmio_write32(PAYLOAD_GICR, GICR_ICACTIVER0, sgi);
+  uint64_t intid = sysreg_read_enc(ICC_IAR1_EL1) & 0xffffff;
+  require(intid == 5, "the SGI was lost; read", intid);
+  sysreg_write_enc(ICC_EOIR1_EL1, intid);
+  isb();
+}
+
+static uint64_t resume_stack[2048] ALIGNED(16);
+static uint64_t suspended_until;
+static void check_and_work(void);
+
+static void resumed(uint64_t argument) {
+  require(argument == 0x5105, "resumed with", argument);
+  require(payload_ticks() >= suspended_until, "resumed before the timer", suspended_until);
+  take_timer_interrupt();
+  put_str("victim: resumed from a power-down\n");
+  check_and_work();
+  payload_off();
+}
+
+/* CPU_SUSPEND: bad arguments; then a real power-down, which ends at payload_secondary when the timer fires. */
+static void check_suspend(void) {
+  static struct payload_cpu_start start ALIGNED(64);
+  const uint64_t power_down = 0x10000, entry = (uint64_t)payload_secondary;
+  int64_t result = (int64_t)smccc_hvc(PSCI_CPU_SUSPEND_64, 0x10000000 | power_down, entry, 0).x0;
+  require(result == PSCI_INVALID_PARAMETERS, "CPU_SUSPEND, reserved bit:", (uint64_t)result);
+  result = (int64_t)smccc_hvc(PSCI_CPU_SUSPEND_64, power_down, 0x09000000, 0).x0;
+  require(result == PSCI_INVALID_ADDRESS, "CPU_SUSPEND, entry in a device:", (uint64_t)result);
+  suspended_until = payload_ticks() + sysreg_read(cntfrq_el0) / 1000;
+  start = (struct payload_cpu_start){(uint64_t)&resume_stack[2048], resumed, 0x5105};
+  dsb(ish);
+  sysreg_write(cntv_cval_el0, suspended_until);
+  sysreg_write(cntv_ctl_el0, 1);
+  isb();
+  result = (int64_t)smccc_hvc(PSCI_CPU_SUSPEND_64, power_down, entry, (uint64_t)&start).x0;
+  fail("CPU_SUSPEND returned", (uint64_t)result);
+}
+
 static void one_round(uint64_t round) {
   for (unsigned page = 0; page < PAGES; page++)
     check(page);
@@ -144,6 +231,16 @@ void payload_main(const void *dtb) {
   gic_init_cpu(0, 27);
   for (unsigned page = 0; page < PAGES; page++)
     fill(page, 0);
+  if (payload_under_sluice()) {
+    check_timer_is_level();
+    check_activation();
+    check_suspend();
+  }
+  check_and_work();
+}
+
+static void check_and_work(void) {
+  sysreg_write(cpacr_el1, CPACR_EL1_FPEN);
   uint64_t latest_us = work();
   put_str("victim: latest wake-up ");
   put_dec(latest_us);
