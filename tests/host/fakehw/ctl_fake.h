@@ -38,6 +38,7 @@ struct vcpu;
 struct cpu {
   unsigned id;
   struct vcpu *current;
+  uint64_t masked_max;
 };
 extern struct cpu cpus[CPUS_MAX];
 extern unsigned cpu_count;
