@@ -52,11 +52,8 @@ void numa_read_map(struct numa *numa, const uint8_t *matrix, uint32_t bytes) {
     return;
   }
   memset(numa->distance, 0, sizeof(numa->distance));
-  if (at == 0)
-    format(numa->warning, sizeof(numa->warning), "/distance-map: no matrix of (from, to, distance): all nodes are equally far");
-  else
-    format(numa->warning, sizeof(numa->warning), "/distance-map: entry %u is no distance between nodes 0..%u: all nodes are equally far",
-           at / TRIPLET_BYTES - 1, NODES_MAX - 1);
+  format(numa->warning, sizeof(numa->warning), "/distance-map: %s: all nodes are equally far",
+         at == 0 ? "no matrix of (from, to, distance)" : "an entry is no distance between nodes of ours, or comes twice");
 }
 
 /* --- ids ------------------------------------------------------------------------------------------------------------------------- */
@@ -65,26 +62,26 @@ static bool is_node(uint32_t id) {
   return id < NODES_MAX || id == NUMA_NONE;
 }
 
+static bool refuse(struct machine *m, const char *what, uint64_t at, const char *has) {
+  format(m->numa.warning, sizeof(m->numa.warning), "%s %#llx has %s: all memory counts as node 0", what, (unsigned long long)at, has);
+  return false;
+}
+
 static bool judge_memory(struct machine *m) {
   for (unsigned i = 0; i < m->ram_count; i++) {
-    bool known = is_node(m->ram_node[i]);
-    if (known && (m->ram_node[i] == NUMA_NONE) == (m->ram_node[0] == NUMA_NONE))
-      continue;
-    format(m->numa.warning, sizeof(m->numa.warning), "memory at %#llx has %s: all memory counts as node 0",
-           (unsigned long long)m->ram[i].start.v << PAGE_SHIFT, known ? "no node, or is the only one that has" : "a node that cannot be");
-    return false;
+    uint64_t at = m->ram[i].start.v << PAGE_SHIFT;
+    if (!is_node(m->ram_node[i]))
+      return refuse(m, "memory at", at, "a node that cannot be");
+    if ((m->ram_node[i] == NUMA_NONE) != (m->ram_node[0] == NUMA_NONE))
+      return refuse(m, "memory at", at, "no node, or is the only one that has");
   }
   return true;
 }
 
 static bool judge_cpus(struct machine *m) {
-  for (unsigned i = 0; i < m->cpu_count; i++) {
-    if (is_node(m->cpu_node[i]))
-      continue;
-    format(m->numa.warning, sizeof(m->numa.warning), "CPU %#llx has a node that cannot be: all memory counts as node 0",
-           (unsigned long long)m->cpu_mpidr[i]);
-    return false;
-  }
+  for (unsigned i = 0; i < m->cpu_count; i++)
+    if (!is_node(m->cpu_node[i]))
+      return refuse(m, "CPU", m->cpu_mpidr[i], "a node that cannot be");
   return true;
 }
 

@@ -101,9 +101,9 @@ static enum work_result compare_ledger(struct session *s) {
     hyp_printf("ledger: available: %llu saved, %llu now\n", (unsigned long long)available(&saved), (unsigned long long)available(&now));
     equal = false;
   }
-  if (all_charges() != saved_charges) {
-    hyp_printf("ledger: objects: %llu bytes charged when saved, %llu now\n", (unsigned long long)saved_charges,
-               (unsigned long long)all_charges());
+  uint64_t charges = all_charges();
+  if (charges != saved_charges) {
+    hyp_printf("ledger: objects: %llu saved, %llu now\n", (unsigned long long)saved_charges, (unsigned long long)charges);
     equal = false;
   }
   if (!equal)

@@ -214,13 +214,13 @@ static void bad_maps(void **state) {
   } cases[] = {
       {{0}, 0, "no matrix"},
       {{0, 1, 20, 1}, 4, "no matrix"},
-      {{0, 0, 11}, 3, "entry 0"},
-      {{0, 1, 20, 1, 2, 10}, 6, "entry 1"},
-      {{0, 1, 20, 1, 2, 256}, 6, "entry 1"},
-      {{0, 1, 20, 1, 2, 0}, 6, "entry 1"},
-      {{0, NODES_MAX, 20}, 3, "entry 0"},
-      {{0xffffffff, 0, 20}, 3, "entry 0"},
-      {{0, 1, 20, 1, 2, 30, 0, 1, 20}, 9, "entry 2"},
+      {{0, 0, 11}, 3, "an entry is no distance"},
+      {{0, 1, 20, 1, 2, 10}, 6, "an entry is no distance"},
+      {{0, 1, 20, 1, 2, 256}, 6, "an entry is no distance"},
+      {{0, 1, 20, 1, 2, 0}, 6, "an entry is no distance"},
+      {{0, NODES_MAX, 20}, 3, "an entry is no distance"},
+      {{0xffffffff, 0, 20}, 3, "an entry is no distance"},
+      {{0, 1, 20, 1, 2, 30, 0, 1, 20}, 9, "an entry is no distance"},
   };
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
     plant(each, each);
