@@ -21,6 +21,8 @@ SECTIONS {
   image_start = .;
   .text : {
     *(.head.text)
+    /* fills what the vectors' alignment to 2 KiB would leave empty */
+    *copy.S.o(.text) *fp_registers.S.o(.text) *vgic_lr_access.S.o(.text)
     *(.vectors)
     *(.text .text.*)
   } :text

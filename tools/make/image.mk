@@ -42,6 +42,9 @@ guest: $(GUEST_IMG) $(INITRAMFS)
 user: $(USER_PROGS:%=$(BUILD)/user/%)
 payloads: $(PAYLOAD_IMGS)
 images: hyp guest payloads
+.PHONY: image-size
+image-size: hyp ## Say where the bytes of the hypervisor's image are
+	$(Q)tools/image-size $(BUILD)/hyp/sluice.elf
 dtbs: $(DTBS)
 
 # --- flags per home; a file of them makes objects follow when they change ------------------------------------------------------
@@ -81,7 +84,12 @@ HOT_SRCS := $(addprefix hyp/arch/,cache.c fp.c switch.c tlb.c vttbr.c) $(addpref
   $(addprefix hyp/dev/,mmio.c psci.c smccc.c sysreg.c vtimer.c vuart.c) $(filter hyp/dev/vgic%,$(HYP_SRCS)) \
   $(addprefix hyp/mem/,fault.c move.c stage2.c vmid.c) hyp/ctl/trace.c \
   $(addprefix mm/,migrate.c page_alloc.c page_free.c percpu.c pgtable.c pgtable_encode.c pgtable_map.c pgtable_write.c) mm/lib/string.c
-$(call to_objects,hyp,$(filter-out $(HOT_SRCS),$(HYP_SRCS))): OWN := $(if $(filter 1,$(DEBUG)),,-Os)
+# The guest's devices are no slower without copies of their larger helpers.
+COLD_FLAGS := $(if $(filter 1,$(DEBUG)),,-Os)
+DEVICE_FLAGS := $(if $(filter gcc-0,$(COMPILER)-$(DEBUG)),-fno-inline-functions -freorder-blocks-algorithm=simple)
+$(call to_objects,hyp,$(filter hyp/dev/%,$(HOT_SRCS))): OWN := $(DEVICE_FLAGS)
+$(call to_objects,hyp,$(filter-out $(HOT_SRCS),$(HYP_SRCS))): OWN := $(COLD_FLAGS)
+hyp_OWN := $(COLD_FLAGS) $(DEVICE_FLAGS) $(HOT_SRCS)
 
 # `cflags:` in the first lines of a user program's source adds to its flags.
 directive = $(shell sed -n '1,40s,^[/* ]*$(2): *,,p' $(1) | sed 's,\*/.*,,')
@@ -91,8 +99,8 @@ define home_rules
 $(BUILD)/$(1)/.flags: FORCE
 	@mkdir -p $$(@D); command -v $$(firstword $$(TARGET_CC)) >/dev/null || \
 	  { echo '$$(firstword $$(TARGET_CC)) is missing: run tools/setup' >&2; exit 1; }
-	@echo '$$(TARGET_CC) $$(call compile_flags,$(1)) $$(TARGET_ASFLAGS)' | cmp -s - $$@ || \
-	  echo '$$(TARGET_CC) $$(call compile_flags,$(1)) $$(TARGET_ASFLAGS)' > $$@
+	@echo '$$(TARGET_CC) $$(call compile_flags,$(1)) $$(TARGET_ASFLAGS) $$($(1)_OWN)' | cmp -s - $$@ || \
+	  echo '$$(TARGET_CC) $$(call compile_flags,$(1)) $$(TARGET_ASFLAGS) $$($(1)_OWN)' > $$@
 
 $(BUILD)/$(1)/%.o: %.c $(BUILD)/$(1)/.flags
 	$$(call say,CC,$$< [$(1)])
