@@ -73,6 +73,13 @@ static NOINLINE err_t lookup_walk(const struct pt *pt, uint64_t ia, struct pt_le
   return ERR_OK;
 }
 
+/* Of a page whose prot is not the one used last. */
+static NOINLINE err_t lookup_prot(const struct pt *pt, struct pt_leaf *out) {
+  bool known = (out->desc & ~DESC_ADDR) == pt->last_page_bits;
+  out->prot = known ? pt->last_page_prot : pt->ops->prot(pt, out->desc);
+  return ERR_OK;
+}
+
 err_t pt_lookup(const struct pt *pt, uint64_t ia, struct pt_leaf *out) {
   if (unlikely(ia >> SHIFT_L2 != pt->hint_index))
     return lookup_walk(pt, ia, out);
@@ -83,7 +90,9 @@ err_t pt_lookup(const struct pt *pt, uint64_t ia, struct pt_leaf *out) {
   if (unlikely(!desc_is_valid(desc)))
     return ERR_NOENT;
   out->out = pa(desc_out(desc).v | inside);
-  out->prot = pt_page_prot(pt, desc);
+  if (unlikely((desc & ~DESC_ADDR) != pt->page_bits))
+    return lookup_prot(pt, out);
+  out->prot = pt->page_prot;
   return ERR_OK;
 }
 

@@ -16,6 +16,7 @@
  */
 
 #include "core/bits.h"
+#include "core/check.h"
 #include "core/compiler.h"
 #include "mm/frame.h"
 #include "mm/pgtable.h"
@@ -182,6 +183,14 @@ static ALWAYS_INLINE uint64_t pt_clear(struct pt *pt, uint64_t *entry, uint64_t 
 uint64_t pt_replace(struct pt *pt, uint64_t *entry, uint64_t desc, uint64_t ia, unsigned shift);
 
 /* Change a valid leaf from `old` to `desc` (within DESC_SOFT) unless hardware changed it meanwhile: then false. */
+static ALWAYS_INLINE MUST_CHECK bool pt_update_inline(struct pt *pt, uint64_t *entry, uint64_t old, uint64_t desc, uint64_t ia,
+                                                      unsigned shift) {
+  CHECK(((old ^ desc) & ~DESC_SOFT) == 0);
+  if (!port_pte_cas(entry, old, desc))
+    return false;
+  pt_note_write(pt, entry, old, desc, ia, shift);
+  return true;
+}
 MUST_CHECK bool pt_update(struct pt *pt, uint64_t *entry, uint64_t old, uint64_t desc, uint64_t ia, unsigned shift);
 
 /* ---- Tables (pgtable_write.c) ---- */

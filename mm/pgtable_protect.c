@@ -116,6 +116,25 @@ void pt_protect_each(struct pt *pt, uint64_t ia, uint64_t size, pt_prot_fn *fn, 
     protect_range(pt, ia, size, fn, ctx);
 }
 
+/* Anything but a plain page in the table used last with a prot of late; also one that hardware has just noted something in. */
+static NOINLINE void protect_leaf_slow(struct pt *pt, const struct pt_leaf *leaf, pt_prot_t prot) {
+  (void)pt_page_bits(pt, prot); /* of late from now on */
+  protect_range(pt, leaf->ia, BIT(level_shift(leaf->level)), same_for_all, &prot);
+}
+
+/* What is out of the ordinary ends in a tail call, so that the rest needs no stack. */
+void pt_protect_leaf(struct pt *pt, const struct pt_leaf *leaf, pt_prot_t prot) {
+  uint64_t ia = leaf->ia, old = leaf->desc, bits = pt->page_bits;
+  bool is_last = prot == pt->last_page_prot;
+  if (ia >> SHIFT_L2 != pt->hint_index || old & (DESC_CONTIG | DESC_LOGGED) || (prot != pt->page_prot && !is_last)) {
+    protect_leaf_slow(pt, leaf, prot);
+    return;
+  }
+  bits = is_last ? pt->last_page_bits : bits;
+  if (!pt_update_inline(pt, table_entry(pt->hint_table, ia, SHIFT_L3), old, bits | desc_out(old).v, ia, SHIFT_L3))
+    protect_leaf_slow(pt, leaf, prot);
+}
+
 /* ---- Ageing and dirty logging ---- */
 
 static bool is_young(const struct pt *pt, uint64_t desc) {

@@ -44,11 +44,7 @@ uint64_t pt_replace(struct pt *pt, uint64_t *entry, uint64_t desc, uint64_t ia, 
 }
 
 bool pt_update(struct pt *pt, uint64_t *entry, uint64_t old, uint64_t desc, uint64_t ia, unsigned shift) {
-  CHECK(((old ^ desc) & ~DESC_SOFT) == 0);
-  if (!port_pte_cas(entry, old, desc))
-    return false;
-  pt_note_write(pt, entry, old, desc, ia, shift);
-  return true;
+  return pt_update_inline(pt, entry, old, desc, ia, shift);
 }
 
 /* ---- Tables ---- */

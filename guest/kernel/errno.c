@@ -19,6 +19,6 @@ static const uint8_t errnos[ERR_COUNT] = {
     [ERR_IO] = LINUX_EIO,
 };
 
-int64_t errno_of(err_t e) {
+int64_t errno_of_error(err_t e) {
   return -(int64_t)((unsigned)e < ERR_COUNT ? errnos[e] : LINUX_EIO);
 }

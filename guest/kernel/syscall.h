@@ -7,11 +7,15 @@
  * with interrupts masked on the task's kernel stack; task_frame(current_task()) is the caller's frame.
  */
 
+#include "core/compiler.h"
 #include "core/err.h"
 #include "core/types.h"
 
 /* -errno for an internal code: the only place where the two meet (errno.c). */
-int64_t errno_of(err_t e);
+int64_t errno_of_error(err_t e);
+static inline int64_t errno_of(err_t e) {
+  return likely(e == ERR_OK) ? 0 : errno_of_error(e);
+}
 
 int64_t sys_getpid(void);
 int64_t sys_getppid(void);

@@ -14,15 +14,9 @@
 
 #include "guest/vm/internal.h"
 
-static pt_prot_t given_prot(void *ctx, uint64_t ia, pa_t out, unsigned level, pt_prot_t prot) {
-  (void)ia, (void)out, (void)level, (void)prot;
-  return *(const pt_prot_t *)ctx;
-}
-
-/* pt_protect_each() does not flush what only gains. */
-static err_t reuse(struct vm_area_struct *vma, uint64_t addr) {
+static err_t reuse(struct vm_area_struct *vma, uint64_t addr, const struct pt_leaf *leaf) {
   struct mm_struct *mm = vma->vm_mm;
-  pt_protect_each(&mm->pt, addr, PAGE_SIZE, given_prot, &vma->vm_page_prot);
+  pt_protect_leaf(&mm->pt, leaf, vma->vm_page_prot);
   if (mm->context.id)
     vm_home_tlb_flush_local_page(&mm->context, addr);
   count_fault(mm, FAULT_COW_REUSE);
@@ -67,6 +61,6 @@ err_t do_wp_page(struct vm_area_struct *vma, uint64_t addr, const struct pt_leaf
   if (pfn_eq(old, zero_pfn))
     return replace_zero(vma, addr);
   if ((vma->vm_flags & VM_SHARED) || user_page_is_exclusive(old))
-    return reuse(vma, addr);
+    return reuse(vma, addr, leaf);
   return copy(vma, addr, old);
 }

@@ -59,8 +59,19 @@ static inline struct vm_area_struct *vm_area_take(struct mm_struct *mm) {
   mm->vma_spare_count--;
   return vma;
 }
+void vm_area_free_slow(struct vm_area_struct *vma);
+static inline void vm_area_keep(struct mm_struct *mm, struct vm_area_struct *vma) {
+  vma->vm_next = mm->vma_spares;
+  mm->vma_spares = vma;
+  mm->vma_spare_count++;
+}
 /* It may stay with the mm for its next need. */
-void vm_area_free(struct mm_struct *mm, struct vm_area_struct *vma);
+static inline void vm_area_free(struct mm_struct *mm, struct vm_area_struct *vma) {
+  if (likely(mm->vma_spare_count < VMA_SPARES_MAX))
+    vm_area_keep(mm, vma);
+  else
+    vm_area_free_slow(vma);
+}
 /* Free what vm_area_free() kept. */
 void vm_area_drop_spares(struct mm_struct *mm);
 struct mm_struct *mm_struct_alloc(void); /* zeroed, or NULL; likewise the other */
@@ -76,16 +87,17 @@ struct vm_area_struct *find_vma_prev(struct mm_struct *mm, uint64_t addr, struct
 /* Put `vma` right after `prev` (NULL: first). The range must be free. */
 void vma_link(struct mm_struct *mm, struct vm_area_struct *vma, struct vm_area_struct *prev);
 void vma_unlink(struct mm_struct *mm, struct vm_area_struct *vma);
-/* The same for the upper part of a VMA, which touches it: no gap changes. */
-void vma_link_upper(struct mm_struct *mm, struct vm_area_struct *upper, struct vm_area_struct *lower);
-void vma_unlink_upper(struct mm_struct *mm, struct vm_area_struct *upper, struct vm_area_struct *lower);
 /* Move an edge of `vma` within the free space around it; vm_pgoff follows the start. */
 void vma_set_start(struct vm_area_struct *vma, uint64_t start);
 void vma_set_end(struct vm_area_struct *vma, uint64_t end);
 /* Move the common edge of two adjacent VMAs; both keep at least a page. */
 void vma_move_edge(struct vm_area_struct *lower, struct vm_area_struct *upper, uint64_t edge);
 /* Free space between `vma` (with its guard gap, if a stack) and its predecessor: what vm_rb.bound bounds. */
-uint64_t vma_gap_below(const struct vm_area_struct *vma);
+static inline uint64_t vma_gap_below(const struct vm_area_struct *vma) {
+  uint64_t low = vma->vm_prev ? vma->vm_prev->vm_end : 0;
+  uint64_t high = vm_start_gap(vma);
+  return high > low ? high - low : 0;
+}
 
 static inline struct vm_area_struct *find_vma(struct mm_struct *mm, uint64_t addr) {
   struct vm_area_struct *vma = mm->mmap_cache;
@@ -109,12 +121,15 @@ bool can_vma_merge_after(const struct vm_area_struct *vma, const struct vma_kind
  * neighbour fits. */
 struct vm_area_struct *vma_merge(struct mm_struct *mm, struct vm_area_struct *prev, uint64_t start, uint64_t end,
                                  const struct vma_kind *kind, uint64_t pgoff);
-/* Cut `vma` at `addr`, strictly inside; takes a reserved VMA for the upper part. Cannot fail. Returns the upper part. */
-struct vm_area_struct *split_vma(struct mm_struct *mm, struct vm_area_struct *vma, uint64_t addr);
-struct vm_area_struct *vma_merge_alike(struct mm_struct *mm, struct vm_area_struct *vma);
-/* Join `vma` with its predecessor if they are alike. Returns the VMA that covers vma's range now. */
-static inline struct vm_area_struct *vma_merge_with_prev(struct mm_struct *mm, struct vm_area_struct *vma) {
-  return vma->vm_prev && vma->vm_prev->vm_flags == vma->vm_flags ? vma_merge_alike(mm, vma) : vma;
+/* Cut off what `vma` has above or below `addr`, strictly inside; takes a reserved VMA for it. Cannot fail. */
+void split_vma_above(struct mm_struct *mm, struct vm_area_struct *vma, uint64_t addr);
+void split_vma_below(struct mm_struct *mm, struct vm_area_struct *vma, uint64_t addr);
+void vma_merge_alike(struct mm_struct *mm, struct vm_area_struct *vma);
+/* Let `vma` swallow those of its neighbours that are like it. */
+static inline void vma_merge_neighbours(struct mm_struct *mm, struct vm_area_struct *vma) {
+  const struct vm_area_struct *prev = vma->vm_prev, *next = vma->vm_next;
+  if ((prev && prev->vm_flags == vma->vm_flags) || (next && next->vm_flags == vma->vm_flags))
+    vma_merge_alike(mm, vma);
 }
 /* Take `vma` out of the tree and free it, letting go of its backing. */
 void vma_remove(struct mm_struct *mm, struct vm_area_struct *vma);

@@ -37,7 +37,7 @@ static void cut(struct mm_struct *mm, struct vm_area_struct *vma, uint64_t start
     vma_set_start(vma, to);
   } else {
     if (to != vma->vm_end)
-      split_vma(mm, vma, to);
+      split_vma_above(mm, vma, to);
     vma_set_end(vma, from);
   }
 }

@@ -26,28 +26,19 @@ uint64_t vm_shrink_slabs(void) {
   return slab_shrink_all(~(uint64_t)0);
 }
 
-static void keep(struct mm_struct *mm, struct vm_area_struct *vma) {
-  vma->vm_next = mm->vma_spares;
-  mm->vma_spares = vma;
-  mm->vma_spare_count++;
-}
-
 err_t vm_area_reserve_slow(struct mm_struct *mm, unsigned count) {
   CHECK(count <= VMA_SPARES_MAX);
   while (mm->vma_spare_count < count) {
     struct vm_area_struct *vma = slab_alloc(vma_slab);
     if (!vma)
       return ERR_NOMEM;
-    keep(mm, vma);
+    vm_area_keep(mm, vma);
   }
   return ERR_OK;
 }
 
-void vm_area_free(struct mm_struct *mm, struct vm_area_struct *vma) {
-  if (likely(mm->vma_spare_count < VMA_SPARES_MAX))
-    keep(mm, vma);
-  else
-    slab_free(vma_slab, vma);
+void vm_area_free_slow(struct vm_area_struct *vma) {
+  slab_free(vma_slab, vma);
 }
 
 void vm_area_drop_spares(struct mm_struct *mm) {

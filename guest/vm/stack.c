@@ -31,7 +31,7 @@ err_t expand_stack(struct vm_area_struct *vma, uint64_t addr) {
   }
   mm->total_vm += pages;
   vma_set_start(vma, start);
-  (void)vma_merge_with_prev(mm, vma);
+  vma_merge_neighbours(mm, vma);
   count_fault(mm, FAULT_STACK_GROW);
   return ERR_OK;
 }

@@ -15,12 +15,6 @@ static struct vm_area_struct *vma_of(struct rb_node *n) {
   return container_of(n, struct vm_area_struct, vm_rb);
 }
 
-uint64_t vma_gap_below(const struct vm_area_struct *vma) {
-  uint64_t low = vma->vm_prev ? vma->vm_prev->vm_end : 0;
-  uint64_t high = vm_start_gap(vma);
-  return high > low ? high - low : 0;
-}
-
 struct vm_area_struct *find_vma_slow(struct mm_struct *mm, uint64_t addr) {
   struct vm_area_struct *best = NULL;
   for (struct rb_node *n = mm->mm_rb.node; n;) {
@@ -65,7 +59,7 @@ static void chain_insert(struct mm_struct *mm, struct vm_area_struct *vma, struc
     mm->highest_vm_end = vma->vm_end;
 }
 
-/* In-order neighbours share an edge of the tree: one of them has the free link between the two. */
+/* As in vma_tree.h: the link that is free between the two neighbours. */
 static void tree_insert(struct mm_struct *mm, struct vm_area_struct *vma) {
   struct vm_area_struct *prev = vma->vm_prev, *next = vma->vm_next;
   if (prev && !prev->vm_rb.right)
@@ -100,28 +94,6 @@ void vma_unlink(struct mm_struct *mm, struct vm_area_struct *vma) {
     rb_raise(&next->vm_rb, vma_gap_below(next));
   mm->map_count--;
   mm->mmap_cache = prev;
-}
-
-void vma_link_upper(struct mm_struct *mm, struct vm_area_struct *upper, struct vm_area_struct *lower) {
-  struct vm_area_struct *next = lower->vm_next;
-  upper->vm_mm = mm;
-  upper->vm_prev = lower;
-  upper->vm_next = next;
-  lower->vm_next = upper;
-  if (next)
-    next->vm_prev = upper;
-  upper->vm_rb.bound = 0;
-  tree_insert(mm, upper);
-  mm->map_count++;
-}
-
-void vma_unlink_upper(struct mm_struct *mm, struct vm_area_struct *upper, struct vm_area_struct *lower) {
-  lower->vm_next = upper->vm_next;
-  if (upper->vm_next)
-    upper->vm_next->vm_prev = lower;
-  rb_erase(&mm->mm_rb, &upper->vm_rb);
-  mm->map_count--;
-  mm->mmap_cache = lower;
 }
 
 void vma_set_start(struct vm_area_struct *vma, uint64_t start) {

@@ -25,9 +25,9 @@ struct rb_root {
   struct rb_node *node;
 };
 
-/* Link `n` as the child of `parent` at `*link` (found by the caller's own descent), then rebalance. */
-void rb_insert(struct rb_root *root, struct rb_node *n, struct rb_node *parent, struct rb_node **link);
-void rb_erase(struct rb_root *root, struct rb_node *n);
+/* Rebalancing, for rb_insert() and rb_erase() alone. */
+void rb_insert_fixup(struct rb_root *root, struct rb_node *n);
+void rb_erase_inner(struct rb_root *root, struct rb_node *n);
 
 /* The value of `n` is `value` now, more than before perhaps: up as far as bounds are less. */
 static inline void rb_raise(struct rb_node *n, uint64_t value) {
@@ -42,6 +42,29 @@ static inline void rb_tighten(struct rb_node *n, uint64_t value) {
   if (n->right && n->right->bound > value)
     value = n->right->bound;
   n->bound = value;
+}
+
+/* Link `n` as the child of `parent` at `*link` (found by the caller's own descent), then rebalance: half of the time there is nothing to do. */
+static inline void rb_insert(struct rb_root *root, struct rb_node *n, struct rb_node *parent, struct rb_node **link) {
+  n->parent = parent;
+  n->left = NULL;
+  n->right = NULL;
+  n->red = true;
+  *link = n;
+  rb_raise(parent, n->bound); /* before the first rotation: what comes up takes over the bound it finds */
+  if (!parent || parent->red)
+    rb_insert_fixup(root, n);
+}
+
+/* A red leaf just goes: what was inserted last, as a rule. */
+static inline void rb_erase(struct rb_root *root, struct rb_node *n) {
+  struct rb_node *parent = n->parent;
+  if (!n->red || n->left || n->right)
+    rb_erase_inner(root, n);
+  else if (parent->left == n)
+    parent->left = NULL;
+  else
+    parent->right = NULL;
 }
 
 struct rb_node *rb_first(const struct rb_root *root);

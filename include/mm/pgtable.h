@@ -100,6 +100,15 @@ struct pt {
 MUST_CHECK err_t pt_init(struct pt *pt, const struct pt_ops *ops, pfn_t root_pfn, unsigned start_level, unsigned root_order,
                          unsigned ia_bits, unsigned features, uint16_t id);
 
+/* The leaf that translates an address. */
+struct pt_leaf {
+  uint64_t ia;   /* start of the leaf */
+  pa_t out;      /* output address of the address asked for, offset within the leaf included */
+  uint64_t desc; /* as in memory */
+  unsigned level;
+  pt_prot_t prot;
+};
+
 /*
  * Map [ia, ia + size) to [out, out + size), all 4 KiB aligned, with the largest leaves that alignment and `max_leaf` (bytes: 4K, 2M or
  * 1G) allow. The range must be unmapped: ERR_EXIST if any of it is mapped. ERR_NOMEM, ERR_RANGE. All or nothing.
@@ -135,6 +144,12 @@ MUST_CHECK err_t pt_protect(struct pt *pt, uint64_t ia, uint64_t size, pt_prot_t
 typedef pt_prot_t pt_prot_fn(void *ctx, uint64_t ia, pa_t out, unsigned level, pt_prot_t prot);
 void pt_protect_each(struct pt *pt, uint64_t ia, uint64_t size, pt_prot_fn *fn, void *ctx);
 
+/*
+ * Change the permissions of `leaf`, as pt_lookup() has just found it, to `prot`, which says the same as leaf->prot of all else. The flush is the
+ * caller's, who knows what was gained and lost. Cannot fail.
+ */
+void pt_protect_leaf(struct pt *pt, const struct pt_leaf *leaf, pt_prot_t prot);
+
 /* Replace the output of one leaf (break-before-make): compaction, COW. ERR_NOENT if there is no leaf at `ia` of that level. */
 MUST_CHECK err_t pt_replace_leaf(struct pt *pt, uint64_t ia, pa_t out, unsigned level, pt_prot_t prot);
 
@@ -153,15 +168,7 @@ struct pt_broken {
 MUST_CHECK err_t pt_break_leaf(struct pt *pt, uint64_t ia, pa_t out, unsigned level, struct pt_broken *broken);
 void pt_make_leaf(struct pt *pt, const struct pt_broken *broken, pa_t out);
 
-/* The leaf that translates `ia`. */
-struct pt_leaf {
-  uint64_t ia;   /* start of the leaf */
-  pa_t out;      /* output address of `ia` as asked, offset within the leaf included */
-  uint64_t desc; /* as in memory */
-  unsigned level;
-  pt_prot_t prot;
-};
-/* ERR_NOENT if unmapped (then out->level and out->desc are where the walk ended), ERR_RANGE beyond ia_bits. */
+/* Find the leaf that translates `ia`. ERR_NOENT if unmapped (then out->level and out->desc are where the walk ended), ERR_RANGE beyond ia_bits. */
 MUST_CHECK err_t pt_lookup(const struct pt *pt, uint64_t ia, struct pt_leaf *out);
 
 /* Split the block leaf at `ia` (level 1 or 2) into a table of next-level leaves, built off-line and swapped in. ERR_NOMEM, ERR_NOENT. */

@@ -50,7 +50,7 @@ static void rotate(struct rb_root *root, struct rb_node *n, bool left) {
 }
 
 /* `n` is red and so may be its parent: move the clash up, or rotate it away. */
-static void insert_fixup(struct rb_root *root, struct rb_node *n) {
+void rb_insert_fixup(struct rb_root *root, struct rb_node *n) {
   while (is_red(n->parent)) {
     struct rb_node *parent = n->parent, *grand = parent->parent;
     bool on_left = parent == grand->left;
@@ -72,16 +72,6 @@ static void insert_fixup(struct rb_root *root, struct rb_node *n) {
     break;
   }
   root->node->red = false;
-}
-
-void rb_insert(struct rb_root *root, struct rb_node *n, struct rb_node *parent, struct rb_node **link) {
-  n->parent = parent;
-  n->left = NULL;
-  n->right = NULL;
-  n->red = true;
-  *link = n;
-  rb_raise(parent, n->bound); /* before the first rotation: what comes up takes over the bound it finds */
-  insert_fixup(root, n);
 }
 
 /* `parent`'s sibling pair, seen from a child `n` (NULL allowed) that lacks one black. Returns the sibling, made black by rotation. */
@@ -155,7 +145,7 @@ static struct rb_node *splice_successor(struct rb_root *root, struct rb_node *n,
   return parent;
 }
 
-void rb_erase(struct rb_root *root, struct rb_node *n) {
+void rb_erase_inner(struct rb_root *root, struct rb_node *n) {
   struct rb_node *orphan, *parent;
   bool lost_black;
   if (n->left && n->right) {

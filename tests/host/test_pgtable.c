@@ -5,6 +5,7 @@
  */
 // sources: mm/pgtable.c mm/pgtable_write.c mm/pgtable_map.c mm/pgtable_unmap.c mm/pgtable_block.c mm/pgtable_protect.c
 // sources: mm/pgtable_encode.c tests/host/pt_hw.c tests/host/pt_world.c tests/host/port/port_host.c
+#include "core/bits.h"
 #include "mm/frame.h"
 #include "mm/port.h"
 #include "pt_world.h"
@@ -439,6 +440,53 @@ static void map_page(uint64_t ia) {
   hw_speculate(&w.hw, ia);
 }
 
+static void protect_leaf(uint64_t ia, pt_prot_t prot) {
+  struct pt_leaf leaf;
+  hw_speculate(&w.hw, ia);
+  assert_int_equal(pt_lookup(&w.pt, ia, &leaf), ERR_OK);
+  pt_protect_leaf(&w.pt, &leaf, prot);
+  hw_flush(&w.hw, leaf.ia, BIT(39 - 9 * leaf.level), leaf.level, false);
+  world_protect(&w, leaf.ia, BIT(39 - 9 * leaf.level), prot);
+  world_check(&w);
+}
+
+/* Of a page in the table used last, of one that is not, of a block, of one page in a contiguous run: the flush is the caller's. */
+static void test_protect_leaf(void **state) {
+  (void)state;
+  map(BASE, 0x80000000, SZ_2M, RW);
+  map(BASE + SZ_2M, 0x90000000, SZ_4K, RW);
+  map(BASE + 2 * SZ_2M, 0xa0000000, SZ_64K, RW | PT_CONTIG);
+  map_page(BASE + 3 * SZ_2M);
+  uint64_t flushes = w.hw.flushes;
+  for (unsigned i = 0; i < 3; i++) { /* a prot that is new, and two that are known */
+    protect_leaf(BASE + 3 * SZ_2M, PT_R);
+    protect_leaf(BASE + 3 * SZ_2M, RW);
+  }
+  assert_true(w.hw.flushes <= flushes + 7); /* and one of the engine's own, the first time */
+  protect_leaf(BASE + SZ_2M, PT_R);
+  protect_leaf(BASE, PT_R);
+  protect_leaf(BASE + 2 * SZ_2M + 5 * SZ_4K, PT_R);
+}
+
+/* Hardware sets AF after the leaf was looked up: the change is not lost. */
+static void test_protect_leaf_meets_hardware(void **state) {
+  (void)state;
+  struct pt_leaf leaf;
+  for (unsigned i = 0; i < 2; i++) {
+    uint64_t ia = BASE + i * SZ_4K;
+    assert_int_equal(pt_map_leaf(&w.pt, ia, pa(ia), 3, RW), ERR_OK);
+    assert_int_equal(pt_map_leaf(&w.pt, ia + SZ_64K, pa(ia), 3, PT_R | PT_OLD), ERR_OK);
+    assert_int_equal(pt_lookup(&w.pt, ia + SZ_64K, &leaf), ERR_OK);
+    *entry_at(ia + SZ_64K) |= BIT(10); /* AF */
+    ;
+    pt_protect_leaf(&w.pt, &leaf, RW);
+    assert_true(leaf_at(ia + SZ_64K).w && leaf_at(ia + SZ_64K).af);
+    world_set(&w, ia, SZ_4K, ia, RW);
+    world_set(&w, ia + SZ_64K, SZ_4K, ia, RW);
+  }
+  world_check(&w);
+}
+
 /* One empty table stays and serves the next page; a second does not; a range over it, or pt_trim(), takes it and what is above. */
 static void test_one_empty_table_is_kept(void **state) {
   (void)state;
@@ -496,6 +544,8 @@ int main(void) {
       cmocka_unit_test(test_dirty_logging),
       cmocka_unit_test_setup_teardown(test_mark_accessed, open_s2, close_world),
       cmocka_unit_test_setup_teardown(test_protect_each, open_s2, close_world),
+      cmocka_unit_test_setup_teardown(test_protect_leaf, open_s2, close_world),
+      cmocka_unit_test_setup_teardown(test_protect_leaf_meets_hardware, open_s2, close_world),
       cmocka_unit_test_setup_teardown(test_one_empty_table_is_kept, open_s2, close_world),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -174,6 +174,22 @@ static void test_mprotect_takes_effect(void **state) {
   assert_int_equal(mm->faults[FAULT_COW_ZERO], 1); /* the zero page did not */
 }
 
+/* The same with a single page, which goes another way: there and back, so that nothing about it is new any more. */
+static void test_mprotect_of_one_page(void **state) {
+  (void)state;
+  map(0, 3, RW, ANON);
+  store(mm, page(1), 1);
+  for (unsigned i = 1; i < 5; i++) {
+    uint64_t faults = mm->faults[FAULT_SPURIOUS] + mm->faults[FAULT_COW_REUSE];
+    assert_int_equal(do_mprotect(mm, page(1), PAGE_SIZE, PROT_READ), ERR_OK);
+    assert_int_equal(try(mm, page(1), ACCESS_STORE), VM_FAULT_SEGV_ACCERR);
+    assert_int_equal(load(mm, page(1)), i);
+    assert_int_equal(do_mprotect(mm, page(1), PAGE_SIZE, RW), ERR_OK);
+    store(mm, page(1), i + 1);
+    assert_int_equal(mm->faults[FAULT_SPURIOUS] + mm->faults[FAULT_COW_REUSE], faults);
+  }
+}
+
 static void test_exec_syncs_the_instruction_cache(void **state) {
   (void)state;
   map(0, 2, RW, ANON);
@@ -637,6 +653,7 @@ int main(void) {
       TEST(test_frames_do_not_leak_contents),
       TEST(test_verdicts),
       TEST(test_mprotect_takes_effect),
+      TEST(test_mprotect_of_one_page),
       TEST(test_exec_syncs_the_instruction_cache),
       TEST(test_fork_copies_on_write),
       TEST(test_mprotect_respects_sharing),

@@ -304,23 +304,6 @@ static void op_munmap(struct proc *proc) {
   memset(&proc->pages[n], 0, pages * sizeof proc->pages[0]);
 }
 
-static void op_mprotect(struct proc *proc) {
-  unsigned n, pages;
-  uint8_t prot = random_prot();
-  pick_range(&n, &pages);
-  err_t err = do_mprotect(proc->mm, address(n), pages * PAGE_SIZE, prot);
-  if (has_hole(proc, n, pages)) {
-    assert_int_equal(err, ERR_NOMEM);
-    return;
-  }
-  assert_int_equal(err, ERR_OK);
-  for (; pages > 0; pages--, n++) {
-    struct page *p = &proc->pages[n];
-    p->prot = prot;
-    p->account |= (prot & PROT_WRITE) && !p->shared && !p->noreserve;
-  }
-}
-
 static void op_dontneed(struct proc *proc) {
   unsigned n, pages;
   pick_range(&n, &pages);
@@ -362,8 +345,7 @@ static void oracle_grow(struct proc *proc, unsigned n) {
     proc->pages[n] = stack;
 }
 
-static void op_access(struct proc *proc) {
-  unsigned n = rnd(PAGES);
+static void access_page(struct proc *proc, unsigned n) {
   enum access kind = rnd(8) == 0 ? ACCESS_FETCH : rnd(2) ? ACCESS_STORE : ACCESS_LOAD;
   uint64_t value = (uint64_t)rnd(1u << 24) << 24 | rnd(1u << 24);
   machine_set_cpu(rnd(MACHINE_CPUS));
@@ -377,6 +359,40 @@ static void op_access(struct proc *proc) {
     *value_of(p) = stored;
   else
     assert_int_equal(value, *value_of(p));
+}
+
+static void op_access(struct proc *proc) {
+  access_page(proc, rnd(PAGES));
+}
+
+static void mprotect(struct proc *proc, unsigned n, unsigned pages, uint8_t prot) {
+  err_t err = do_mprotect(proc->mm, address(n), pages * PAGE_SIZE, prot);
+  if (has_hole(proc, n, pages)) {
+    assert_int_equal(err, ERR_NOMEM);
+    return;
+  }
+  assert_int_equal(err, ERR_OK);
+  for (; pages > 0; pages--, n++) {
+    struct page *p = &proc->pages[n];
+    p->prot = prot;
+    p->account |= (prot & PROT_WRITE) && !p->shared && !p->noreserve;
+  }
+}
+
+/* There and back a few times, and accesses by all CPUs in between: their TLBs know the page from before. */
+static void op_mprotect(struct proc *proc) {
+  unsigned n, pages, touched;
+  pick_range(&n, &pages);
+  pages = rnd(2) ? 1 : pages;
+  touched = n + rnd(pages);
+  uint8_t old = proc->pages[n].prot, new = random_prot();
+  for (unsigned i = 0; i <= rnd(6); i++) {
+    access_page(proc, touched);
+    mprotect(proc, n, pages, i % 2 ? old : new);
+    check_proc(proc);
+    access_page(proc, touched);
+    access_page(proc, touched);
+  }
 }
 
 static void start_proc(struct proc *proc) {

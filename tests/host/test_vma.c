@@ -198,6 +198,9 @@ static const struct {
     {"m0+8F p2+4r p2+4w", "|FFFFFFFF........"},
     {"m0+8S p2+4r", "|SS|ssss|SS........"},
     {"m0+8S p2+4r p2+4w", "|SSSSSSSS........"},
+    {"m0+4w p0+2r p2+2r", "|rrrr............"}, /* who stays takes over the gap below */
+    {"m0+4w p2+2r p0+2r", "|rrrr............"},
+    {"m0+2w m6+4f p6+2w p8+2w p6+1r p7+3r", "|ww....|ffff......"},
     {"m0+8K p2+4r p2+4w", "|KKKKKKKK........"},
     {"m0+4r m4+4r p0+2w p0+2r", "|rr|rrrrrr........"},
     /* The same with pages in them: edges that move take "has pages" along. */
