@@ -293,6 +293,38 @@ static void test_timer_moves(void **state) {
   world_compare(0, 0);
 }
 
+/*
+ * Nothing but the guest's own look at the CPU interface comes between the fall of the timer and the acknowledge: outside a handler, in one, and after
+ * the end of one. (The random run asks vgic_has_pending() after each step, which looks at the timer, too.)
+ */
+static void test_timer_falls_unseen(void **state) {
+  (void)state;
+  for (unsigned in_handler = 0; in_handler < 3; in_handler++) {
+    world_reset(1, 4, false);
+    boot();
+    world_write_bits(0, false, GICD_ISENABLER, BIT(27));
+    world_write_priority(0, false, 27, 0x40);
+    world_write_priority(0, false, 5, 0x80);
+    world_load(0, 0);
+    world_send_sgi(0, (uint64_t)5 << 24 | 1);
+    world_settle();
+    assert_true(world_acknowledge(0));
+    if (in_handler == 0)
+      world_end(0);
+    world_set_timer(0, true);
+    world_settle();
+    assert_int_equal(fake_highest_pending(&fake_cpus[0]), 0x40);
+    if (in_handler == 2)
+      world_end(0);
+    world_set_timer(0, false);
+    assert_false(world_acknowledge(0));
+    world_compare(0, in_handler);
+    world_set_timer(0, true);
+    world_settle();
+    assert_true(world_acknowledge(0)); /* and it comes again when it asks again */
+  }
+}
+
 /* A vCPU that starts anew has nothing pending, and SPIs in its list registers are not lost. */
 static void test_reset(void **state) {
   (void)state;
@@ -415,6 +447,7 @@ int main(void) {
       cmocka_unit_test(test_raz_wi),
       cmocka_unit_test(test_wild_access),
       cmocka_unit_test(test_timer_moves),
+      cmocka_unit_test(test_timer_falls_unseen),
       cmocka_unit_test(test_reset),
       cmocka_unit_test(test_sgi_to_self_is_direct),
       cmocka_unit_test(test_disabled_in_handler),
