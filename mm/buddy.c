@@ -16,7 +16,7 @@ static ALWAYS_INLINE void push(struct zone *z, uint32_t index, unsigned order, u
   struct frame *frame = frame_at(index);
   struct free_list *list = &z->list[type][order];
   uint32_t head = list->head;
-  word_store(frame, word_make(FRAME_FREE, order, type, FRAME_F_HEAD));
+  word_store(frame, word_make(FRAME_FREE, order, type, FRAME_F_HEAD | FRAME_F_BUDDY));
   frame->prev = INDEX_NONE;
   frame->next = head;
   list->head = index;
@@ -137,38 +137,41 @@ unsigned buddy_take_many(struct zone *z, enum migratetype type, struct block *to
   return blocks;
 }
 
-/* A pair is cut without passing the lists. */
-static unsigned take_pair(uint32_t index, enum migratetype type, pfn_t *to) {
-  uint32_t pb = pageblock_of(index);
-  for (unsigned i = 0; i < 2; i++) {
-    pageblock_set_free(pb + i, 0);
-    if (pageblock_type(pb + i) != type)
-      pageblock_set(pb + i, pageblock_kind(pb + i), type);
-    atomic_store_relaxed(&to[i].v, index_pfn(index + (i << PAGEBLOCK_ORDER)).v);
-  }
-  return 2;
-}
-
-static unsigned take_pageblocks(struct zone *z, enum migratetype type, pfn_t *to, unsigned want) {
+/* A free pair of pageblocks, both of `type` now; INDEX_NONE if there is none, or a single one lies about, which goes first. */
+static uint32_t take_pair(struct zone *z, enum migratetype type) {
   unsigned have = z->avail[type] >> PAGEBLOCK_ORDER; /* 1: single ones, 2: pairs */
-  uint32_t pair = want < 2 || (have & 1) != 0 ? INDEX_NONE : have != 0 ? pop(z, MAX_ORDER, type) : fallback_take_unopened(z);
-  if (pair != INDEX_NONE)
-    return take_pair(pair, type, to);
-  uint32_t index = buddy_take(z, PAGEBLOCK_ORDER, type);
-  if (index == INDEX_NONE)
-    return 0;
-  z->free += PAGEBLOCK_FRAMES; /* counted by the caller */
-  z->events[ZONE_TAKEN] -= PAGEBLOCK_FRAMES;
-  atomic_store_relaxed(&to->v, index_pfn(index).v);
-  return 1;
+  if (have & 1)
+    return INDEX_NONE;
+  if (have == 0)
+    return fallback_take_unopened(z, type);
+  uint32_t index = pop(z, MAX_ORDER, type), pb = pageblock_of(index);
+  pageblock_set_free(pb, 0);
+  pageblock_set_free(pb + 1, 0);
+  if (unlikely(pageblock_type(pb + 1) != type))
+    pageblock_set(pb + 1, pageblock_kind(pb + 1), type);
+  return index;
 }
 
-unsigned buddy_take_pageblocks(struct zone *z, enum migratetype type, pfn_t *to, unsigned want) {
-  unsigned got = 0, more = 1;
-  for (; got < want && more != 0; got += more)
-    more = take_pageblocks(z, type, to + got, want - got);
-  count_taken(z, got << PAGEBLOCK_ORDER);
-  return got;
+/* Single ones first, then pairs; no pair is cut for what is left of an odd number, unless that is all. */
+unsigned buddy_take_pageblocks(struct zone *z, enum migratetype type, struct block *to, unsigned want) {
+  unsigned left = want, blocks = 0;
+  while (left != 0) {
+    uint32_t index = left >= 2 ? take_pair(z, type) : INDEX_NONE;
+    if (likely(index != INDEX_NONE)) {
+      count_taken(z, CHUNK_FRAMES);
+      to[blocks++] = (struct block){index, MAX_ORDER};
+      left -= 2;
+      continue;
+    }
+    if (left == 1 && blocks != 0 && !(z->avail[type] >> PAGEBLOCK_ORDER & 1))
+      break;
+    index = buddy_take(z, PAGEBLOCK_ORDER, type);
+    if (index == INDEX_NONE)
+      break;
+    to[blocks++] = (struct block){index, PAGEBLOCK_ORDER};
+    left--;
+  }
+  return blocks;
 }
 
 /* Take the block of `order` at `index` out of the free block of `from` >= order that holds it, giving all else back. */
@@ -203,61 +206,74 @@ bool buddy_take_at(struct zone *z, uint32_t index, unsigned order) {
   return false;
 }
 
+/* If the buddy of this order is free: it leaves its list, and is no head any more. */
+static ALWAYS_INLINE bool take_buddy(struct zone *z, struct frame *buddy, unsigned order) {
+  if (!frame_is_free(buddy, order))
+    return false;
+  unlink(z, buddy, order, buddy->migratetype);
+  word_store(buddy, 0);
+  return true;
+}
+
 /* A pageblock set aside must not flow together with its neighbour, nor the neighbour with it. */
 static bool may_join_pageblocks(uint32_t a, uint32_t b) {
   enum migratetype ta = pageblock_type(pageblock_of(a)), tb = pageblock_type(pageblock_of(b));
   return ta == tb || (ta != MIGRATE_ISOLATE && tb != MIGRATE_ISOLATE);
 }
 
-/* Nobody's any more: it serves movable requests again, and whoever else comes first. */
-static void make_movable(uint32_t pb) {
-  if (pageblock_type(pb) < PERCPU_TYPES)
+/* Wholly free, it is nobody's any more: it serves movable requests again, and whoever else comes first. */
+static ALWAYS_INLINE void settle(uint32_t pb) {
+  enum migratetype type = pageblock_type(pb);
+  if (type != MIGRATE_MOVABLE && type < PERCPU_TYPES)
     pageblock_set(pb, pageblock_kind(pb), MIGRATE_MOVABLE);
+  pageblock_set_free(pb, PAGEBLOCK_FRAMES);
 }
 
 /* Blocks of one or two whole pageblocks. */
 static NOINLINE void give_pageblocks(struct zone *z, uint32_t index, unsigned order) {
-  uint32_t buddy = index ^ (1u << PAGEBLOCK_ORDER), pb = pageblock_of(index);
-  make_movable(pb);
-  pageblock_set_free(pb, PAGEBLOCK_FRAMES);
+  uint32_t buddy = index ^ (uint32_t)PAGEBLOCK_FRAMES;
+  settle(pageblock_of(index));
   if (order == MAX_ORDER) {
-    make_movable(pb + 1);
-    pageblock_set_free(pb + 1, PAGEBLOCK_FRAMES);
-  } else if (entry_is_written(buddy) && may_join_pageblocks(index, buddy)) {
-    uint64_t word = word_load(frame_at(buddy));
-    if (word_is_free(word, order)) {
-      unlink(z, frame_at(buddy), order, word_type(word));
-      word_store(frame_at(buddy), 0);
-      index &= buddy;
-      order++;
-    }
+    settle(pageblock_of(buddy));
+  } else if (entry_is_written(buddy) && may_join_pageblocks(index, buddy) && take_buddy(z, frame_at(buddy), order)) {
+    index &= buddy;
+    order++;
   }
   push(z, index, order, pageblock_type(pageblock_of(index)));
 }
 
 /*
- * Merge the block with its free buddies, put it on its list. Smaller buddies share the pageblock, whose entries are written; a buddy that was
- * free is no head any more, and what is given back here never looked free.
+ * Merge the block with its free buddies, put it on its list; `frames` of it are new to the buddy. Smaller buddies share the pageblock, whose
+ * entries are written, and what is given back here never looked free. `at` and `size` are bytes into the table: an add finds an entry.
  */
-static ALWAYS_INLINE void merge_and_push(struct zone *z, uint32_t index, unsigned order) {
-  struct frame *table = frame_table;
-  struct pageblock *block = &pageblocks[pageblock_of(index)];
-  uint64_t looks = word_make(FRAME_FREE, order, 0, FRAME_F_HEAD);
-  if (order < PAGEBLOCK_ORDER)
-    atomic_store_relaxed(&block->free_frames, (uint16_t)(block->free_frames + (1u << order)));
-  for (; order < PAGEBLOCK_ORDER; order++) {
-    uint32_t buddy = index ^ (1u << order);
-    uint64_t word = word_load(&table[buddy]);
-    if ((word & ~word_make(0, 0, 0xff, 0)) != looks) {
-      push(z, index, order, block->state & 7);
-      return;
-    }
-    unlink(z, &table[buddy], order, word_type(word));
-    word_store(&table[buddy], 0);
-    index &= buddy;
-    looks += word_make(0, 1, 0, 0);
+static ALWAYS_INLINE void merge_and_push(struct zone *z, uint32_t index, unsigned order, unsigned frames) {
+  uint64_t at = index * sizeof(struct frame), size = sizeof(struct frame) << order;
+  for (; order < PAGEBLOCK_ORDER; order++, size <<= 1) {
+    uint64_t buddy = at ^ size;
+    if (!take_buddy(z, (struct frame *)((uintptr_t)frame_table + buddy), order))
+      break;
+    at &= buddy;
   }
-  give_pageblocks(z, index, order);
+  index = (uint32_t)(at / sizeof(struct frame));
+  if (unlikely(order >= PAGEBLOCK_ORDER)) {
+    give_pageblocks(z, index, order);
+    return;
+  }
+  struct pageblock *block = &pageblocks[pageblock_of(index)];
+  atomic_store_relaxed(&block->free_frames, (uint16_t)(block->free_frames + frames));
+  push(z, index, order, block->state & 7);
+}
+
+/* The same for a single frame: half of all find their first buddy in use. */
+static ALWAYS_INLINE void merge_and_push_frame(struct zone *z, uint32_t index) {
+  uint32_t buddy = index ^ 1;
+  if (take_buddy(z, frame_at(buddy), 0)) {
+    merge_and_push(z, index & buddy, 1, 1);
+    return;
+  }
+  struct pageblock *block = &pageblocks[pageblock_of(index)];
+  atomic_store_relaxed(&block->free_frames, (uint16_t)(block->free_frames + 1));
+  push(z, index, 0, block->state & 7);
 }
 
 static inline void count_given(struct zone *z, uint32_t frames) {
@@ -268,14 +284,14 @@ static inline void count_given(struct zone *z, uint32_t frames) {
 void buddy_give(struct zone *z, uint32_t index, unsigned order) {
   count_given(z, 1u << order);
   word_store(frame_at(index), 0);
-  merge_and_push(z, index, order);
+  merge_and_push(z, index, order, 1u << order);
 }
 
-/* The first of `count` frames that are neighbours, up or down: their number, and the lowest of them. */
-static ALWAYS_INLINE unsigned find_run(const pfn_t *frames, unsigned count, pfn_t *lowest) {
+/* How many of [frames, end), two or more of them, are neighbours, up or down; and the lowest. */
+static ALWAYS_INLINE unsigned find_run(const pfn_t *frames, const pfn_t *end, pfn_t *lowest) {
   uint64_t step = frames[1].v - frames[0].v, expected = frames[1].v + step;
   unsigned length = 2;
-  for (; length < count && frames[length].v == expected; length++)
+  for (; frames + length < end && frames[length].v == expected; length++)
     expected += step;
   *lowest = step == 1 ? frames[0] : frames[length - 1];
   return length;
@@ -289,7 +305,7 @@ static void give_run(struct zone *z, uint32_t index, uint32_t count) {
       order = bits_ffs(index);
     if (order > MAX_ORDER)
       order = MAX_ORDER;
-    merge_and_push(z, index, order);
+    merge_and_push(z, index, order, 1u << order);
     index += 1u << order;
     count -= 1u << order;
   }
@@ -300,28 +316,51 @@ void buddy_give_run(struct zone *z, uint32_t index, uint32_t count) {
   give_run(z, index, count);
 }
 
+#define SINGLES 4 /* given one by one before the next look for a run */
+
 void buddy_give_frames(struct zone *z, const pfn_t *frames, unsigned count) {
-  uint64_t base = frame_base_pfn;
+  const pfn_t *end = frames + count;
   count_given(z, count);
-  for (unsigned done = 0; done < count;) {
-    uint64_t f = frames[done].v;
-    if (done + 1 < count && frames[done + 1].v - f + 1 <= 2) {
+  while (frames < end) {
+    if (frames + 1 < end && frames[1].v - frames[0].v + 1 <= 2) {
       pfn_t lowest;
-      unsigned length = find_run(frames + done, count - done, &lowest);
-      give_run(z, (uint32_t)(lowest.v - base), length);
-      done += length;
+      unsigned length = find_run(frames, end, &lowest);
+      give_run(z, pfn_index(lowest), length);
+      frames += length;
       continue;
     }
-    merge_and_push(z, (uint32_t)(f - base), 0);
-    done++;
+    for (const pfn_t *stop = end - frames < SINGLES ? end : frames + SINGLES; frames < stop; frames++)
+      merge_and_push_frame(z, pfn_index(*frames));
   }
+}
+
+/* The two pageblocks of a chunk, which is what a CPU mostly gives back. */
+static ALWAYS_INLINE void give_chunk(struct zone *z, uint32_t index) {
+  struct pageblock *pair = &pageblocks[pageblock_of(index)];
+  struct frame *head = frame_at(index);
+  word_store(head, 0);
+  word_store(head + PAGEBLOCK_FRAMES, 0);
+  if (likely((pair[0].state & 7) == MIGRATE_MOVABLE && (pair[1].state & 7) == MIGRATE_MOVABLE)) {
+    atomic_store_relaxed(&pair[0].free_frames, (uint16_t)PAGEBLOCK_FRAMES);
+    atomic_store_relaxed(&pair[1].free_frames, (uint16_t)PAGEBLOCK_FRAMES);
+    push(z, index, MAX_ORDER, MIGRATE_MOVABLE);
+    return;
+  }
+  give_pageblocks(z, index, PAGEBLOCK_ORDER); /* where types differ, one by one */
+  give_pageblocks(z, index + (uint32_t)PAGEBLOCK_FRAMES, PAGEBLOCK_ORDER);
 }
 
 void buddy_give_pageblocks(struct zone *z, const pfn_t *frames, unsigned count) {
   count_given(z, count << PAGEBLOCK_ORDER);
-  for (unsigned i = 0; i < count; i++) {
-    word_store(frame_of(frames[i]), 0);
-    give_pageblocks(z, pfn_index(frames[i]), PAGEBLOCK_ORDER);
+  for (const pfn_t *end = frames + count; frames < end; frames++) {
+    uint32_t index = pfn_index(*frames);
+    if (frames + 1 < end && (frames[0].v ^ frames[1].v) == PAGEBLOCK_FRAMES) {
+      give_chunk(z, index & ~(uint32_t)PAGEBLOCK_FRAMES);
+      frames++;
+      continue;
+    }
+    word_store(frame_at(index), 0);
+    give_pageblocks(z, index, PAGEBLOCK_ORDER);
   }
 }
 

@@ -62,21 +62,30 @@ static bool open_next(struct zone *z) {
   return true;
 }
 
-uint32_t fallback_take_unopened(struct zone *z) {
+/* One of a pair: its head is nobody's yet, and nothing of it is in the buddy. */
+static ALWAYS_INLINE void open_taken(struct pageblock *pb, struct frame *head, unsigned state) {
+  word_store(head, 0);
+  frame_forget(head);
+  atomic_store_relaxed(&pb->free_frames, 0);
+  atomic_store_release(&pb->state, (uint8_t)state);
+}
+
+uint32_t fallback_take_unopened(struct zone *z, enum migratetype type) {
   if (z->unopened == 0)
     return INDEX_NONE;
-  while (!is_unopened(z, z->open_cursor))
-    z->open_cursor++;
   uint32_t pb = z->open_cursor;
-  if (pb & 1 || !is_unopened(z, pb + 1) || pageblock_type(pb) != MIGRATE_MOVABLE || pageblock_type(pb + 1) != MIGRATE_MOVABLE)
+  while (pageblock_kind(pb) != PAGEBLOCK_UNOPENED)
+    pb++;
+  struct pageblock *pair = &pageblocks[pb];
+  struct frame *head = frame_at(pb << PAGEBLOCK_ORDER);
+  unsigned node = PAGEBLOCK_STATE(PAGEBLOCK_NONE, z->node), unopened = node | PAGEBLOCK_UNOPENED << 3 | MIGRATE_MOVABLE;
+  z->open_cursor = pb;
+  if (pb & 1 || pair[0].state != unopened || pair[1].state != unopened)
     return INDEX_NONE;
-  for (uint32_t i = pb; i < pb + 2; i++) {
-    word_store(frame_at(i << PAGEBLOCK_ORDER), 0);
-    frame_forget(frame_at(i << PAGEBLOCK_ORDER));
-    pageblock_set(i, PAGEBLOCK_WHOLE, MIGRATE_MOVABLE);
-  }
+  open_taken(&pair[0], head, node | PAGEBLOCK_WHOLE << 3 | type);
+  open_taken(&pair[1], head + PAGEBLOCK_FRAMES, node | PAGEBLOCK_WHOLE << 3 | type);
   z->unopened -= CHUNK_FRAMES;
-  z->open_cursor += 2;
+  z->open_cursor = pb + 2;
   return pb << PAGEBLOCK_ORDER;
 }
 

@@ -89,33 +89,25 @@ static NOINLINE err_t finish(pfn_t f, unsigned order, alloc_flags_t flags, bool 
 
 /* --- the lists --------------------------------------------------------------------------------------------------------------------- */
 
-/* Take from a list of `count` > 0: the frame is CACHED and no longer the list's. */
+/* Which of a CPU's lists serves the request; `order` is 0 or PAGEBLOCK_ORDER. */
+static ALWAYS_INLINE unsigned list_number(unsigned order, alloc_flags_t flags) {
+  return (order == 0 ? 0 : PERCPU_BLOCKS) + type_of(flags);
+}
+
+/* Take from a list of `count` > 0: the block is CACHED and no longer the list's. */
 static ALWAYS_INLINE pfn_t pop(struct percpu_list *list, uint32_t count) {
-  pfn_t f = list->frames[count - 1];
-  atomic_store_relaxed(&list->count, count - 1);
+  uint32_t left = count - 1;
+  atomic_store_relaxed(&list->count, left);
+  pfn_t f = list->frames[left];
   atomic_store_relaxed(&frame_of(f)->flags, FRAME_F_HEAD);
   return f;
 }
 
-static bool pop_block(alloc_flags_t flags, pfn_t *out) {
+static bool pop_refilled(unsigned order, alloc_flags_t flags, pfn_t *out) {
   port_flags_t irq = port_irq_save();
   struct percpu *pc = percpu_this();
-  struct percpu_blocks *list = &pc->blocks[type_of(flags)];
-  bool have = list->count != 0 || percpu_refill_blocks(pc, type_of(flags));
-  if (have) {
-    *out = list->frames[list->count - 1];
-    atomic_store_relaxed(&list->count, list->count - 1);
-    atomic_store_relaxed(&frame_of(*out)->flags, FRAME_F_HEAD);
-  }
-  port_irq_restore(irq);
-  return have;
-}
-
-static bool pop_refilled(alloc_flags_t flags, pfn_t *out) {
-  port_flags_t irq = port_irq_save();
-  struct percpu *pc = percpu_this();
-  struct percpu_list *list = &pc->list[type_of(flags)];
-  bool have = list->count != 0 || percpu_refill(pc, type_of(flags));
+  struct percpu_list *list = pc->lists[list_number(order, flags)];
+  bool have = list->count != 0 || percpu_refill(pc, list_number(order, flags));
   if (have)
     *out = pop(list, list->count);
   port_irq_restore(irq);
@@ -129,13 +121,13 @@ static bool take_zeroed(unsigned order, pfn_t *out) {
   return taken;
 }
 
-/* All that is not one plain frame from a list that has one. */
+/* All that is not a plain block from a list that has one. */
 static NOINLINE err_t alloc_other(unsigned order, alloc_flags_t flags, pfn_t *out) {
   if (arguments_are_bad(order, flags))
     return ERR_INVAL;
   if (flags & ALLOC_ZERO && type_of(flags) == MIGRATE_MOVABLE && zero_pool_has(order) && take_zeroed(order, out))
     return finish(*out, order, flags, true);
-  bool have = order == 0 ? pop_refilled(flags, out) : order == PAGEBLOCK_ORDER ? pop_block(flags, out) : false;
+  bool have = (order == 0 || order == PAGEBLOCK_ORDER) && pop_refilled(order, flags, out);
   if (!have && !page_take(order, flags, MARK_LOW, out)) {
     err_t err = slowpath_alloc(order, flags, out);
     if (err != ERR_OK)
@@ -144,39 +136,30 @@ static NOINLINE err_t alloc_other(unsigned order, alloc_flags_t flags, pfn_t *ou
   return finish(*out, order, flags, false);
 }
 
-/* A whole pageblock, as one plain frame below. */
-static NOINLINE err_t alloc_pageblock(alloc_flags_t flags, pfn_t *out) {
+/* The hot path: a block of `order`, known at compile time, as it lies in a list. */
+static ALWAYS_INLINE err_t alloc_listed(unsigned order, alloc_flags_t flags, pfn_t *out) {
   port_flags_t irq = port_irq_save();
-  struct percpu_blocks *list = &percpu_this()->blocks[type_of(flags)];
+  struct percpu_list *list = percpu_this()->lists[list_number(order, flags)];
   uint32_t count = list->count;
   if (unlikely(count == 0)) {
     port_irq_restore(irq);
-    return alloc_other(PAGEBLOCK_ORDER, flags, out);
-  }
-  pfn_t f = list->frames[count - 1];
-  atomic_store_relaxed(&list->count, count - 1);
-  atomic_store_relaxed(&frame_of(f)->flags, FRAME_F_HEAD);
-  port_irq_restore(irq);
-  *out = f;
-  return ERR_OK;
-}
-
-err_t page_alloc(unsigned order, alloc_flags_t flags, pfn_t *out) {
-  if (unlikely(order != 0 || flags >= ALLOC_ZERO || port_event_on(MM_EVENT_FRAME_ALLOC))) {
-    if (order == PAGEBLOCK_ORDER && flags < ALLOC_ZERO && !port_event_on(MM_EVENT_FRAME_ALLOC))
-      return alloc_pageblock(flags, out);
     return alloc_other(order, flags, out);
-  }
-  port_flags_t irq = port_irq_save();
-  struct percpu_list *list = percpu_this()->lists[type_of(flags)];
-  uint32_t count = list->count;
-  if (unlikely(count == 0)) {
-    port_irq_restore(irq);
-    return alloc_other(0, flags, out);
   }
   *out = pop(list, count);
   port_irq_restore(irq);
   return ERR_OK;
+}
+
+static NOINLINE err_t alloc_large(unsigned order, alloc_flags_t flags, pfn_t *out) {
+  return order == PAGEBLOCK_ORDER ? alloc_listed(PAGEBLOCK_ORDER, flags, out) : alloc_other(order, flags, out);
+}
+
+err_t page_alloc(unsigned order, alloc_flags_t flags, pfn_t *out) {
+  if (unlikely(flags >= ALLOC_ZERO || port_event_on(MM_EVENT_FRAME_ALLOC)))
+    return alloc_other(order, flags, out);
+  if (unlikely(order != 0))
+    return alloc_large(order, flags, out);
+  return alloc_listed(0, flags, out);
 }
 
 static NOINLINE err_t alloc_owned_slowly(unsigned order, alloc_flags_t flags, owner_t owner, uint64_t rmap, pfn_t *out) {

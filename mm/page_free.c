@@ -36,17 +36,18 @@ static void free_to_buddy(pfn_t f, uint64_t word, unsigned order) {
 
 /* --- to a list --------------------------------------------------------------------------------------------------------------------- */
 
-/* The frame, handed out with `word`, enters a list that is not full. */
-static ALWAYS_INLINE void push(struct percpu *pc, struct percpu_list *list, pfn_t f, struct frame *frame, uint64_t word) {
-  uint32_t count = list->count;
-  ledger_move(pc, ledger_key_of(word), ledger_key(FRAME_CACHED, OWNER_CORE), 1);
+/* The block of 2^order frames, handed out with `word`, enters a list that is not full. */
+static ALWAYS_INLINE void push(struct percpu *pc, struct percpu_list *list, pfn_t f, uint64_t word, unsigned order) {
+  struct frame *frame = frame_of(f);
+  uint64_t count = list->count;
+  ledger_move(pc, ledger_key_of(word), ledger_key(FRAME_CACHED, OWNER_CORE), 1u << order);
   word_store(frame, list->word);
   frame_forget(frame);
   atomic_store_relaxed(&list->frames[count].v, f.v);
-  atomic_store_relaxed(&list->count, count + 1);
+  atomic_store_relaxed(&list->count, (uint32_t)count + 1);
 }
 
-/* All but a single frame or a pageblock that a list has room for. */
+/* All but a block that a list has room for. */
 static NOINLINE void free_other(pfn_t f, unsigned order) {
   CHECK(f.v - frame_base_pfn < frame_count && entry_is_written(pfn_index(f)));
   uint64_t word = word_load(frame_of(f));
@@ -55,79 +56,66 @@ static NOINLINE void free_other(pfn_t f, unsigned order) {
   tell_free(f, order);
 }
 
-static NOINLINE void free_to_full_list(pfn_t f, uint64_t word, unsigned type) {
+static NOINLINE void free_to_full_list(pfn_t f, unsigned number) {
   port_flags_t irq = port_irq_save();
   struct percpu *pc = percpu_this();
-  struct percpu_list *list = &pc->list[type];
-  if (list->high == 0) {
-    port_irq_restore(irq);
-    free_other(f, 0);
-    return;
-  }
-  if (pc->drain_wanted)
+  struct percpu_list *list = pc->lists[number];
+  unsigned order = list->order;
+  if (atomic_load_relaxed(&pc->drain_wanted) != 0)
     percpu_drain_all(pc);
   else
-    percpu_drain(pc, list, list->count < PERCPU_BATCH ? list->count : PERCPU_BATCH);
-  push(pc, list, f, frame_of(f), word);
+    percpu_make_room(pc, list);
+  if (unlikely(list->count >= list->high)) {
+    port_irq_restore(irq);
+    free_other(f, order);
+    return;
+  }
+  push(pc, list, f, word_load(frame_of(f)), order);
   port_irq_restore(irq);
-  tell_free(f, 0);
+  tell_free(f, order);
 }
 
-/* The list a single frame belongs to; none of PERCPU_TYPES: it has none, is another node's, or the pageblock's entries are not written. */
+/* The type a block of `f` has a list for; none of PERCPU_TYPES: another node's, or the pageblock's entries are not written. */
 static ALWAYS_INLINE unsigned list_of(const struct percpu *pc, pfn_t f) {
   return (unsigned)atomic_load_relaxed(&pageblocks_bias[f.v >> PAGEBLOCK_ORDER].state) - pc->local;
 }
 
-/* A whole pageblock. The kind must be WHOLE or SPLIT: bit 4 of the state. */
-static NOINLINE void free_pageblock(pfn_t f) {
-  port_flags_t irq = port_irq_save();
-  struct percpu *pc = percpu_this();
-  unsigned state = atomic_load_relaxed(&pageblocks_bias[f.v >> PAGEBLOCK_ORDER].state) | 1u << 3;
-  unsigned type = state - pc->local;
-  if (unlikely(type >= PERCPU_TYPES || pc->blocks[type].high == 0 || !is_aligned(f.v, PAGEBLOCK_FRAMES))) {
+/* The hot path: a block of `order`, known at compile time, into the list of that number of `pc`. */
+static ALWAYS_INLINE void free_listed(struct percpu *pc, unsigned number, pfn_t f, unsigned order, port_flags_t irq) {
+  const struct frame *frame = frame_of(f);
+  struct percpu_list *list = pc->lists[number];
+  uint64_t word = word_load(frame);
+  CHECK(frame_is_unpinned(frame, order) && (STATES_FREEABLE >> (word & 0xf) & 1));
+  if (unlikely(list->count >= list->high)) {
     port_irq_restore(irq);
-    free_other(f, PAGEBLOCK_ORDER);
+    free_to_full_list(f, number);
     return;
   }
-  struct frame *frame = frame_of(f);
-  struct percpu_blocks *list = &pc->blocks[type];
-  uint64_t word = word_load(frame);
-  check_freeable(word, PAGEBLOCK_ORDER);
-  if (list->count >= list->high)
-    percpu_drain_blocks(pc, list, list->count < PERCPU_BLOCK_BATCH ? list->count : PERCPU_BLOCK_BATCH);
-  ledger_move(pc, ledger_key_of(word), ledger_key(FRAME_CACHED, OWNER_CORE), (uint32_t)PAGEBLOCK_FRAMES);
-  word_store(frame, list->word);
-  frame_forget(frame);
-  atomic_store_relaxed(&list->frames[list->count].v, f.v);
-  atomic_store_relaxed(&list->count, list->count + 1);
+  push(pc, list, f, word, order);
   port_irq_restore(irq);
-  tell_free(f, PAGEBLOCK_ORDER);
+  tell_free(f, order);
+}
+
+/* `type` as list_of() says it, if entries are written; the kind of a whole pageblock may be WHOLE as well as SPLIT. Interrupts masked. */
+static NOINLINE void free_large(pfn_t f, unsigned order, struct percpu *pc, unsigned type, port_flags_t irq) {
+  if (type >= PERCPU_TYPES)
+    type += (PAGEBLOCK_SPLIT - PAGEBLOCK_WHOLE) << 3;
+  if (order == PAGEBLOCK_ORDER && type < PERCPU_TYPES && is_aligned(f.v, PAGEBLOCK_FRAMES)) {
+    free_listed(pc, PERCPU_BLOCKS + type, f, PAGEBLOCK_ORDER, irq);
+    return;
+  }
+  port_irq_restore(irq);
+  free_other(f, order);
 }
 
 void page_free(pfn_t f, unsigned order) {
   port_flags_t irq = port_irq_save();
   struct percpu *pc = percpu_this();
   unsigned type = list_of(pc, f);
-  if (unlikely(order != 0 || type >= PERCPU_TYPES)) {
-    port_irq_restore(irq);
-    if (order == PAGEBLOCK_ORDER)
-      free_pageblock(f);
-    else
-      free_other(f, order);
-    return;
-  }
-  struct frame *frame = frame_of(f);
-  struct percpu_list *list = pc->lists[type];
-  uint64_t word = word_load(frame);
-  CHECK(frame_is_unpinned(frame, 0) && (STATES_FREEABLE >> (word & 0xf) & 1));
-  if (unlikely(list->count >= list->high)) {
-    port_irq_restore(irq);
-    free_to_full_list(f, word, type);
-    return;
-  }
-  push(pc, list, f, frame, word);
-  port_irq_restore(irq);
-  tell_free(f, 0);
+  if (unlikely(order != 0 || type >= PERCPU_TYPES))
+    free_large(f, order, pc, type, irq);
+  else
+    free_listed(pc, type, f, 0, irq);
 }
 
 /* --- many single frames -------------------------------------------------------------------------------------------------------- */

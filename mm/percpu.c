@@ -2,13 +2,14 @@
 /*
  * Per-CPU lists: what most allocations and frees meet, without a lock.
  *
- * Each CPU has, per migrate type, a stack of single frames and a short one of whole pageblocks; what lies there is in state CACHED with
+ * Each CPU has, per migrate type, a stack of single frames and one of whole pageblocks; what lies there is in state CACHED with
  * FRAME_F_PERCPU and of the CPU's own node. An empty stack is refilled by a batch under one hold of the zone's lock, from few blocks, so that
- * it hands out ascending neighbours; a full one gives its oldest part back, neighbours as blocks again. A batch doubles with each refill and
- * halves with each overflow. Only the owning CPU, interrupts masked, writes its stacks; others may glimpse at the counts, and ask by
- * `drain_wanted` for all of it.
+ * it hands out ascending neighbours; a full one gives a batch back, neighbours as blocks again. A batch is twice the last one as long as
+ * things move the same way, and small when they turn: so what goes up and down by much more than a batch does not take all of it to the zone
+ * and back. A list of pageblocks that is now empty, now full grows instead, up to its share of RAM, until it is drained.
  *
- * A refill stops at the low watermark: below, requests go to the buddy one by one (slowpath.c).
+ * Only the owning CPU, interrupts masked, writes its stacks; others may glimpse at the counts, and ask by `drain_wanted` for all of it. A
+ * refill stops at the low watermark: below, requests go to the buddy one by one (slowpath.c).
  */
 #include "core/string.h"
 #include "mm/zone.h"
@@ -16,54 +17,126 @@
 struct percpu percpus[PORT_CPUS_MAX];
 struct percpu *percpu_of[PORT_CPUS_MAX];
 
-/* --- single frames --------------------------------------------------------------------------------------------------------------- */
+/* --- how much a list holds -------------------------------------------------------------------------------------------------------- */
 
-static unsigned allowance(const struct zone *z, unsigned want) {
-  uint32_t reserve = zone_reserve(z, MARK_LOW);
-  if (z->free <= reserve)
-    return 0;
-  return z->free - reserve < want ? z->free - reserve : want;
+static unsigned cpus_used;
+
+static uint32_t managed_pageblocks(void) {
+  uint64_t managed = 0;
+  for (unsigned i = 0; i < zone_count; i++)
+    managed += zones[i].managed;
+  return (uint32_t)(managed >> PAGEBLOCK_ORDER);
 }
 
-/* Blocks from the node's own zones; returns their number. */
-static unsigned take(const struct percpu *pc, enum migratetype type, unsigned want, struct block *to) {
+/* Where a list begins: single frames as many as there is room for, of pageblocks 1/64 of RAM; 0 on a machine too small. */
+static uint32_t first_high(const struct percpu_list *list) {
+  return list->order == 0 ? PERCPU_ROOM : (uint32_t)min_u64(managed_pageblocks() / 64, PERCPU_BLOCKS_HIGH);
+}
+
+/* How far it may grow: all CPUs together hold 1/8 of RAM of a type (Linux: MIN_PERCPU_PAGELIST_HIGH_FRACTION). */
+static uint32_t last_high(void) {
+  return (uint32_t)min_u64(managed_pageblocks() / 8 / max_u64(atomic_load_relaxed(&cpus_used), 1), PERCPU_ROOM);
+}
+
+/* Not over a 0 that percpu_set_enabled() has put there meanwhile. */
+static void set_high(struct percpu_list *list, uint32_t high) {
+  uint32_t old = atomic_load_relaxed(&list->high);
+  while (old != 0 && !atomic_cas(&list->high, &old, high))
+    continue;
+}
+
+/* A list that was empty is full: so much comes and goes, and may stay. False if it must not grow any more. */
+static bool grow(struct percpu_list *list) {
+  uint32_t high = atomic_load_relaxed(&list->high);
+  if (list->order == 0 || high == 0 || high >= last_high())
+    return false;
+  set_high(list, (uint32_t)min_u64(high * 2, last_high()));
+  return true;
+}
+
+/*
+ * How much moves next, into an empty list or out of a full one: twice as much as the last time, or a little if that was the other way. Single
+ * frames go back half a list at once: neighbours, mostly, that should come as large blocks.
+ */
+static unsigned next_batch(struct percpu_list *list, bool refills) {
+  unsigned most = (atomic_load_relaxed(&list->high) + 1) / 2, batch = list->order != 0 ? 2 : refills ? PERCPU_BATCH_FIRST : most;
+  if (list->refilled == refills && batch < list->batch * 2u)
+    batch = list->batch * 2u;
+  list->refilled = refills;
+  list->batch = (uint16_t)(batch < most ? batch : most);
+  return list->batch;
+}
+
+/* --- out of the buddy ------------------------------------------------------------------------------------------------------------ */
+
+/* As many blocks of `order` as the zone may spare, `want` at most. */
+static unsigned allowance(const struct zone *z, unsigned want, unsigned order) {
+  uint32_t reserve = zone_reserve(z, MARK_LOW), spare = z->free > reserve ? (z->free - reserve) >> order : 0;
+  return spare < want ? spare : want;
+}
+
+static ALWAYS_INLINE unsigned take_from(struct zone *z, enum migratetype type, unsigned want, struct block *to, unsigned order) {
+  port_lock_acquire(&z->lock);
+  want = allowance(z, want, order);
+  unsigned got = order == 0 ? buddy_take_many(z, type, to, want) : buddy_take_pageblocks(z, type, to, want);
+  port_lock_release(&z->lock);
+  return got;
+}
+
+/* From the node's own zones; returns the number of blocks, of any order. */
+static ALWAYS_INLINE unsigned take(const struct percpu *pc, enum migratetype type, unsigned want, struct block *to, unsigned order) {
   unsigned got = 0;
   for (const uint8_t *i = pc->zones; *i < zone_count && got == 0; i++) {
     struct zone *z = &zones[*i];
     if (PAGEBLOCK_STATE(PAGEBLOCK_SPLIT, z->node) != pc->local)
       break;
-    port_lock_acquire(&z->lock);
-    got = buddy_take_many(z, type, to, allowance(z, want));
-    port_lock_release(&z->lock);
+    got = take_from(z, type, want, to, order);
   }
   return got;
 }
 
-/* The frames of a block, the last one first, so that they are handed out in ascending order. */
-static ALWAYS_INLINE pfn_t *add_block(pfn_t *to, const struct block *block, uint64_t word) {
-  uint64_t first = index_pfn(block->index).v;
-  struct frame *frame = frame_at(block->index);
-  for (unsigned i = 1u << block->order; i-- != 0;) {
-    word_store(&frame[i], word);
-    atomic_store_relaxed(&to->v, first + i);
+/* The parts of a block, the last one first, so that they are handed out in ascending order. */
+static ALWAYS_INLINE pfn_t *add_block(pfn_t *to, const struct block *block, uint64_t word, unsigned order) {
+  struct frame *head = frame_at(block->index), *frame = head + ((uint64_t)1 << block->order);
+  uint64_t f = index_pfn(block->index).v + ((uint64_t)1 << block->order), step = (uint64_t)1 << order;
+  do {
+    frame -= step;
+    f -= step;
+    word_store(frame, word);
+    atomic_store_relaxed(&to->v, f);
     to++;
-  }
+  } while (frame != head);
   return to;
 }
 
-bool percpu_refill(struct percpu *pc, enum migratetype type) {
-  struct percpu_list *list = &pc->list[type];
+/* `order`, the list's, is known at compile time. */
+static ALWAYS_INLINE bool refill(struct percpu *pc, struct percpu_list *list, enum migratetype type, unsigned want, unsigned order) {
   struct block batch[PERCPU_BATCH];
+  uint64_t word = list->word;
   pfn_t *to = list->frames;
-  for (unsigned left = list->high == 0 ? 0 : take(pc, type, list->batch, batch); left != 0;)
-    to = add_block(to, &batch[--left], list->word);
+  for (unsigned left = take(pc, type, want, batch, order); left != 0;)
+    to = add_block(to, &batch[--left], word, order);
   unsigned got = (unsigned)(to - list->frames);
   atomic_store_relaxed(&list->count, got);
-  if (list->batch < PERCPU_BATCH)
-    list->batch *= 2;
-  ledger_move(pc, ledger_key(FRAME_FREE, OWNER_CORE), ledger_key(FRAME_CACHED, OWNER_CORE), got);
+  ledger_move(pc, ledger_key(FRAME_FREE, OWNER_CORE), ledger_key(FRAME_CACHED, OWNER_CORE), got << order);
   return got != 0;
 }
+
+bool percpu_refill(struct percpu *pc, unsigned number) {
+  struct percpu_list *list = &pc->list[number];
+  unsigned batch = next_batch(list, true);
+  if (batch == 0)
+    return false;
+  if (unlikely(!pc->used)) {
+    pc->used = true;
+    atomic_fetch_add_relaxed(&cpus_used, 1);
+  }
+  if (number < PERCPU_BLOCKS)
+    return refill(pc, list, (enum migratetype)number, batch, 0);
+  return refill(pc, list, (enum migratetype)(number - PERCPU_BLOCKS), batch, PAGEBLOCK_ORDER);
+}
+
+/* --- back to the buddy ------------------------------------------------------------------------------------------------------------ */
 
 /* How many of the frames, the first ones, lie in the zone. */
 static unsigned count_in_zone(const struct zone *z, const pfn_t *frames, unsigned count) {
@@ -75,15 +148,15 @@ static unsigned count_in_zone(const struct zone *z, const pfn_t *frames, unsigne
   return n;
 }
 
-/* Frames of one zone, or pageblocks, up to the first of another; returns how many went. */
-static unsigned give_zone(const pfn_t *frames, unsigned count, bool whole) {
+/* Blocks of one zone, up to the first of another; returns how many went. */
+static unsigned give_zone(const pfn_t *frames, unsigned count, unsigned order) {
   struct zone *z = zone_of(pfn_index(frames[0]));
   unsigned n = count_in_zone(z, frames, count);
   port_lock_acquire(&z->lock);
-  if (whole)
-    buddy_give_pageblocks(z, frames, n);
-  else
+  if (order == 0)
     buddy_give_frames(z, frames, n);
+  else
+    buddy_give_pageblocks(z, frames, n);
   port_lock_release(&z->lock);
   return n;
 }
@@ -92,90 +165,45 @@ void percpu_drain(struct percpu *pc, struct percpu_list *list, unsigned count) {
   unsigned left = list->count - count;
   const pfn_t *frames = list->frames + left;
   for (unsigned done = 0; done < count;)
-    done += give_zone(frames + done, count - done, false);
+    done += give_zone(frames + done, count - done, list->order);
   atomic_store_relaxed(&list->count, left);
-  if (list->batch > PERCPU_BATCH_MIN)
-    list->batch /= 2;
-  ledger_move(pc, ledger_key(FRAME_CACHED, OWNER_CORE), ledger_key(FRAME_FREE, OWNER_CORE), count);
+  ledger_move(pc, ledger_key(FRAME_CACHED, OWNER_CORE), ledger_key(FRAME_FREE, OWNER_CORE), count << list->order);
 }
 
-/* --- whole pageblocks ------------------------------------------------------------------------------------------------------------ */
-
-static unsigned take_pageblocks(struct zone *z, enum migratetype type, unsigned want, pfn_t *to) {
-  port_lock_acquire(&z->lock);
-  unsigned got = buddy_take_pageblocks(z, type, to, allowance(z, want << PAGEBLOCK_ORDER) >> PAGEBLOCK_ORDER);
-  port_lock_release(&z->lock);
-  return got;
-}
-
-bool percpu_refill_blocks(struct percpu *pc, enum migratetype type) {
-  struct percpu_blocks *list = &pc->blocks[type];
-  unsigned got = 0;
-  for (const uint8_t *i = pc->zones; list->high != 0 && got == 0 && *i < zone_count; i++) {
-    if (PAGEBLOCK_STATE(PAGEBLOCK_SPLIT, zones[*i].node) != pc->local)
-      break;
-    got = take_pageblocks(&zones[*i], type, list->batch, list->frames);
-  }
-  for (unsigned i = 0; i < got; i++)
-    word_store(frame_of(list->frames[i]), list->word);
-  for (unsigned i = 0; i < got / 2; i++) { /* the first taken is the first handed out */
-    pfn_t f = list->frames[i];
-    atomic_store_relaxed(&list->frames[i].v, list->frames[got - 1 - i].v);
-    atomic_store_relaxed(&list->frames[got - 1 - i].v, f.v);
-  }
-  atomic_store_relaxed(&list->count, got);
-  if (list->batch < PERCPU_BLOCK_BATCH)
-    list->batch *= 2;
-  ledger_move(pc, ledger_key(FRAME_FREE, OWNER_CORE), ledger_key(FRAME_CACHED, OWNER_CORE), got << PAGEBLOCK_ORDER);
-  return got != 0;
-}
-
-void percpu_drain_blocks(struct percpu *pc, struct percpu_blocks *list, unsigned count) {
-  unsigned left = list->count - count;
-  for (unsigned done = 0; done < count;)
-    done += give_zone(list->frames + left + done, count - done, true);
-  atomic_store_relaxed(&list->count, left);
-  if (list->batch > 1)
-    list->batch /= 2;
-  ledger_move(pc, ledger_key(FRAME_CACHED, OWNER_CORE), ledger_key(FRAME_FREE, OWNER_CORE), count << PAGEBLOCK_ORDER);
+void percpu_make_room(struct percpu *pc, struct percpu_list *list) {
+  bool turned = list->refilled;
+  unsigned batch = next_batch(list, false);
+  if (turned && grow(list))
+    return;
+  percpu_drain(pc, list, batch != 0 && batch < list->count ? batch : list->count);
 }
 
 /* --- all of it ------------------------------------------------------------------------------------------------------------------- */
 
 void percpu_drain_all(struct percpu *pc) {
   atomic_store_relaxed(&pc->drain_wanted, 0);
-  for (unsigned type = 0; type < PERCPU_TYPES; type++) {
-    percpu_drain(pc, &pc->list[type], pc->list[type].count);
-    percpu_drain_blocks(pc, &pc->blocks[type], pc->blocks[type].count);
+  for (struct percpu_list *list = pc->list; list < pc->list + PERCPU_LISTS; list++) {
+    percpu_drain(pc, list, list->count);
+    if (list->order != 0)
+      set_high(list, first_high(list));
   }
 }
 
-/* Whole pageblocks that a CPU may keep per type: 1/64 of RAM, all CPUs and types together being a multiple of that on small machines only. */
-static uint32_t block_high(void) {
-  uint64_t managed = 0;
-  for (unsigned i = 0; i < zone_count; i++)
-    managed += zones[i].managed;
-  return (uint32_t)min_u64(managed >> PAGEBLOCK_ORDER >> 6, 2 * PERCPU_BLOCK_BATCH);
-}
-
 void percpu_set_enabled(bool on) {
-  uint32_t blocks = on ? block_high() : 0;
   for (struct percpu *pc = percpus; pc < percpus + PORT_CPUS_MAX; pc++) {
     for (unsigned type = 0; type < PERCPU_TYPES; type++) {
-      atomic_store_relaxed(&pc->list[type].high, on ? PERCPU_ROOM : 0);
-      atomic_store_relaxed(&pc->blocks[type].high, blocks);
+      for (unsigned number = type; number < PERCPU_LISTS; number += PERCPU_BLOCKS)
+        atomic_store_relaxed(&pc->list[number].high, on ? first_high(&pc->list[number]) : 0);
     }
   }
 }
 
 static void set_up(struct percpu *pc) {
-  for (unsigned type = 0; type <= PERCPU_TYPES; type++)
-    pc->lists[type] = &pc->list[type];
-  for (unsigned type = 0; type < PERCPU_TYPES; type++) {
-    pc->list[type].batch = PERCPU_BATCH_MIN;
-    pc->list[type].word = word_make(FRAME_CACHED, 0, type, FRAME_F_HEAD | FRAME_F_PERCPU);
-    pc->blocks[type].batch = 1;
-    pc->blocks[type].word = word_make(FRAME_CACHED, PAGEBLOCK_ORDER, type, FRAME_F_HEAD | FRAME_F_PERCPU);
+  for (unsigned number = 0; number < PERCPU_LISTS; number++) {
+    struct percpu_list *list = &pc->list[number];
+    list->order = number < PERCPU_BLOCKS ? 0 : PAGEBLOCK_ORDER;
+    list->word = word_make(FRAME_CACHED, list->order, number % PERCPU_BLOCKS, FRAME_F_HEAD | FRAME_F_PERCPU);
+    pc->lists[number] = list;
   }
   pc->local = PAGEBLOCK_STATE(PAGEBLOCK_SPLIT, 0);
   pc->zones = zone_order[0];
@@ -184,18 +212,25 @@ static void set_up(struct percpu *pc) {
 void percpu_reset(void) {
   if (ledger_total() != 0) /* not the first time: the image's own memory came zeroed */
     memset(percpus, 0, sizeof(percpus));
+  cpus_used = 0;
   for (unsigned cpu = 0; cpu < PORT_CPUS_MAX; cpu++) {
     percpu_of[cpu] = &percpus[cpu];
     set_up(&percpus[cpu]);
   }
 }
 
+static bool has_some(const struct percpu *pc) {
+  uint32_t sum = 0;
+  for (const struct percpu_list *list = pc->list; list < pc->list + PERCPU_LISTS; list++)
+    sum |= atomic_load_relaxed(&list->count);
+  return sum != 0;
+}
+
 err_t page_set_cpu_node(unsigned cpu, unsigned node) {
   if (cpu >= PORT_CPUS_MAX || node >= NODES_MAX)
     return ERR_INVAL;
   struct percpu *pc = &percpus[cpu];
-  for (unsigned type = 0; type < PERCPU_TYPES; type++)
-    CHECK(pc->list[type].count == 0 && pc->blocks[type].count == 0);
+  CHECK(!has_some(pc));
   pc->local = PAGEBLOCK_STATE(PAGEBLOCK_SPLIT, node);
   pc->zones = zone_order[node];
   return ERR_OK;
@@ -213,10 +248,8 @@ static uint64_t count_in(const pfn_t *frames, uint32_t count, pfn_t start, pfn_t
 uint64_t percpu_cached(pfn_t start, pfn_t end) {
   uint64_t sum = 0;
   for (const struct percpu *pc = percpus; pc < percpus + PORT_CPUS_MAX; pc++) {
-    for (unsigned type = 0; type < PERCPU_TYPES; type++) {
-      sum += count_in(pc->list[type].frames, atomic_load_relaxed(&pc->list[type].count), start, end);
-      sum += count_in(pc->blocks[type].frames, atomic_load_relaxed(&pc->blocks[type].count), start, end) << PAGEBLOCK_ORDER;
-    }
+    for (const struct percpu_list *list = pc->list; list < pc->list + PERCPU_LISTS; list++)
+      sum += count_in(list->frames, atomic_load_relaxed(&list->count), start, end) << list->order;
   }
   return sum;
 }
@@ -235,13 +268,6 @@ void page_drain_poll(void) {
   if (unlikely(atomic_load_relaxed(&pc->drain_wanted) != 0))
     percpu_drain_all(pc);
   port_irq_restore(irq);
-}
-
-static bool has_some(const struct percpu *pc) {
-  uint32_t sum = 0;
-  for (unsigned type = 0; type < PERCPU_TYPES; type++)
-    sum |= atomic_load_relaxed(&pc->list[type].count) | atomic_load_relaxed(&pc->blocks[type].count);
-  return sum != 0;
 }
 
 bool page_drain_others(void) {

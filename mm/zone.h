@@ -164,7 +164,7 @@ static inline bool word_is_head(uint64_t word) {
   return word & word_make(0, 0, 0, FRAME_F_HEAD);
 }
 
-/* A head of this order that has been handed out, or is free: FRAME_F_HEAD and no other flag. */
+/* A head of this order that has been handed out: FRAME_F_HEAD and no other flag. */
 static inline bool word_is_claimed(uint64_t word, unsigned order) {
   return (uint16_t)(word >> WORD_ORDER_SHIFT) == (order | FRAME_F_HEAD << 8);
 }
@@ -179,8 +179,17 @@ static inline bool word_is_unpinned(uint64_t word, unsigned order) {
   return word >> WORD_ORDER_SHIFT == (order | FRAME_F_HEAD << 8);
 }
 
+/* The head of a free block: its order and flags say it all, for one compare of half a word. */
+static ALWAYS_INLINE uint32_t claim_of_free(unsigned order) {
+  return order | (FRAME_F_HEAD | FRAME_F_BUDDY) << 8;
+}
+
+static ALWAYS_INLINE bool frame_is_free(const struct frame *f, unsigned order) {
+  return atomic_load_relaxed(&f->claim) == claim_of_free(order);
+}
+
 static inline bool word_is_free(uint64_t word, unsigned order) {
-  return (word & ~word_make(0, 0, 0xff, 0)) == word_make(FRAME_FREE, order, 0, FRAME_F_HEAD);
+  return word >> WORD_ORDER_SHIFT == claim_of_free(order);
 }
 
 static inline uint64_t word_with_order(uint64_t word, unsigned order) {
@@ -225,39 +234,38 @@ void ledger_reset(uint32_t free, uint32_t reserved);
 
 #define PERCPU_TYPES 3u /* UNMOVABLE, MOVABLE, RECLAIMABLE */
 #define PERCPU_ROOM 128u
-#define PERCPU_BATCH 64u    /* the most that moves at once */
-#define PERCPU_BATCH_MIN 8u /* where a refill begins */
-#define PERCPU_BLOCK_ROOM 14u
-#define PERCPU_BLOCK_BATCH 4u
+#define PERCPU_BATCH 64u       /* the most that moves at once */
+#define PERCPU_BATCH_FIRST 8u  /* the first batch of single frames; of pageblocks it is a pair */
+#define PERCPU_BLOCKS_HIGH 32u /* pageblocks a list holds before it has grown */
 
-/* A stack of blocks in state CACHED with FRAME_F_PERCPU: single frames, or (struct percpu_blocks) whole pageblocks. */
+/* A stack of blocks in state CACHED with FRAME_F_PERCPU: single frames, or whole pageblocks. */
 struct percpu_list {
   uint32_t count;
   uint32_t high;  /* full at this; 0: never used, every request takes the slow way */
-  uint32_t batch; /* of the next refill */
-  uint64_t word;  /* of the entries in it */
+  uint16_t batch; /* moved last */
+  bool refilled;  /* in the last move: empty before it; else full */
+  uint8_t order;  /* of its blocks: 0 or PAGEBLOCK_ORDER */
+  uint64_t word;  /* of their entries */
   pfn_t frames[PERCPU_ROOM];
 };
 
-struct percpu_blocks {
-  uint32_t count, high, batch;
-  uint64_t word;
-  pfn_t frames[PERCPU_BLOCK_ROOM];
-};
+/* Numbers of a CPU's lists: of single frames by type, then of pageblocks. The fourth of each, of no type, stays empty. */
+#define PERCPU_BLOCKS 4u
+#define PERCPU_LISTS 8u
 
 /*
- * Only its own CPU writes it, but for `drain_wanted`; others may glimpse. The ledger has a counter per owner and state, modulo 2^32: only
- * the sum over CPUs means anything. The fourth list, of no type, stays empty, so that flags need no check before a list is looked at.
- * All that lies in the lists is of this CPU's node.
+ * Only its own CPU writes it, but for `high` (percpu_set_enabled) and `drain_wanted`; others may glimpse. The ledger has a counter per owner
+ * and state, modulo 2^32: only the sum over CPUs means anything. Lists of no type are there so that flags need no check before a list is
+ * looked at. All that lies in the lists is of this CPU's node.
  */
 struct percpu {
   uint32_t ledger[OWNERS_MAX * LEDGER_STATES];
-  struct percpu_list *lists[PERCPU_TYPES + 1]; /* to the next: a load is cheaper than the product */
-  struct percpu_list list[PERCPU_TYPES + 1];
-  struct percpu_blocks blocks[PERCPU_TYPES + 1];
+  struct percpu_list *lists[PERCPU_LISTS]; /* to the next: a load is cheaper than the product */
+  struct percpu_list list[PERCPU_LISTS];
   const uint8_t *zones;  /* zone_order[] of its node */
   uint32_t local;        /* state, without the type, of a pageblock of its node whose entries are written */
   uint32_t drain_wanted; /* another CPU is short of memory */
+  bool used;             /* its lists have been */
 } ALIGNED(64);
 extern struct percpu percpus[PORT_CPUS_MAX];
 extern struct percpu *percpu_of[PORT_CPUS_MAX]; /* &percpus[cpu]: a load is cheaper than the product, and done once */
@@ -345,11 +353,11 @@ unsigned buddy_take_many(struct zone *z, enum migratetype type, struct block *to
 void buddy_give(struct zone *z, uint32_t index, unsigned order);
 /* The frames [index, index + count), all single: as aligned blocks. Their entries must not say FREE. */
 void buddy_give_run(struct zone *z, uint32_t index, uint32_t count);
-/* Single frames of a per-CPU list, whose entries do not say FREE, and whole pageblocks of one; all of this zone. */
+/* Single frames of a per-CPU list, whose entries do not look free, and whole pageblocks of one; all of this zone. */
 void buddy_give_frames(struct zone *z, const pfn_t *frames, unsigned count);
 void buddy_give_pageblocks(struct zone *z, const pfn_t *frames, unsigned count);
-/* Up to `want` whole pageblocks; returns how many. */
-unsigned buddy_take_pageblocks(struct zone *z, enum migratetype type, pfn_t *to, unsigned want);
+/* Up to `want` whole pageblocks, in pairs as far as may be; returns the blocks. */
+unsigned buddy_take_pageblocks(struct zone *z, enum migratetype type, struct block *to, unsigned want);
 /* A free block of whole pageblocks, order >= 9, changes its type. False if `from` has none. */
 bool buddy_convert(struct zone *z, unsigned order, enum migratetype from, enum migratetype to);
 /* Move what is free in a pageblock to the lists of `type`; returns the frames moved. */
@@ -362,19 +370,19 @@ uint32_t buddy_move_pageblock(struct zone *z, uint32_t pb, enum migratetype type
 enum migratetype fallback_find(struct zone *z, unsigned order, enum migratetype type);
 /* A pageblock that compaction has set aside, back for everybody (isolate.c); false if there is none. */
 bool isolate_give_way(struct zone *z);
-/* A pair of pageblocks never opened, past the lists; still counted as free. INDEX_NONE if the next to open is none. */
-uint32_t fallback_take_unopened(struct zone *z);
+/* A pair of pageblocks never opened, past the lists; still counted in the zone's `free`. INDEX_NONE if the next to open is none. */
+uint32_t fallback_take_unopened(struct zone *z, enum migratetype type);
 /* Open the chunk of `index` if it is not open yet. */
 void fallback_open_at(struct zone *z, uint32_t index);
 
 /* --- per-CPU lists (percpu.c) --------------------------------------------------------------------------------------------------- */
 
 /* Refill an empty list from this CPU's node, as far as the low watermark; false if there is nothing. */
-bool percpu_refill(struct percpu *pc, enum migratetype type);
-bool percpu_refill_blocks(struct percpu *pc, enum migratetype type);
+bool percpu_refill(struct percpu *pc, unsigned number);
 /* Give the newest `count` of a list back to the buddy. */
 void percpu_drain(struct percpu *pc, struct percpu_list *list, unsigned count);
-void percpu_drain_blocks(struct percpu *pc, struct percpu_blocks *list, unsigned count);
+/* A list that is full has room afterwards, or is not used any more (`high` is 0). */
+void percpu_make_room(struct percpu *pc, struct percpu_list *list);
 void percpu_drain_all(struct percpu *pc);
 /* Use the lists, or empty them as they come into sight and use them no more. */
 void percpu_set_enabled(bool on);

@@ -73,6 +73,7 @@ _Static_assert(FRAME_STATES <= 16 && OWNERS_MAX <= 4096, "state and owner have 4
 
 #define FRAME_F_HEAD 0x01u   /* head of its block */
 #define FRAME_F_PERCPU 0x02u /* lies in a per-CPU list (state CACHED); clear once handed out */
+#define FRAME_F_BUDDY 0x04u  /* head of a free block on the buddy's lists (state FREE) */
 
 extern struct frame *frame_table; /* entry of frame_base_pfn */
 extern uint64_t frame_base_pfn;
