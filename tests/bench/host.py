@@ -13,7 +13,7 @@ from table import aligned, human, load_rows, markdown, write_csv
 SECTIONS = ("alloc", "threads", "workload", "compaction")
 TITLES = {
     "alloc": "Allocator (host, release build, callgrind; the measuring loop's own cost included)",
-    "threads": "Allocator, two threads (host, by the clock: needs two idle cores)",
+    "threads": "Allocator, two threads (host, by the clock, while both had their cores to themselves)",
     "workload": "Mixed workload (host, 4 GiB zone)",
     "compaction": "Compaction (host, seeded layouts of a 4 GiB zone, against the oracle)",
 }
