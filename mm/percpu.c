@@ -4,9 +4,9 @@
  *
  * Each CPU has, per migrate type, a stack of single frames and one of whole pageblocks; what lies there is in state CACHED with
  * FRAME_F_PERCPU and of the CPU's own node. An empty stack is refilled by a batch under one hold of the zone's lock, from few blocks, so that
- * it hands out ascending neighbours; a full one gives a batch back, neighbours as blocks again. A batch is twice the last one as long as
- * things move the same way, and small when they turn: so what goes up and down by much more than a batch does not take all of it to the zone
- * and back. A list of pageblocks that is now empty, now full grows instead, up to its share of RAM, until it is drained.
+ * it hands out ascending neighbours; a full one gives a batch back, neighbours as blocks again. Batches of pageblocks double as long as things
+ * move the same way, and are small when they turn: what goes up and down by more than a list holds takes only the difference to the zone and
+ * back. A list of pageblocks that is now empty, now full grows instead, up to its share of RAM, until it is drained.
  *
  * Only the owning CPU, interrupts masked, writes its stacks; others may glimpse at the counts, and ask by `drain_wanted` for all of it. A
  * refill stops at the low watermark: below, requests go to the buddy one by one (slowpath.c).
@@ -55,16 +55,27 @@ static bool grow(struct percpu_list *list) {
 }
 
 /*
- * How much moves next, into an empty list or out of a full one: twice as much as the last time, or a little if that was the other way. Single
- * frames go back half a list at once: neighbours, mostly, that should come as large blocks.
+ * How many single frames move next. A refill takes twice as many each time, less again after an overflow; back goes half a list at once:
+ * neighbours, mostly, that should come as large blocks.
  */
-static unsigned next_batch(struct percpu_list *list, bool refills) {
-  unsigned most = (atomic_load_relaxed(&list->high) + 1) / 2, batch = list->order != 0 ? 2 : refills ? PERCPU_BATCH_FIRST : most;
-  if (list->refilled == refills && batch < list->batch * 2u)
-    batch = list->batch * 2u;
+static unsigned next_frames(struct percpu_list *list, bool refills) {
+  unsigned most = (atomic_load_relaxed(&list->high) + 1) / 2, batch = list->batch;
+  unsigned next = refills ? batch * 2 : batch / 2;
+  list->batch = (uint16_t)(next > PERCPU_BATCH ? PERCPU_BATCH : next < PERCPU_BATCH_FIRST ? PERCPU_BATCH_FIRST : next);
+  return refills && batch < most ? batch : most;
+}
+
+/* How many pageblocks: twice as many as the last time, or a pair if that was the other way. */
+static unsigned next_pageblocks(struct percpu_list *list, bool refills) {
+  unsigned most = (atomic_load_relaxed(&list->high) + 1) / 2, batch = list->refilled == refills && list->batch != 0 ? list->batch * 2u : 2;
   list->refilled = refills;
   list->batch = (uint16_t)(batch < most ? batch : most);
   return list->batch;
+}
+
+/* How many blocks go next into an empty list or out of a full one. */
+static unsigned next_batch(struct percpu_list *list, bool refills) {
+  return list->order == 0 ? next_frames(list, refills) : next_pageblocks(list, refills);
 }
 
 /* --- out of the buddy ------------------------------------------------------------------------------------------------------------ */
@@ -202,6 +213,7 @@ static void set_up(struct percpu *pc) {
   for (unsigned number = 0; number < PERCPU_LISTS; number++) {
     struct percpu_list *list = &pc->list[number];
     list->order = number < PERCPU_BLOCKS ? 0 : PAGEBLOCK_ORDER;
+    list->batch = number < PERCPU_BLOCKS ? PERCPU_BATCH_FIRST : 0;
     list->word = word_make(FRAME_CACHED, list->order, number % PERCPU_BLOCKS, FRAME_F_HEAD | FRAME_F_PERCPU);
     pc->lists[number] = list;
   }

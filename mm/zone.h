@@ -242,8 +242,8 @@ void ledger_reset(uint32_t free, uint32_t reserved);
 struct percpu_list {
   uint32_t count;
   uint32_t high;  /* full at this; 0: never used, every request takes the slow way */
-  uint16_t batch; /* moved last */
-  bool refilled;  /* in the last move: empty before it; else full */
+  uint16_t batch; /* of single frames: of the next refill; of pageblocks: moved last */
+  bool refilled;  /* pageblocks were moved last because the list was empty, not because it was full */
   uint8_t order;  /* of its blocks: 0 or PAGEBLOCK_ORDER */
   uint64_t word;  /* of their entries */
   pfn_t frames[PERCPU_ROOM];
