@@ -23,6 +23,8 @@
  *   void *port_frame_ptr(pfn_t)           where this home can read and write the frame (its linear map); never NULL for RAM
  *   pfn_t port_ptr_frame(const void *)    the inverse
  *   void port_zero_frames(pfn_t, uint64_t frames)   zeroes through port_frame_ptr's mapping (DC ZVA where there is one)
+ *   void port_cleanse_frames(pfn_t, uint64_t frames)  zeroes them so that any owner may have them next: where owners can look past the
+ *                                                   caches, cleaned; nothing old left in instruction caches. No lock is held
  *   void port_copy_frame(pfn_t to, pfn_t from)
  *
  *   uint64_t port_pte_load(const uint64_t *)        one single-copy atomic load (Arm ARM B2.2)

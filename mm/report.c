@@ -96,7 +96,7 @@ bool page_zoneinfo(unsigned zone, struct zoneinfo *out) {
   port_flags_t flags = zone_lock(z);
   *out = (struct zoneinfo){.node = z->node, .min = z->min, .low = z->low, .high = z->high, .boost = z->boost, .highatomic = z->highatomic};
   for (unsigned i = 0; i < ZONE_EVENTS; i++)
-    out->events[i] = z->events[i];
+    out->events[i] = atomic_load_relaxed(&z->events[i]);
   zone_unlock(z, flags);
   return true;
 }

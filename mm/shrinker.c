@@ -51,7 +51,7 @@ static uint64_t share(uint64_t frames, uint64_t part, uint64_t whole) {
 uint64_t shrinkers_scan(uint64_t frames) {
   unsigned n = atomic_load_acquire(&shrinker_count);
   uint64_t counts[SHRINKERS_MAX], whole = 0;
-  uint64_t got = slab_shrink_all(frames);
+  uint64_t got = slab_shrink_some(frames);
   for (unsigned i = 0; i < n; i++)
     whole += counts[i] = shrinkers[i]->count();
   uint64_t want = min_u64(frames - min_u64(got, frames), whole); /* so that the product in share() fits */

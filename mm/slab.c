@@ -84,8 +84,8 @@ static struct magazine *get_full(struct slab_cache *c) {
 /* --- alloc ---------------------------------------------------------------------------------------------------------------------- */
 
 /* `m` is empty: an object from the slabs, and what else the fullest of them has ready, up to a magazine. */
-static void *take_from_slabs(struct slab_cache *c, struct magazine **m) {
-  void *object = slab_take(c);
+static void *take_from_slabs(struct slab_cache *c, struct magazine **m, alloc_flags_t how) {
+  void *object = slab_take(c, how);
   if (!object || !c->magazines)
     return object;
   if (*m == &slab_no_magazine) {
@@ -98,7 +98,7 @@ static void *take_from_slabs(struct slab_cache *c, struct magazine **m) {
 }
 
 /* Neither magazine has an object. */
-static void *take_at_depot(struct slab_cache *c, struct slab_slot *slot, struct magazine **m) {
+static void *take_at_depot(struct slab_cache *c, struct slab_slot *slot, struct magazine **m, alloc_flags_t how) {
   void *object;
   port_lock_acquire(&c->lock);
   struct magazine *full = get_full(c);
@@ -108,7 +108,7 @@ static void *take_at_depot(struct slab_cache *c, struct slab_slot *slot, struct 
     *m = full;
     object = pop(full);
   } else {
-    object = take_from_slabs(c, m);
+    object = take_from_slabs(c, m, how);
   }
   port_lock_release(&c->lock);
   return object;
@@ -123,7 +123,26 @@ static ALWAYS_INLINE void *hand_out(const struct slab_cache *c, void *object) {
   return c->ops ? object : memset(object, 0, c->object_bytes);
 }
 
-static NOINLINE void *alloc_slowly(struct slab_cache *c, struct slab_slot *slot, struct magazine *m, port_flags_t flags) {
+static void *hand_out_checked(struct slab_cache *c, void *object) {
+  if (c->flags)
+    slab_debug_alloc(c, object);
+  return hand_out(c, object);
+}
+
+/* Memory is short, and the caller can stand what it takes: a new slab is looked for with no lock held, and its first object is his. */
+static NOINLINE void *alloc_with_effort(struct slab_cache *c, alloc_flags_t how) {
+  pfn_t f;
+  if (page_alloc(c->slab_order, ALLOC_UNMOVABLE | ALLOC_RETURN_CORE | how, &f) != ERR_OK)
+    return NULL;
+  port_flags_t flags = slab_lock(c);
+  slab_add(c, f);
+  void *object = slab_take(c, 0);
+  slab_unlock(c, flags);
+  return hand_out_checked(c, object);
+}
+
+static NOINLINE void *alloc_slowly(struct slab_cache *c, struct slab_slot *slot, struct magazine *m, port_flags_t flags,
+                                   alloc_flags_t how) {
   void *object;
   struct magazine *previous = slot->previous;
   if (previous->count != 0) {
@@ -131,25 +150,34 @@ static NOINLINE void *alloc_slowly(struct slab_cache *c, struct slab_slot *slot,
     m = previous;
     object = pop(m);
   } else {
-    object = take_at_depot(c, slot, &m);
+    object = take_at_depot(c, slot, &m, how & ~SLAB_EFFORT);
   }
   slab_slot_release(slot, m);
   port_irq_restore(flags);
-  if (object && c->flags)
-    slab_debug_alloc(c, object);
-  return object ? hand_out(c, object) : NULL;
+  if (object)
+    return hand_out_checked(c, object);
+  return how & SLAB_EFFORT ? alloc_with_effort(c, how) : NULL;
 }
 
-void *slab_alloc(struct slab_cache *cache) {
+static ALWAYS_INLINE void *alloc(struct slab_cache *cache, alloc_flags_t how) {
   port_flags_t flags = port_irq_save();
   struct slab_slot *slot = &cache->slot[port_cpu()];
   struct magazine *m = slab_slot_hold(slot);
   if (unlikely(m->count == 0))
-    return alloc_slowly(cache, slot, m, flags);
+    return alloc_slowly(cache, slot, m, flags, how);
   void *object = pop(m);
   slab_slot_release(slot, m);
   port_irq_restore(flags);
   return hand_out(cache, object);
+}
+
+void *slab_alloc(struct slab_cache *cache) {
+  return alloc(cache, 0);
+}
+
+void *slab_alloc_with(struct slab_cache *cache, alloc_flags_t flags) {
+  CHECK((flags & ~SLAB_FLAGS) == 0);
+  return alloc(cache, flags);
 }
 
 /* --- free ----------------------------------------------------------------------------------------------------------------------- */
@@ -283,38 +311,44 @@ void slab_free(struct slab_cache *cache, void *object) {
 
 /* --- all of them ---------------------------------------------------------------------------------------------------------------- */
 
-static void retire(struct slab_cache *c, struct magazine *m) {
+/* Returns the objects that go back. */
+static uint32_t retire(struct slab_cache *c, struct magazine *m) {
   if (m == &slab_no_magazine)
-    return;
+    return 0;
+  uint32_t count = m->count;
   empty_out(c, m);
   slab_free(c->magazines, m);
+  return count;
 }
 
-static void drain_slot(struct slab_cache *c, struct slab_slot *slot) {
+static uint32_t drain_slot(struct slab_cache *c, struct slab_slot *slot) {
   port_flags_t flags = port_irq_save();
   struct magazine *loaded = slab_slot_hold(slot), *previous = slot->previous;
   slot->previous = &slab_no_magazine;
   slab_slot_release(slot, &slab_no_magazine);
   port_lock_acquire(&c->lock);
-  retire(c, loaded);
-  retire(c, previous);
+  uint32_t count = retire(c, loaded) + retire(c, previous);
   slab_unlock(c, flags);
+  return count;
 }
 
-static void drain_depot(struct slab_cache *c) {
+static uint32_t drain_depot(struct slab_cache *c) {
   struct magazine *m;
+  uint32_t count = 0;
   port_flags_t flags = slab_lock(c);
   while ((m = get_full(c)) != NULL)
-    retire(c, m);
+    count += retire(c, m);
   while (c->empty)
     slab_free(c->magazines, new_magazine(c));
   slab_unlock(c, flags);
+  return count;
 }
 
-void slab_drain(struct slab_cache *c) {
+uint64_t slab_drain(struct slab_cache *c) {
+  uint64_t count = 0;
   for (unsigned cpu = 0; c->magazines && cpu < PORT_CPUS_MAX; cpu++)
-    drain_slot(c, &c->slot[cpu]);
-  drain_depot(c);
+    count += drain_slot(c, &c->slot[cpu]);
+  return count + drain_depot(c);
 }
 
 static uint64_t count_slot(struct slab_slot *slot) {

@@ -14,6 +14,8 @@ static struct port_lock registry_lock;
 static struct slab_cache *first_cache; /* registry_lock; newest first */
 static struct slab_cache cache_of_caches;
 static unsigned default_flags; /* of caches made from now on */
+static unsigned shrink_next;   /* cache at which slab_shrink_some() goes on; racy, a hint */
+#define SHRINK_OBJECTS 1024u   /* moved by it at most, but for the last cache's */
 
 /* Magazines by the size of what is in them. */
 static const struct {
@@ -83,6 +85,7 @@ void slab_register(struct slab_cache *c) {
 
 void slab_reset(void) {
   first_cache = NULL;
+  shrink_next = 0;
   slab_set_up(&cache_of_caches, "slab_cache", sizeof(struct slab_cache), _Alignof(struct slab_cache));
   slab_register(&cache_of_caches);
   for (unsigned i = 0; i < ARRAY_SIZE(kinds); i++) {
@@ -167,21 +170,56 @@ void slab_set_default_debug(unsigned debug) {
 
 /* --- looking and shrinking -------------------------------------------------------------------------------------------------------- */
 
-uint64_t slab_shrink(struct slab_cache *cache) {
-  slab_drain(cache);
-  port_flags_t flags = slab_lock(cache);
-  uint64_t frames = slab_trim(cache, 0);
-  slab_unlock(cache, flags);
+/* `*objects` counts those that were moved for it. */
+static uint64_t shrink(struct slab_cache *c, uint64_t *objects) {
+  *objects += slab_drain(c);
+  port_flags_t flags = slab_lock(c);
+  uint64_t frames = slab_trim(c, 0);
+  slab_unlock(c, flags);
   return frames;
+}
+
+uint64_t slab_shrink(struct slab_cache *cache) {
+  uint64_t objects = 0;
+  return shrink(cache, &objects);
+}
+
+/* Number `n`; false behind the last. The registry is locked for one at a time: one that is made meanwhile moves the others on. */
+static bool shrink_nth(unsigned n, uint64_t *frames, uint64_t *objects) {
+  port_flags_t flags = registry_enter();
+  struct slab_cache *c = first_cache;
+  while (c && n-- != 0)
+    c = c->next;
+  if (c)
+    *frames += shrink(c, objects);
+  registry_leave(flags);
+  return c != NULL;
 }
 
 /* Magazines last: they become free as the others give theirs back. */
 uint64_t slab_shrink_all(uint64_t frames) {
-  uint64_t got = 0;
-  port_flags_t flags = registry_enter();
-  for (struct slab_cache *c = first_cache; c && got < frames; c = c->next)
-    got += slab_shrink(c);
-  registry_leave(flags);
+  uint64_t got = 0, objects = 0;
+  for (unsigned n = 0; got < frames && shrink_nth(n, &got, &objects); n++)
+    continue;
+  return got;
+}
+
+/* Each cache once at most: what is behind the last begins again. */
+uint64_t slab_shrink_some(uint64_t frames) {
+  uint64_t got = 0, objects = 0;
+  unsigned first = atomic_load_relaxed(&shrink_next), n = first;
+  bool around = false;
+  while (got < frames && objects < SHRINK_OBJECTS && !(around && n >= first)) {
+    if (shrink_nth(n, &got, &objects)) {
+      n++;
+    } else if (around) {
+      break;
+    } else {
+      n = 0;
+      around = true;
+    }
+  }
+  atomic_store_relaxed(&shrink_next, n);
   return got;
 }
 

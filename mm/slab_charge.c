@@ -18,9 +18,9 @@ void slab_charge_reset(void) {
     charged[owner] = 0;
 }
 
-void *slab_alloc_for(struct slab_cache *cache, owner_t owner) {
+void *slab_alloc_for(struct slab_cache *cache, owner_t owner, alloc_flags_t flags) {
   CHECK(owner < OWNERS_MAX);
-  void *object = slab_alloc(cache);
+  void *object = slab_alloc_with(cache, flags);
   if (!object)
     return NULL;
   atomic_fetch_add_relaxed(&charged[owner], cache->stride);

@@ -7,8 +7,8 @@
  * how much: objects come from the fullest, so that the emptiest get a chance to become wholly free. A full slab is in no bin. At most one
  * wholly free slab is kept, so that a ping-pong of one object costs no frame.
  *
- * Lock: the cache's, for all of this; the page allocator is called under it and never reclaims then (no ALLOC_MAY_RECLAIM: reclaiming
- * comes back here).
+ * Lock: the cache's, for all of this; the page allocator is called under it, but never reclaims or compacts then (SLAB_EFFORT): reclaiming
+ * comes back here.
  */
 #include "mm/slab_priv.h"
 
@@ -56,10 +56,7 @@ static void make_object(struct slab_cache *c, uint32_t slab, uint32_t number) {
   put_object(c, slab, object, number);
 }
 
-static bool add_slab(struct slab_cache *c) {
-  pfn_t f;
-  if (page_alloc(c->slab_order, ALLOC_UNMOVABLE | ALLOC_RETURN_CORE | ALLOC_ATOMIC, &f) != ERR_OK)
-    return false;
+void slab_add(struct slab_cache *c, pfn_t f) {
   uint32_t slab = pfn_index(f);
   CHECK(is_aligned((uintptr_t)slab_ptr(slab), (uint64_t)c->slab_mask + 1)); /* how a slab is found from an object */
   atomic_store_relaxed(&frame_at(slab)->rmap, (uintptr_t)c);
@@ -70,6 +67,13 @@ static bool add_slab(struct slab_cache *c) {
   list_slab(c, slab);
   c->slabs++;
   c->empty_slabs++;
+}
+
+static bool add_slab(struct slab_cache *c, alloc_flags_t flags) {
+  pfn_t f;
+  if (page_alloc(c->slab_order, ALLOC_UNMOVABLE | ALLOC_RETURN_CORE | flags, &f) != ERR_OK)
+    return false;
+  slab_add(c, f);
   return true;
 }
 
@@ -112,9 +116,9 @@ uint32_t slab_take_ready(struct slab_cache *c, void **to, uint32_t want) {
   return got;
 }
 
-void *slab_take(struct slab_cache *c) {
+void *slab_take(struct slab_cache *c, alloc_flags_t flags) {
   void *object;
-  if (slab_take_ready(c, &object, 1) != 0 || (add_slab(c) && slab_take_ready(c, &object, 1) != 0))
+  if (slab_take_ready(c, &object, 1) != 0 || (add_slab(c, flags) && slab_take_ready(c, &object, 1) != 0))
     return object;
   return NULL;
 }

@@ -114,8 +114,13 @@ static ALWAYS_INLINE void slab_slot_release(struct slab_slot *slot, struct magaz
 
 /* --- slabs of frames (slab_frames.c); the cache's lock held ---------------------------------------------------------------------- */
 
-/* An object from the fullest slab, from a new one if none has any; NULL when no frame is to be had. */
-void *slab_take(struct slab_cache *c);
+#define SLAB_EFFORT (ALLOC_MAY_COMPACT | ALLOC_MAY_RECLAIM) /* never under the cache's lock */
+#define SLAB_FLAGS (SLAB_EFFORT | ALLOC_ATOMIC | ALLOC_HIGH)
+
+/* An object from the fullest slab, from a new one if none has any; NULL when no frame is to be had. `flags` without SLAB_EFFORT. */
+void *slab_take(struct slab_cache *c, alloc_flags_t flags);
+/* A block of slab_order, in state CORE, becomes a slab. */
+void slab_add(struct slab_cache *c, pfn_t f);
 /* Up to `want` objects from the fullest slab, never a new one; returns how many. */
 uint32_t slab_take_ready(struct slab_cache *c, void **to, uint32_t want);
 void slab_give(struct slab_cache *c, void *object);
@@ -125,8 +130,8 @@ bool slab_object_is_listed(const struct slab_cache *c, void *object);
 
 /* --- magazines (slab.c) ----------------------------------------------------------------------------------------------------------- */
 
-/* Every object and magazine of the depot and of all CPUs goes back. */
-void slab_drain(struct slab_cache *c);
+/* Every object and magazine of the depot and of all CPUs goes back; returns how many objects. */
+uint64_t slab_drain(struct slab_cache *c);
 /* Objects in magazines, CPU by CPU. */
 uint64_t slab_cached_objects(struct slab_cache *c);
 

@@ -43,7 +43,7 @@ static ALWAYS_INLINE unsigned size_index(size_t bytes) {
 static void *alloc_frames(size_t bytes) {
   unsigned order = bits_fls((bytes - 1) >> PAGE_SHIFT) + 1;
   pfn_t f;
-  if (order > MAX_ORDER || page_alloc(order, ALLOC_UNMOVABLE | ALLOC_RETURN_CORE | ALLOC_ZERO | ALLOC_ATOMIC, &f) != ERR_OK)
+  if (order > MAX_ORDER || page_alloc(order, ALLOC_UNMOVABLE | ALLOC_RETURN_CORE | ALLOC_ZERO, &f) != ERR_OK)
     return NULL;
   return port_frame_ptr(f);
 }

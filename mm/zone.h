@@ -434,11 +434,13 @@ MUST_CHECK err_t slowpath_alloc(unsigned order, alloc_flags_t flags, pfn_t *out)
 
 /* The home's hooks are forgotten. */
 void slowpath_reset(void);
+/* There is something to do in the background, and not only when somebody idles. */
+void slowpath_wake(void);
 
 /* The zeroed pool (zero_pool.c). A block of it as `word` says, if it has one; interrupts masked. `order` 0 or PAGEBLOCK_ORDER. */
 extern uint32_t zero_pool_count[2];
 bool zero_pool_take(struct percpu *pc, unsigned order, uint64_t word, uint64_t rmap, pfn_t *out);
-/* Give all of it back to the buddy; true if there was some. */
+/* Give a piece of it back to the buddy, a whole pageblock if it has one; true if there was some. */
 bool zero_pool_drop(void);
 void zero_pool_reset(void);
 

@@ -18,6 +18,7 @@
 #include "guest/kernel/sched.h"
 #include "guest/kernel/syscall.h"
 #include "guest/kernel/uaccess.h"
+#include "guest/vm/gfp.h"
 #include "guest/vm/vm.h"
 #include "mm/page_alloc.h"
 
@@ -201,7 +202,7 @@ static err_t make_stack(struct program *p, const struct exec_args *args) {
   err_t e = do_mmap(p->mm, STACK_TOP - STACK_INITIAL_BYTES, STACK_INITIAL_BYTES, PROT_READ | PROT_WRITE,
                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_GROWSDOWN | MAP_STACK, NULL, 0, &at);
   if (e == ERR_OK)
-    e = page_alloc(0, ALLOC_UNMOVABLE | ALLOC_RETURN_CORE, &frame);
+    e = page_alloc(0, GFP_KERNEL | ALLOC_RETURN_CORE, &frame);
   if (e != ERR_OK)
     return e;
   e = fill_stack(p, args, port_frame_ptr(frame));
@@ -291,7 +292,7 @@ static err_t exec_from_user(struct exec_args *args, uint64_t path, uint64_t argv
 
 int64_t sys_execve(uint64_t path, uint64_t argv, uint64_t envp) {
   pfn_t frame;
-  err_t e = page_alloc(0, ALLOC_UNMOVABLE | ALLOC_RETURN_CORE, &frame);
+  err_t e = page_alloc(0, GFP_KERNEL | ALLOC_RETURN_CORE, &frame);
   if (e != ERR_OK)
     return errno_of(e);
   e = exec_from_user(port_frame_ptr(frame), path, argv, envp);

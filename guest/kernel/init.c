@@ -6,6 +6,7 @@
 #include "guest/kernel/panic.h"
 #include "guest/kernel/process.h"
 #include "guest/kernel/sched.h"
+#include "guest/vm/gfp.h"
 #include "mm/page_alloc.h"
 #include "mm/port.h"
 
@@ -30,7 +31,7 @@ static err_t try_exec(struct exec_args *args, const char *path) {
 
 static void init_thread(void) {
   pfn_t frame;
-  err_t e = page_alloc(0, ALLOC_UNMOVABLE | ALLOC_RETURN_CORE, &frame);
+  err_t e = page_alloc(0, GFP_KERNEL | ALLOC_RETURN_CORE, &frame);
   if (e != ERR_OK)
     panic("no memory for init");
   struct exec_args *args = port_frame_ptr(frame);

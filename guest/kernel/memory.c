@@ -6,6 +6,7 @@
 #include "guest/arch/cpu.h"
 #include "guest/arch/machine.h"
 #include "guest/arch/mmu.h"
+#include "guest/kernel/irq.h"
 #include "guest/vm/vm.h"
 #include "mm/page_alloc.h"
 
@@ -54,6 +55,14 @@ static err_t map_all(const struct machine *m) {
   return e;
 }
 
+/*
+ * The kernel runs with interrupts masked, so direct compaction looks for them between two pieces. What can be done ahead is done by idle CPUs
+ * (sched.c). There is no zeroed pool: frames zeroed ahead would be backed by the hypervisor before anybody wants them.
+ */
+static const struct page_alloc_ops alloc_ops = {
+    .relax = irq_poll,
+};
+
 err_t memory_init(struct machine *m) {
   err_t e = map_all(m);
   if (e == ERR_OK)
@@ -67,7 +76,9 @@ err_t memory_init(struct machine *m) {
   e = reserve_pa(m, pfn_pa(table).v, pfn_pa(table).v + table_bytes);
   if (e == ERR_OK)
     e = page_alloc_init(m->ram, m->ram_count, m->reserved, m->reserved_count, linear_va(pfn_pa(table)));
-  if (e == ERR_OK)
-    e = mmu_init(m);
+  if (e != ERR_OK)
+    return e;
+  page_set_alloc_ops(&alloc_ops);
+  e = mmu_init(m);
   return e == ERR_OK ? vm_init(cpu_features.asid_bits) : e;
 }

@@ -13,6 +13,7 @@
 #include "guest/kernel/console.h"
 #include "guest/kernel/fault.h"
 #include "guest/kernel/panic.h"
+#include "guest/vm/gfp.h"
 #include "mm/page_alloc.h"
 
 /* guest/arch/switch.S: false if the read of *p faulted. */
@@ -40,7 +41,7 @@ static void probe_unbacked(void) {
 /* In the middle of a big block: the allocator writes no frame it does not hand out. */
 static void probe_untouched_table(void) {
   pfn_t block;
-  if (page_alloc(MAX_ORDER, ALLOC_UNMOVABLE | ALLOC_RETURN_CORE, &block) != ERR_OK)
+  if (page_alloc(MAX_ORDER, GFP_KERNEL | ALLOC_RETURN_CORE, &block) != ERR_OK)
     panic("probe: no memory");
   pfn_t table = pfn_add(block, 1u << (MAX_ORDER - 1));
   bool read = probe_read(mmu_hang_table(table));

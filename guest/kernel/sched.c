@@ -214,6 +214,12 @@ void sched_idle(void) {
       vlock_release(&sched_lock);
       continue;
     }
+    if (page_background_is_due()) {
+      vlock_release(&sched_lock);
+      err_t e = page_background_step(); /* one at a time: somebody may have become ready */
+      (void)e;                          /* it is due again only if there is more */
+      continue;
+    }
     cpu->sleeping = true;
     arm_for(cpu, cpu->idle_task);
     vlock_release(&sched_lock);

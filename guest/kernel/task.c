@@ -8,6 +8,7 @@
 #include "core/check.h"
 #include "core/string.h"
 #include "guest/kernel/sched.h"
+#include "guest/vm/gfp.h"
 #include "guest/vm/vm.h"
 #include "mm/page_alloc.h"
 
@@ -26,7 +27,7 @@ void task_init(struct task *t, uint32_t pid) {
 
 err_t task_alloc(bool kernel, struct task **out) {
   pfn_t block;
-  err_t e = page_alloc(TASK_BLOCK_ORDER, ALLOC_UNMOVABLE | ALLOC_RETURN_CORE, &block);
+  err_t e = page_alloc(TASK_BLOCK_ORDER, GFP_KERNEL | ALLOC_RETURN_CORE, &block);
   if (e != ERR_OK)
     return e;
   *out = port_frame_ptr(block);

@@ -8,6 +8,7 @@
  * mm_users is atomic; the rest is under mmap_lock, or before anybody knows the mm.
  */
 
+#include "guest/vm/gfp.h"
 #include "guest/vm/internal.h"
 
 #define ROOT_LEVEL 1u
@@ -21,7 +22,7 @@ static struct mm_struct *mm_of(struct pt *pt) {
 
 static err_t table_alloc(struct pt *pt, pfn_t *out) {
   (void)pt;
-  err_t err = page_alloc(0, ALLOC_UNMOVABLE | ALLOC_ZERO, out);
+  err_t err = page_alloc(0, GFP_KERNEL_LOCKED | ALLOC_ZERO, out);
   if (err == ERR_OK)
     frame_set_state(*out, 0, FRAME_TABLE, OWNER_USER, 0);
   return err;

@@ -7,6 +7,7 @@
  * cannot fail afterwards.
  */
 
+#include "guest/vm/gfp.h"
 #include "guest/vm/internal.h"
 #include "guest/vm/shared.h"
 #include "mm/slab.h"
@@ -29,7 +30,7 @@ uint64_t vm_shrink_slabs(void) {
 err_t vm_area_reserve_slow(struct mm_struct *mm, unsigned count) {
   CHECK(count <= VMA_SPARES_MAX);
   while (mm->vma_spare_count < count) {
-    struct vm_area_struct *vma = slab_alloc(vma_slab);
+    struct vm_area_struct *vma = slab_alloc_with(vma_slab, GFP_KERNEL_LOCKED);
     if (!vma)
       return ERR_NOMEM;
     vm_area_keep(mm, vma);
@@ -47,7 +48,7 @@ void vm_area_drop_spares(struct mm_struct *mm) {
 }
 
 struct mm_struct *mm_struct_alloc(void) {
-  return slab_alloc(mm_slab);
+  return slab_alloc_with(mm_slab, GFP_KERNEL_LOCKED);
 }
 
 void mm_struct_free(struct mm_struct *mm) {
@@ -55,7 +56,7 @@ void mm_struct_free(struct mm_struct *mm) {
 }
 
 struct vm_shared *vm_shared_alloc(void) {
-  return slab_alloc(shared_slab);
+  return slab_alloc_with(shared_slab, GFP_KERNEL_LOCKED);
 }
 
 void vm_shared_free(struct vm_shared *shared) {

@@ -9,6 +9,7 @@
  */
 
 #include "core/atomic.h"
+#include "guest/vm/gfp.h"
 #include "guest/vm/vm.h"
 #include "mm/frame.h"
 #include "mm/page_alloc.h"
@@ -16,7 +17,7 @@
 
 /* A frame for a user page with one reference, contents whatever they were: the caller fills it before it is mapped. ERR_NOMEM. */
 static inline MUST_CHECK err_t user_page_alloc(uint64_t rmap, pfn_t *out) {
-  err_t err = page_alloc_owned(0, ALLOC_MOVABLE, OWNER_USER, rmap, out);
+  err_t err = page_alloc_owned(0, GFP_HIGHUSER_MOVABLE, OWNER_USER, rmap, out);
   if (likely(err == ERR_OK))
     frame_of(*out)->refs = 1;
   return err;

@@ -8,6 +8,7 @@
 #include "guest/vm/store.h"
 #include "core/bits.h"
 #include "core/check.h"
+#include "guest/vm/gfp.h"
 #include "mm/page_alloc.h"
 #include "mm/port.h"
 
@@ -38,7 +39,7 @@ pfn_t store_lookup(const struct page_store *store, uint64_t index) {
 
 static err_t add_node(uint64_t *slot) {
   pfn_t node;
-  err_t err = page_alloc(0, ALLOC_UNMOVABLE | ALLOC_ZERO | ALLOC_RETURN_CORE, &node);
+  err_t err = page_alloc(0, GFP_KERNEL_LOCKED | ALLOC_ZERO | ALLOC_RETURN_CORE, &node);
   if (err == ERR_OK)
     *slot = node.v + 1;
   return err;

@@ -23,6 +23,7 @@
 #include "hyp/ctl/console.h"
 #include "hyp/ctl/ctl.h"
 #include "hyp/ctl/trace.h"
+#include "hyp/mem/background.h"
 #include "hyp/mem/compactd.h"
 #include "hyp/mem/move.h"
 
@@ -118,6 +119,7 @@ void hyp_main(const void *dtb) {
   el2_setup_controls();
   vttbr_park();
   work_init();
+  background_init(options->zeroed_pool_bytes);
   if (options->measure_masked)
     trace_mask |= TRACE_WATCH_MASKED;
   sched_init(options->slice_us);

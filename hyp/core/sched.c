@@ -21,6 +21,7 @@
 #include "hyp/core/vm.h"
 #include "hyp/core/work.h"
 #include "hyp/ctl/trace.h"
+#include "hyp/mem/background.h"
 #include "hyp/mem/view.h"
 #include "mm/page_alloc.h"
 
@@ -105,10 +106,14 @@ static void obey_stop(struct cpu *c, struct vcpu *v) {
   stop_here(c, v, req & VCPU_REQ_OFF ? VCPU_OFF : VCPU_PAUSED);
 }
 
-/* Nothing to run: EL2's own work if there is any, else sleep until an interrupt. */
+/* Nothing to run: a step of EL2's own work if there is any, else of the memory core's, else sleep until an interrupt. */
 static void idle_once(struct cpu *c) {
   if (c->id == 0 && work_run_step()) {
     alarm_by(c, work_next());
+    irq_poll(c);
+    return;
+  }
+  if (unlikely(page_background_is_due()) && background_idle_step()) {
     irq_poll(c);
     return;
   }

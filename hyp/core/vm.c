@@ -21,6 +21,7 @@
 #include "hyp/ctl/console.h"
 #include "hyp/ctl/ctl.h"
 #include "hyp/ctl/trace.h"
+#include "hyp/mem/background.h"
 #include "hyp/mem/view.h"
 #include "mm/port.h"
 #include "mm/slab.h"
@@ -89,7 +90,7 @@ static void init_vcpu(struct vm *vm, struct vcpu *v, unsigned id) {
 
 static err_t make_vcpus(struct vm *vm) {
   for (unsigned i = 0; i < vm->config.vcpus; i++) {
-    struct vcpu *v = slab_alloc_for(vcpu_cache, vm->id);
+    struct vcpu *v = slab_alloc_for(vcpu_cache, vm->id, ALLOC_EFFORT);
     if (!v)
       return ERR_NOMEM;
     init_vcpu(vm, v, i);
@@ -161,7 +162,7 @@ err_t vm_create(const struct vm_config *config, struct vm **out) {
     return ERR_INVAL;
   if (id == 0)
     return ERR_NOSPC;
-  struct vm *vm = slab_alloc_for(vm_cache, (owner_t)id);
+  struct vm *vm = slab_alloc_for(vm_cache, (owner_t)id, ALLOC_EFFORT);
   if (!vm)
     return ERR_NOMEM;
   vm->id = (uint16_t)id;

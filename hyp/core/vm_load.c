@@ -13,6 +13,7 @@
 #include "hyp/arch/tlb.h"
 #include "hyp/core/vm.h"
 #include "hyp/dev/dev.h"
+#include "hyp/mem/background.h"
 #include "mm/page_alloc.h"
 #include "mm/port.h"
 
@@ -57,7 +58,7 @@ static err_t back_first(struct vm *vm, uint64_t at) {
 
 static err_t load_dtb(struct vm *vm, const struct layout *at) {
   pfn_t f;
-  err_t err = page_alloc(DTB_ORDER, ALLOC_UNMOVABLE | ALLOC_RETURN_CORE, &f);
+  err_t err = page_alloc(DTB_ORDER, ALLOC_UNMOVABLE | ALLOC_RETURN_CORE | ALLOC_EFFORT, &f);
   if (err != ERR_OK)
     return err;
   fp_section_begin();

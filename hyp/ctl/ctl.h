@@ -13,13 +13,14 @@ struct vm_config;
 
 /* Options of the hypervisor node of a scenario. */
 struct hyp_options {
-  uint64_t trace_mask;    /* bit per enum trace_group */
-  uint32_t trace_records; /* per CPU ring; 0: default */
-  uint32_t features_off;  /* HYP_FEAT_* */
-  unsigned vmid_bits;     /* 0: as the hardware; else fewer, for tests */
-  uint32_t slice_us;      /* time slice, default 10000 */
-  bool console_quiet;     /* guests' output is kept, not shown */
-  bool measure_masked;    /* keep cpu->masked_max */
+  uint64_t trace_mask;        /* bit per enum trace_group */
+  uint32_t trace_records;     /* per CPU ring; 0: default */
+  uint32_t features_off;      /* HYP_FEAT_* */
+  unsigned vmid_bits;         /* 0: as the hardware; else fewer, for tests */
+  uint32_t slice_us;          /* time slice, default 10000 */
+  bool console_quiet;         /* guests' output is kept, not shown */
+  bool measure_masked;        /* keep cpu->masked_max */
+  uint64_t zeroed_pool_bytes; /* 0: none */
 };
 
 #define HYP_FEAT_VMID16 0x01u

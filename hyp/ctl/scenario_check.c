@@ -43,6 +43,15 @@ static err_t words_mask(struct parser *p, const char *property, const struct sce
   return ERR_OK;
 }
 
+/* What lies in the pool is no VM's, until memory is short: more than half of RAM there is surely a mistake. */
+static err_t check_zeroed_pool(struct parser *p, uint64_t *bytes) {
+  uint32_t mib = p->raw.hypervisor.zeroed_pool_mib;
+  *bytes = mib * SZ_1M;
+  if (*bytes > p->ram_bytes / 2)
+    return parse_fail(p, SCN_ZEROED_POOL ": %u is more than half of the machine's %u MiB", mib, (unsigned)(p->ram_bytes / SZ_1M));
+  return ERR_OK;
+}
+
 static err_t check_hypervisor(struct parser *p) {
   static const char *const groups[] = TRACE_GROUP_NAMES, *const features[] = SCENARIO_FEATURES;
   const struct raw_hypervisor *raw = &p->raw.hypervisor;
@@ -57,6 +66,8 @@ static err_t check_hypervisor(struct parser *p) {
     e = words_mask(p, SCN_TRACE, &raw->trace, groups, TRACE_GROUPS, &o->trace_mask);
   if (e == ERR_OK)
     e = words_mask(p, SCN_FEATURES_OFF, &raw->features_off, features, ARRAY_SIZE(features), &off);
+  if (e == ERR_OK)
+    e = check_zeroed_pool(p, &o->zeroed_pool_bytes);
   o->features_off = (uint32_t)off;
   o->trace_records = raw->trace_records;
   o->vmid_bits = raw->vmid_bits;

@@ -34,7 +34,7 @@ struct raw_root {
 
 struct raw_hypervisor {
   struct scenario_strings trace, features_off;
-  uint32_t trace_records, vmid_bits, slice_us;
+  uint32_t trace_records, vmid_bits, slice_us, zeroed_pool_mib;
   bool console_quiet, measure_masked;
 };
 

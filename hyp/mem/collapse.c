@@ -62,7 +62,7 @@ err_t collapse_begin(struct collapse *c, struct vm *vm, ipa_t at) {
   err_t err = inspect(s2, at.v);
   spin_unlock(&s2->lock);
   if (err == ERR_OK)
-    err = page_alloc(ORDER_2M, ALLOC_MOVABLE, &c->block);
+    err = page_alloc(ORDER_2M, ALLOC_MOVABLE, &c->block); /* at once or not: its caller's step is short, and compactd frees blocks first */
   if (err == ERR_OK)
     frame_split_block(c->block, ORDER_2M, 0);
   return err;

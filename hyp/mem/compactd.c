@@ -8,7 +8,7 @@
  *        +------------- each VM: its 2 MiB ranges in turn, at most one collapse under way
  *
  * It is EL2 work like any other: a bounded piece on CPU 0, then the others have their turn. All of its state is here and only its own step
- * changes it, but for `wanted`, which the monitor sets.
+ * changes it, but for `wanted`, which the monitor sets; compactd_wake() looks at it as a hint.
  *
  * A range is collapsed only while its zone has more free 2 MiB blocks than KEEP_BLOCKS: what compaction has won is not spent to the last.
  */
@@ -173,6 +173,11 @@ void compactd_on(unsigned target_score) {
 void compactd_off(void) {
   daemon.wanted = false;
   work_wake(&daemon.work);
+}
+
+void compactd_wake(void) {
+  if (daemon.wanted && daemon.phase == ASLEEP)
+    work_wake(&daemon.work);
 }
 
 void compactd_read(struct compactd_stats *out) {

@@ -11,6 +11,8 @@ void compactd_init(void);
 /* On: look every PERIOD_MS, act when a zone's compact_score() is above `target_score` (0..100). */
 void compactd_on(unsigned target_score);
 void compactd_off(void);
+/* Memory runs low: if it is on, it need not wait for its period. Any CPU, any lock held but work.c's. */
+void compactd_wake(void);
 
 struct compactd_stats {
   bool on;

@@ -22,6 +22,7 @@
 #include "hyp/arch/zero.h"
 #include "hyp/core/vm.h"
 #include "hyp/ctl/ctl.h"
+#include "hyp/mem/background.h"
 #include "mm/fragment.h"
 #include "mm/page_alloc.h"
 #include "mm/port.h"
@@ -146,7 +147,7 @@ enum move_result move_page(struct stage2 *s2, ipa_t a) {
   spin_unlock(&s2->lock);
   if (result != MOVE_DONE)
     return result;
-  if (page_alloc(0, ALLOC_MOVABLE, &to) != ERR_OK)
+  if (page_alloc(0, ALLOC_MOVABLE | ALLOC_EFFORT, &to) != ERR_OK)
     return MOVE_NO_ROOM;
   result = frame_move(from, 0, to);
   if (result != MOVE_DONE)

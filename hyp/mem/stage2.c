@@ -12,12 +12,13 @@
 #include "core/bits.h"
 #include "core/check.h"
 #include "core/string.h"
+#include "hyp/arch/cleanse.h"
 #include "hyp/arch/features.h"
 #include "hyp/arch/tlb.h"
-#include "hyp/arch/zero.h"
 #include "hyp/core/exit.h"
 #include "hyp/core/vm.h"
 #include "hyp/ctl/ctl.h"
+#include "hyp/mem/background.h"
 #include "hyp/mem/view.h"
 #include "mm/page_alloc.h"
 #include "mm/port.h"
@@ -27,7 +28,7 @@
 #define DESTROY_TABLES_PER_STEP 2u
 
 err_t stage2_table_alloc(struct pt *pt, pfn_t *out) {
-  err_t err = page_alloc(0, ALLOC_UNMOVABLE | ALLOC_ZERO, out);
+  err_t err = page_alloc(0, ALLOC_UNMOVABLE | ALLOC_ZERO | ALLOC_MAY_RECLAIM, out); /* not more: s2->lock is held, which a move takes */
   if (err == ERR_OK)
     frame_set_state(*out, 0, FRAME_TABLE, stage2_id_vm(pt->id), 0);
   return err;
@@ -90,12 +91,18 @@ static uint64_t vtcr_for(const struct geometry *g) {
   return vtcr;
 }
 
+static uint8_t populate_how(bool force_4k) {
+  if (!background_has_pool())
+    return force_4k ? POPULATE_PAGES : POPULATE_BLOCKS;
+  return force_4k ? POPULATE_POOLED | POPULATE_POOLED_PAGES : POPULATE_POOLED;
+}
+
 err_t stage2_init(struct stage2 *s2, struct vm *vm, uint64_t ram_bytes) {
   struct geometry g = geometry_for(VM_RAM_BASE + ram_bytes);
   if (g.ia_bits > features.pa_bits || g.root_order > 4)
     return ERR_RANGE;
   pfn_t root;
-  err_t err = page_alloc(g.root_order, ALLOC_UNMOVABLE | ALLOC_ZERO, &root);
+  err_t err = page_alloc(g.root_order, ALLOC_UNMOVABLE | ALLOC_ZERO | ALLOC_EFFORT, &root);
   if (err != ERR_OK)
     return err;
   frame_set_state(root, g.root_order, FRAME_TABLE, vm->id, 0);
@@ -104,31 +111,13 @@ err_t stage2_init(struct stage2 *s2, struct vm *vm, uint64_t ram_bytes) {
   s2->vm = vm;
   s2->ram_base = ipa(VM_RAM_BASE);
   s2->ram_bytes = ram_bytes;
-  s2->force_4k = vm->config.force_4k;
+  s2->populate = populate_how(vm->config.force_4k);
   s2->vtcr = vtcr_for(&g);
   unsigned feat = (feature_on(HYP_FEAT_BBM2) ? PT_FEAT_BBM2 : 0) | (feature_on(HYP_FEAT_FWB) ? PT_FEAT_FWB : 0);
   err = pt_init(&s2->pt, &ops, root, g.start_level, g.root_order, g.ia_bits, feat, vm->id);
   if (err != ERR_OK)
     page_free(root, g.root_order);
   return err;
-}
-
-/*
- * Frames change owner: the old contents go, in the data caches and (what a previous guest executed) in the instruction caches. With S2FWB no guest can look past the
- * data caches, and fetches need no clean either: with FEAT_S2FWB CLIDR_EL1.LoUU and LoUIS are 0 (Arm ARM, CLIDR_EL1).
- */
-static ALWAYS_INLINE void cleanse_page(void *page) {
-  if (features.needs_clean)
-    zero_page_poc(page);
-  else
-    zero_page(page);
-}
-
-static void cleanse_lines(void *to, uint64_t bytes) {
-  if (features.needs_clean)
-    zero_lines_poc(to, bytes);
-  else
-    zero_lines(to, bytes);
 }
 
 /* Interrupts are looked at half-way: a block that is cleaned, too, would fill all of the time that they may stay masked. No lock is held. */
@@ -143,19 +132,20 @@ static ALWAYS_INLINE void cleanse(pfn_t f, unsigned order) {
     cleanse_page(port_frame_ptr(f));
   else
     cleanse_block(port_frame_ptr(f));
-  if (features.needs_ic)
-    icache_flush_all();
+  cleanse_icache();
 }
 
-/* Specialised for a page and for a block: `order` is a constant where it is inlined. */
-static ALWAYS_INLINE err_t populate_leaf(struct stage2 *s2, uint64_t ia, unsigned order) {
-  pfn_t f;
-  err_t err = page_alloc_owned(order, ALLOC_MOVABLE, s2->pt.id, ia, &f);
-  if (unlikely(err != ERR_OK))
-    return err;
-  cleanse(f, order);
+/*
+ * How far each request goes. No lock is held over any of them. A page is what the guest cannot do without; a block is worth no wait in a
+ * fault, since pages will do and compactd makes a block of them later (so does Linux by default); in a VM that is being loaded it is worth one.
+ */
+#define PAGE_FLAGS (ALLOC_MOVABLE | ALLOC_EFFORT)
+#define FAULT_BLOCK_FLAGS ALLOC_MOVABLE
+#define LOAD_BLOCK_FLAGS (ALLOC_MOVABLE | ALLOC_EFFORT)
+
+static ALWAYS_INLINE err_t map_populated(struct stage2 *s2, uint64_t ia, unsigned order, pfn_t f) {
   spin_lock(&s2->lock);
-  err = pt_map_leaf(&s2->pt, ia, pfn_pa(f), order ? 2 : 3, RAM_PROT);
+  err_t err = pt_map_leaf(&s2->pt, ia, pfn_pa(f), order ? 2 : 3, RAM_PROT);
   if (likely(err == ERR_OK)) {
     s2->populated_frames += (uint64_t)1 << order;
     if (order)
@@ -169,9 +159,34 @@ static ALWAYS_INLINE err_t populate_leaf(struct stage2 *s2, uint64_t ia, unsigne
   return err;
 }
 
-static NOINLINE err_t populate_page(struct stage2 *s2, uint64_t a) {
-  err_t err = populate_leaf(s2, align_down(a, PAGE_SIZE), 0);
+/* Specialised for a page and for a block: `order` is a constant where it is inlined. */
+static ALWAYS_INLINE err_t populate_leaf(struct stage2 *s2, uint64_t ia, unsigned order, alloc_flags_t flags) {
+  pfn_t f;
+  err_t err = page_alloc_owned(order, flags, s2->pt.id, ia, &f);
+  if (unlikely(err != ERR_OK))
+    return err;
+  cleanse(f, order);
+  return map_populated(s2, ia, order, f);
+}
+
+/* The same, from the zeroed pool if it has one: what comes from there is cleansed already, instruction caches included. */
+static NOINLINE err_t populate_leaf_pooled(struct stage2 *s2, uint64_t ia, unsigned order, alloc_flags_t flags) {
+  pfn_t f;
+  bool zeroed;
+  err_t err = page_alloc_owned_zeroed(order, flags, s2->pt.id, ia, &f, &zeroed);
+  if (unlikely(err != ERR_OK))
+    return err;
+  if (!zeroed)
+    cleanse(f, order);
+  return map_populated(s2, ia, order, f);
+}
+
+static err_t or_was_there(err_t err) {
   return unlikely(err == ERR_EXIST) ? ERR_OK : err;
+}
+
+static NOINLINE err_t populate_page(struct stage2 *s2, uint64_t a) {
+  return or_was_there(populate_leaf(s2, align_down(a, PAGE_SIZE), 0, PAGE_FLAGS));
 }
 
 /* May a 2 MiB block go here? Not if a table of 4 KiB leaves, or a leaf, stands there already. */
@@ -186,17 +201,27 @@ static bool block_possible(struct stage2 *s2, uint64_t ia) {
 static NOINLINE err_t populate_large(struct stage2 *s2, uint64_t a) {
   if (!block_possible(s2, a))
     return populate_page(s2, a);
-  err_t err = populate_leaf(s2, align_down(a, SZ_2M), ORDER_2M);
+  err_t err = populate_leaf(s2, align_down(a, SZ_2M), ORDER_2M, FAULT_BLOCK_FLAGS);
   /* No block to be had, or the place was taken meanwhile, perhaps by smaller leaves. */
   return likely(err == ERR_OK) ? err : populate_page(s2, a);
 }
 
+/* With a pool, or not in a hurry. */
+static NOINLINE err_t populate_pooled(struct stage2 *s2, uint64_t a, alloc_flags_t block_flags) {
+  bool pages = s2->populate & (POPULATE_PAGES | POPULATE_POOLED_PAGES);
+  if (!pages && block_possible(s2, a) && populate_leaf_pooled(s2, align_down(a, SZ_2M), ORDER_2M, block_flags) == ERR_OK)
+    return ERR_OK;
+  return or_was_there(populate_leaf_pooled(s2, align_down(a, PAGE_SIZE), 0, PAGE_FLAGS));
+}
+
 err_t stage2_populate_ram(struct stage2 *s2, uint64_t a) {
-  return s2->force_4k ? populate_page(s2, a) : populate_large(s2, a);
+  if (s2->populate & POPULATE_PAGES)
+    return populate_page(s2, a);
+  return likely(s2->populate == POPULATE_BLOCKS) ? populate_large(s2, a) : populate_pooled(s2, a, FAULT_BLOCK_FLAGS);
 }
 
 err_t stage2_populate(struct stage2 *s2, ipa_t a) {
-  return stage2_is_ram(s2, a) ? stage2_populate_ram(s2, a.v) : ERR_RANGE;
+  return stage2_is_ram(s2, a) ? populate_pooled(s2, a.v, LOAD_BLOCK_FLAGS) : ERR_RANGE;
 }
 
 err_t stage2_lookup(struct stage2 *s2, ipa_t a, pa_t *out) {

@@ -14,6 +14,12 @@
 
 struct vm;
 
+/* How RAM of a VM is backed; bits, chosen so that the usual fault asks once. */
+#define POPULATE_BLOCKS 0u /* 2 MiB where that can be, else 4 KiB */
+#define POPULATE_PAGES 1u  /* 4 KiB */
+#define POPULATE_POOLED 2u /* the one or the other, from the zeroed pool first */
+#define POPULATE_POOLED_PAGES 4u
+
 struct stage2 {
   struct spinlock lock; /* covers pt */
   struct pt pt;
@@ -23,7 +29,7 @@ struct stage2 {
   ipa_t ram_base;
   uint64_t ram_bytes;
   uint8_t ran_here[CPUS_MAX];    /* vCPU id + 1 that ran last on each CPU; that CPU only */
-  bool force_4k;                 /* constant */
+  uint8_t populate;              /* POPULATE_*; constant */
   struct pt_broken broken;       /* of the page that is being moved (move.c); lock */
   uint64_t populated_frames;     /* lock */
   uint64_t faults_4k, faults_2m; /* served by populating; lock */

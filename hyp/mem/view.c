@@ -37,6 +37,7 @@
 #include "hyp/core/vm.h"
 #include "hyp/ctl/ctl.h"
 #include "hyp/ctl/trace.h"
+#include "hyp/mem/background.h"
 #include "mm/page_alloc.h"
 #include "mm/port.h"
 #include "mm/slab.h"
@@ -67,7 +68,7 @@ static err_t init_one(struct vcpu *v, enum view_kind kind) {
   const struct pt *main = &v->vm->s2.pt;
   uint16_t id = (uint16_t)(v->vm->id | (1 + 2 * v->id + kind) << STAGE2_ID_VIEW_SHIFT);
   pfn_t root;
-  err_t err = page_alloc(main->root_order, ALLOC_UNMOVABLE | ALLOC_ZERO, &root);
+  err_t err = page_alloc(main->root_order, ALLOC_UNMOVABLE | ALLOC_ZERO | ALLOC_EFFORT, &root);
   if (err != ERR_OK)
     return err;
   frame_set_state(root, main->root_order, FRAME_TABLE, v->vm->id, 0);
@@ -88,7 +89,7 @@ err_t view_init_cache(void) {
 
 err_t view_init(struct vcpu *v) {
   err_t err;
-  v->views = slab_alloc_for(pair_cache, v->vm->id);
+  v->views = slab_alloc_for(pair_cache, v->vm->id, ALLOC_EFFORT);
   if (!v->views)
     return ERR_NOMEM;
   v->views->vbar = NO_PAGE;

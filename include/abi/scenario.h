@@ -37,6 +37,7 @@
 #define SCN_SLICE_US "slice-us"
 #define SCN_CONSOLE_QUIET "console-quiet" /* a VM's as well */
 #define SCN_MEASURE_MASKED "measure-masked"
+#define SCN_ZEROED_POOL "zeroed-pool-mib"
 
 /* /images/<name> */
 #define SCN_DATA "data"

@@ -9,6 +9,7 @@
  * above these. All functions may be called with interrupts on or masked, from any CPU.
  */
 
+#include "core/atomic.h"
 #include "core/err.h"
 #include "core/types.h"
 #include "mm/frame.h"
@@ -35,8 +36,8 @@ typedef uint32_t alloc_flags_t;
 #define ALLOC_TYPE_MASK 0x03u
 #define ALLOC_ATOMIC 0x04u      /* may use the whole reserve; must not wait for anything */
 #define ALLOC_HIGH 0x08u        /* may use half of the reserve: what it does frees memory soon */
-#define ALLOC_MAY_COMPACT 0x10u /* the caller can stand blocks being moved meanwhile: it holds no lock that a migrate_ops takes */
-#define ALLOC_MAY_RECLAIM 0x20u /* and memory being reclaimed: nor one that a shrinker or page_alloc_ops.reclaim takes */
+#define ALLOC_MAY_COMPACT 0x10u /* the caller can stand blocks being moved, and page_alloc_ops.relax: it holds no lock at all */
+#define ALLOC_MAY_RECLAIM 0x20u /* memory may be reclaimed: it holds no lock that a shrinker (so, a slab) or page_alloc_ops.reclaim takes */
 #define ALLOC_ZERO 0x40u        /* frames come zeroed */
 #define ALLOC_RETURN_CORE 0x80u /* hand it out in state FRAME_CORE, owner OWNER_CORE, in one step */
 
@@ -131,30 +132,51 @@ void page_drain_poll(void);
 
 /*
  * What a home adds to the slow path; NULL where it has nothing. Called with no lock of the core held.
- * wake_background: memory runs low, let page_background_step() be called; from any context. reclaim: give back about so many frames, return
- * how many it were; only for ALLOC_MAY_RECLAIM, after the shrinkers (mm/shrinker.h).
+ * wake_background: memory runs low (page_reclaim_step()), or the zeroed pool is half empty; from any context, the caller's locks held, on every
+ * request that meets the low watermark: it must be quick. reclaim: give back about so many frames, return how many it were; only for
+ * ALLOC_MAY_RECLAIM, after the shrinkers (mm/shrinker.h). relax: between two pieces of direct compaction or reclaim, only for
+ * ALLOC_MAY_COMPACT: a home whose interrupts are masked looks at them here.
  */
 struct page_alloc_ops {
   void (*wake_background)(void);
   uint64_t (*reclaim)(uint64_t frames);
+  void (*relax)(void);
 };
 /* After page_alloc_init(), which forgets it; on one CPU. */
 void page_set_alloc_ops(const struct page_alloc_ops *ops);
 
 /*
- * One bounded step of what can be done ahead: reclaim up to the high watermark, let the boost of the watermarks fade, fill the zeroed pool.
- * The home's scheduler calls it when idle or as low-priority work. ERR_AGAIN while there is more, ERR_OK when there is nothing to do.
+ * What can be done ahead, in bounded steps (some 20,000 instructions) that a home's scheduler calls; no lock may be held.
+ * page_reclaim_step(): reclaim up to the high watermark, let the boost of the watermarks fade: low-priority work when wake_background asks for it.
+ * page_background_step(): the same, then fill the zeroed pool: for a CPU that idles, while page_background_is_due().
+ * ERR_AGAIN while there is more; ERR_OK when there is nothing to do; ERR_NOMEM: there is, but not now: ask again in a while; ERR_BUSY: another
+ * CPU is at it.
  */
+MUST_CHECK err_t page_reclaim_step(void);
 MUST_CHECK err_t page_background_step(void);
+extern uint32_t page_background_due; /* the core's */
+static inline bool page_background_is_due(void) {
+  return atomic_load_relaxed(&page_background_due) != 0;
+}
+/* Something may have become possible that was not: make it due. */
+static inline void page_background_hint(void) {
+  atomic_store_relaxed(&page_background_due, 1u);
+}
 
 /*
- * The zeroed pool, for movable requests; it is off (0) after page_alloc_init(). page_zero_pool_limit(): keep at most so many frames; what is
- * above goes back at once. page_zero_pool_fill(): zero one block of order 0 or PAGEBLOCK_ORDER into it; ERR_AGAIN: done, there may be more to do;
- * ERR_OK: it is full; ERR_NOMEM: nothing free above the high watermark; ERR_INVAL: another order.
+ * The zeroed pool, for movable requests; it is off (0) after page_alloc_init(). page_zero_pool_limit(): keep at most so many frames, half of them as
+ * whole pageblocks as far as these divide it; what is above goes back at once. page_zero_pool_step(): zero some more (port_cleanse_frames());
+ * ERR_AGAIN: done, there may be more to do; ERR_OK: it is full; ERR_NOMEM: nothing free above the high watermark; ERR_BUSY: another CPU is at it.
  */
 void page_zero_pool_limit(uint64_t frames);
-MUST_CHECK err_t page_zero_pool_fill(unsigned order);
+MUST_CHECK err_t page_zero_pool_step(void);
 uint64_t page_zero_pool_frames(void);
+struct zero_pool_info {
+  uint64_t limit;                  /* frames */
+  uint64_t frames, pageblocks;     /* what it holds: single ones, and blocks of PAGEBLOCK_ORDER */
+  uint64_t filled, taken, dropped; /* frames that ever went in; out by requests; out since memory was short */
+};
+void page_zero_pool_read(struct zero_pool_info *out); /* a glimpse */
 
 /*
  * Fill frames when they are freed and look at them when they are handed out (CHECK, with frame and offset). At any time; frames
@@ -210,8 +232,11 @@ enum zone_event {
   ZONE_GIVEN,          /* frames that came back */
   ZONE_FALLBACKS,      /* requests served from another type's lists */
   ZONE_STEALS,         /* pageblocks that changed type for a request */
-  ZONE_COMPACT_STALLS, /* requests that had blocks moved */
+  ZONE_COMPACT_STALLS, /* requests that had blocks moved; this and the next are counted without the zone's lock, atomically */
   ZONE_RECLAIM_STALLS, /* requests that had memory reclaimed; counted in the first zone */
+  ZONE_POOL_FILLED,    /* frames zeroed into the pool */
+  ZONE_POOL_TAKEN,     /* frames of it that requests got */
+  ZONE_POOL_DROPPED,   /* frames of it that went back */
   ZONE_EVENTS
 };
 struct zoneinfo {

@@ -14,6 +14,7 @@
 #include "core/err.h"
 #include "core/types.h"
 #include "mm/frame.h"
+#include "mm/page_alloc.h"
 
 struct slab_cache;
 
@@ -48,8 +49,13 @@ MUST_CHECK err_t slab_set_debug(struct slab_cache *cache, unsigned debug);
 /* For all caches made from now on, those of mem_alloc() as each size is first used; may be called before page_alloc_init(). */
 void slab_set_default_debug(unsigned debug);
 
-/* An object, zeroed or in its constructed state; NULL when no frame is to be had, then nothing changed. */
+/*
+ * An object, zeroed or in its constructed state; NULL when no frame is to be had, then nothing changed. slab_alloc() takes frames as
+ * page_alloc() without a flag does: above the min watermark, at once. slab_alloc_with(): as far as `flags` allow, of ALLOC_ATOMIC, ALLOC_HIGH,
+ * ALLOC_MAY_COMPACT and ALLOC_MAY_RECLAIM (CHECK); for the latter two the caller holds no lock that they forbid.
+ */
 MUST_CHECK void *slab_alloc(struct slab_cache *cache);
+MUST_CHECK void *slab_alloc_with(struct slab_cache *cache, alloc_flags_t flags);
 
 /* `object` came from this cache and is not free: else a CHECK trips. NULL is allowed and does nothing. */
 void slab_free(struct slab_cache *cache, void *object);
@@ -59,14 +65,18 @@ void slab_free(struct slab_cache *cache, void *object);
  * freed for the owner it was allocated for (CHECK: that much is charged to it). `owner` less than OWNERS_MAX (CHECK). slab_charged_bytes():
  * now, with what lies between objects.
  */
-MUST_CHECK void *slab_alloc_for(struct slab_cache *cache, owner_t owner);
+MUST_CHECK void *slab_alloc_for(struct slab_cache *cache, owner_t owner, alloc_flags_t flags); /* as slab_alloc_with() */
 void slab_free_for(struct slab_cache *cache, void *object, owner_t owner);
 uint64_t slab_charged_bytes(owner_t owner);
 
 /* Give what lies in magazines of any CPU back to the slabs, and empty slabs to the page allocator. Returns the frames that went. */
 uint64_t slab_shrink(struct slab_cache *cache);
-/* The same over all caches, those of magazines last, until `frames` have gone. Returns how many have. Allocates nothing. */
+/*
+ * The same over all caches, those of magazines last, until `frames` have gone. Returns how many have. Allocates nothing. slab_shrink_some():
+ * a bounded piece of it (some 1,000 objects), beginning where the last one ended; 0 may mean that more than one cache is needed.
+ */
 uint64_t slab_shrink_all(uint64_t frames);
+uint64_t slab_shrink_some(uint64_t frames);
 
 /* What /proc/slabinfo shows of a cache. Exact when nobody uses it meanwhile. */
 struct slab_info {

@@ -7,7 +7,7 @@ import re
 STATEMENT = (
     "Counts are guest-visible instructions (QEMU -icount shift=0): path lengths, not cycles.\n"
     "TLB and cache misses cost nothing here, DC ZVA costs one. The measuring loop's own cost is included (3; 7 for a hypercall;\n"
-    "14 for a touch; 15 for an SGI). Trace off, no pool of zeroed frames, hot path warm.")
+    "14 for a touch; 15 for an SGI). Trace off, no pool of zeroed frames but where a row says so, hot path warm.")
 HYP_PEERS = (("kvm_vhe", "KVM VHE"), ("kvm_nvhe", "KVM nVHE"), ("xen", "Xen"), ("bao", "Bao"), ("xvisor", "Xvisor"))
 GUEST_PEERS = (("linux", "Linux"),)
 BOOT_GROWTH = 1.01  # twice the RAM may cost this much more

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What the allocator does when the fast path does not answer, and beside it: nodes, drains of other CPUs' lists, reclaim, the zeroed pool,
- * poison, the reports held against numbers computed here.
+ * What the allocator does when the fast path does not answer, and beside it: nodes, drains of other CPUs' lists, reclaim, poison, the
+ * reports held against numbers computed here. The rest of the slow path is in test_slowpath.c, the zeroed pool in test_zero_pool.c.
  */
 // sources: tests/host/mm_world.c tests/host/port/port_host.c
 // sources: mm/ mm/lib/format.c
@@ -116,7 +116,7 @@ static uint64_t give_some(uint64_t frames) {
   return n;
 }
 
-static const struct page_alloc_ops hooks = {wake, give_some};
+static const struct page_alloc_ops hooks = {wake, give_some, NULL};
 
 static void reclaim_is_for_those_who_may(void **state) {
   (void)state;
@@ -133,8 +133,9 @@ static void reclaim_is_for_those_who_may(void **state) {
   assert_int_equal(page_free_frames(), F(32) / 64 / 2);
   assert_int_equal(page_alloc(0, ALLOC_MOVABLE | ALLOC_MAY_RECLAIM, &f), ERR_OK);
   assert_true(asked > 0);
-  while (page_background_step() == ERR_AGAIN)
+  while (page_reclaim_step() == ERR_AGAIN)
     continue;
+  assert_int_equal(page_background_step(), ERR_OK);
   struct zoneinfo info;
   assert_true(page_zoneinfo(0, &info));
   assert_true(page_free_frames() >= info.high && info.events[ZONE_RECLAIM_STALLS] > 0);
@@ -142,53 +143,6 @@ static void reclaim_is_for_those_who_may(void **state) {
   while (page_alloc(0, ALLOC_MOVABLE, &f) == ERR_OK)
     continue;
   assert_int_equal(page_alloc(0, ALLOC_MOVABLE | ALLOC_MAY_RECLAIM, &f), ERR_NOMEM); /* and ends */
-  world_destroy(&w);
-}
-
-/* --- the zeroed pool --------------------------------------------------------------------------------------------------------------- */
-
-static void all_zero(pfn_t f, unsigned order) {
-  const uint8_t *p = port_frame_ptr(f);
-  for (size_t i = 0; i < (size_t)PAGE_SIZE << order; i += 64)
-    assert_int_equal(p[i], 0);
-}
-
-static void the_pool_holds_zeroed_frames(void **state) {
-  (void)state;
-  pfn_t f;
-  bool zeroed;
-  world_create(&w, &clean);
-  unsigned n = fill(ALLOC_MOVABLE);
-  for (unsigned i = 0; i < n; i++)
-    memset(port_frame_ptr(held[i]), 0xff, PAGE_SIZE);
-  page_free_bulk(n, held);
-  page_drain_local();
-  assert_int_equal(page_zero_pool_fill(0), ERR_OK); /* off */
-  assert_int_equal(page_zero_pool_fill(1), ERR_INVAL);
-  page_zero_pool_limit(1030);
-  while (page_zero_pool_fill(9) == ERR_AGAIN)
-    continue;
-  while (page_zero_pool_fill(0) == ERR_AGAIN)
-    continue;
-  assert_int_equal(page_zero_pool_frames(), 1030);
-  world_audit(&w, false);
-  assert_int_equal(page_alloc(0, ALLOC_MOVABLE | ALLOC_ZERO, &f), ERR_OK);
-  all_zero(f, 0);
-  world_note_alloc(&w, f, 0);
-  assert_int_equal(page_zero_pool_frames(), 1029);
-  assert_int_equal(page_alloc_owned_zeroed(9, ALLOC_MOVABLE, 3, 0x7000, &f, &zeroed), ERR_OK);
-  assert_true(zeroed && frame_of(f)->owner == 3 && frame_of(f)->rmap == 0x7000 && frame_of(f)->order == 9);
-  all_zero(f, 9);
-  world_note_alloc(&w, f, 9);
-  assert_int_equal(page_alloc_owned_zeroed(0, ALLOC_UNMOVABLE, 3, 0, &f, &zeroed), ERR_OK);
-  assert_false(zeroed);
-  world_note_alloc(&w, f, 0);
-  world_audit(&w, false);
-  /* all of it comes back when memory is short */
-  while (page_alloc(0, ALLOC_MOVABLE, &f) == ERR_OK)
-    world_note_alloc(&w, f, 0);
-  assert_int_equal(page_zero_pool_frames(), 0);
-  world_audit(&w, false);
   world_destroy(&w);
 }
 
@@ -254,7 +208,6 @@ int main(void) {
       cmocka_unit_test(nodes_are_checked),
       cmocka_unit_test(another_cpus_list_is_asked_for),
       cmocka_unit_test(reclaim_is_for_those_who_may),
-      cmocka_unit_test(the_pool_holds_zeroed_frames),
       cmocka_unit_test(writes_after_a_free_are_found),
       cmocka_unit_test(indexes_are_linuxs),
   };

@@ -62,7 +62,7 @@ static void owners_pay_for_what_they_have(void **state) {
       slab_free_for(cache[kind], held[i], (owner_t)owner);
       held[i] = NULL;
       has[owner][kind]--;
-    } else if ((held[i] = slab_alloc_for(cache[kind], (owner_t)owner)) != NULL) {
+    } else if ((held[i] = slab_alloc_for(cache[kind], (owner_t)owner, 0)) != NULL) {
       has[owner][kind]++;
     }
     assert_int_equal(slab_charged_bytes((owner_t)owner), has[owner][0] * stride(0) + has[owner][1] * stride(1));
@@ -76,12 +76,12 @@ static void owners_pay_for_what_they_have(void **state) {
 
 static void who_gets_nothing_pays_nothing(void **state) {
   (void)state;
-  void *first = slab_alloc_for(cache[1], 3);
+  void *first = slab_alloc_for(cache[1], 3, 0);
   uint64_t one = slab_charged_bytes(3), got = 1;
   assert_true(first && one >= 5000);
   no_frames = true;
   void *more[8];
-  while (got < 8 && (more[got] = slab_alloc_for(cache[1], 3)))
+  while (got < 8 && (more[got] = slab_alloc_for(cache[1], 3, 0)))
     got++;
   assert_true(got < 8);
   assert_int_equal(slab_charged_bytes(3), got * one);
@@ -92,21 +92,21 @@ static void who_gets_nothing_pays_nothing(void **state) {
 
 static void nobody_is_given_back_what_another_paid(void **state) {
   (void)state;
-  void *object = slab_alloc_for(cache[0], 3);
+  void *object = slab_alloc_for(cache[0], 3, 0);
   if (PORT_EXPECT_CHECK()) {
     slab_free_for(cache[0], object, 4);
     port_expect_none();
     fail_msg("freed for another owner");
   }
   if (PORT_EXPECT_CHECK()) {
-    object = slab_alloc_for(cache[0], OWNERS_MAX);
+    object = slab_alloc_for(cache[0], OWNERS_MAX, 0);
     port_expect_none();
     fail_msg("charged to nobody");
   }
 }
 
 static void a_new_start_owes_nothing(void **state) {
-  assert_non_null(slab_alloc_for(cache[0], 7));
+  assert_non_null(slab_alloc_for(cache[0], 7, 0));
   tear_down(state);
   set_up(state);
   assert_int_equal(slab_charged_bytes(7), 0);

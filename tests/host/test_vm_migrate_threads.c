@@ -6,7 +6,7 @@
 // sources: tests/host/vm_machine.c tests/host/port/port_host.c
 // sources: guest/vm/ mm/ mm/lib/format.c mm/lib/rbtree.c
 // cflags: -fno-sanitize=address,undefined -fsanitize=thread
-// libs: -fno-sanitize=address,undefined -fsanitize=thread -Wl,--wrap=page_alloc,--wrap=page_alloc_owned,--wrap=slab_alloc -lpthread
+// libs: -fno-sanitize=address,undefined -fsanitize=thread -Wl,--wrap=page_alloc,--wrap=page_alloc_owned,--wrap=slab_alloc_with -lpthread
 #include "core/atomic.h"
 #include "mm/frame.h"
 #include "mm/migrate.h"

@@ -6,7 +6,7 @@
  */
 // sources: tests/host/vm_machine.c tests/host/port/port_host.c
 // sources: guest/vm/ mm/ mm/lib/format.c mm/lib/rbtree.c
-// libs: -Wl,--wrap=page_alloc,--wrap=page_alloc_owned,--wrap=slab_alloc
+// libs: -Wl,--wrap=page_alloc,--wrap=page_alloc_owned,--wrap=slab_alloc_with
 #include "mm/frame.h"
 #include "mm/page_alloc.h"
 #include "vm_file.h"

@@ -2,7 +2,7 @@
 /* The page store against a flat array, for every height, with every node allocation failing once. */
 // sources: tests/host/vm_machine.c tests/host/port/port_host.c
 // sources: guest/vm/ mm/ mm/lib/format.c mm/lib/rbtree.c
-// libs: -Wl,--wrap=page_alloc,--wrap=page_alloc_owned,--wrap=slab_alloc
+// libs: -Wl,--wrap=page_alloc,--wrap=page_alloc_owned,--wrap=slab_alloc_with
 #include "guest/vm/store.h"
 #include "vm_machine.h"
 #include <stdarg.h>

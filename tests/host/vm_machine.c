@@ -312,9 +312,13 @@ static bool fails_now(void) {
 
 err_t __real_page_alloc(unsigned order, alloc_flags_t flags, pfn_t *out);
 err_t __wrap_page_alloc(unsigned order, alloc_flags_t flags, pfn_t *out);
-/* The slabs' own requests (ALLOC_ATOMIC) are not counted: slab_alloc() fails by itself, and a magazine less is no failure. */
+/* The slabs' own requests are not counted: slab_alloc_with() fails by itself, and a magazine less is no failure. */
+static bool is_a_slabs(alloc_flags_t flags) {
+  return (flags & (ALLOC_RETURN_CORE | ALLOC_ZERO)) == ALLOC_RETURN_CORE;
+}
+
 err_t __wrap_page_alloc(unsigned order, alloc_flags_t flags, pfn_t *out) {
-  if (!(flags & ALLOC_ATOMIC) && fails_now())
+  if (!is_a_slabs(flags) && fails_now())
     return ERR_NOMEM;
   err_t err = __real_page_alloc(order, flags, out);
   if (err == ERR_OK)
@@ -333,10 +337,10 @@ err_t __wrap_page_alloc_owned(unsigned order, alloc_flags_t flags, owner_t owner
   return err;
 }
 
-void *__real_slab_alloc(struct slab_cache *cache);
-void *__wrap_slab_alloc(struct slab_cache *cache);
-void *__wrap_slab_alloc(struct slab_cache *cache) {
-  return fails_now() ? NULL : __real_slab_alloc(cache);
+void *__real_slab_alloc_with(struct slab_cache *cache, alloc_flags_t flags);
+void *__wrap_slab_alloc_with(struct slab_cache *cache, alloc_flags_t flags);
+void *__wrap_slab_alloc_with(struct slab_cache *cache, alloc_flags_t flags) {
+  return fails_now() ? NULL : __real_slab_alloc_with(cache, flags);
 }
 
 /* ---- Invariants ---- */

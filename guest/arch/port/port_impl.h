@@ -77,6 +77,11 @@ static inline void port_zero_frames(pfn_t f, uint64_t frames) {
     zva_zero_page(to);
 }
 
+/* Users see memory through the caches, as the kernel does; instruction caches are seen to when a page becomes executable (guest/vm). */
+static inline void port_cleanse_frames(pfn_t f, uint64_t frames) {
+  port_zero_frames(f, frames);
+}
+
 static inline uint64_t port_pte_load(const uint64_t *p) {
   return __atomic_load_n(p, __ATOMIC_RELAXED);
 }

@@ -65,6 +65,9 @@ static inline void port_zero_frames(pfn_t f, uint64_t frames) {
   zero_lines(port_frame_ptr(f), frames << PAGE_SHIFT);
 }
 
+/* For the zeroed pool: as a stage-2 fault would find them after its own (hyp/arch/cleanse.h). */
+void port_cleanse_frames(pfn_t f, uint64_t frames);
+
 static inline void port_copy_frame(pfn_t to, pfn_t from) {
   copy_page(port_frame_ptr(to), port_frame_ptr(from));
 }

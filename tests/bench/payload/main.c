@@ -59,6 +59,10 @@ static void run(const char *mode, uint64_t ram_bytes) {
     bench_faults("fault-4k", ram_bytes, SZ_4K);
   if (payload_has_word(mode, "faults2m"))
     bench_faults("fault-2m", ram_bytes, SZ_2M);
+  if (payload_has_word(mode, "faults4kpool"))
+    bench_faults("fault-4k-pool", ram_bytes, SZ_4K);
+  if (payload_has_word(mode, "faults2mpool"))
+    bench_faults("fault-2m-pool", ram_bytes, SZ_2M);
   if (payload_has_word(mode, "cpuon"))
     bench_cpu_on();
   if (payload_has_word(mode, "ipi"))

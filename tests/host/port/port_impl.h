@@ -151,6 +151,11 @@ static inline void port_zero_frames(pfn_t f, uint64_t frames) {
 #endif
 }
 
+/* As an owner would find them who looks past the caches: nothing is kept back. */
+static inline void port_cleanse_frames(pfn_t f, uint64_t frames) {
+  port_zero_frames(f, frames);
+}
+
 static inline void port_copy_frame(pfn_t to, pfn_t from) {
   memcpy(port_frame_ptr(to), port_frame_ptr(from), PAGE_SIZE);
 }
