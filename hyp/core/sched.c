@@ -20,6 +20,7 @@
 #include "hyp/core/runqueue.h"
 #include "hyp/core/vm.h"
 #include "hyp/core/work.h"
+#include "hyp/dev/virtio/virtio.h"
 #include "hyp/ctl/trace.h"
 #include "hyp/mem/background.h"
 #include "hyp/mem/view.h"
@@ -225,6 +226,8 @@ static void do_work(struct cpu *c) {
 static NOINLINE struct vcpu *answer(struct cpu *c, struct vcpu *v, uint32_t req) {
   if (req & VCPU_REQ_VTTBR)
     vttbr_load(v);
+  if (req & VCPU_REQ_DEVICE)
+    virtio_resume(v);
   if (req & VCPU_REQ_VGIC)
     vgic_flush(v);
   if ((req & VCPU_REQ_WORK) && c->id == 0)

@@ -21,6 +21,7 @@
 #include "hyp/ctl/console.h"
 #include "hyp/ctl/ctl.h"
 #include "hyp/ctl/trace.h"
+#include "hyp/dev/virtio/devices.h"
 #include "hyp/mem/background.h"
 #include "hyp/mem/view.h"
 #include "mm/port.h"
@@ -65,6 +66,7 @@ err_t vm_init(void) {
 }
 
 static void free_parts(struct vm *vm) {
+  virtio_devices_destroy(vm);
   for (unsigned i = 0; i < vm->vcpu_count; i++)
     slab_free_for(vcpu_cache, vm->vcpus[i], vm->id);
   slab_free_for(vm_cache, vm, vm->id);
@@ -114,6 +116,8 @@ static err_t make(struct vm *vm) {
     err = stage2_init(&vm->s2, vm, vm->config.memory_bytes);
   if (err == ERR_OK)
     vuart_init(vm);
+  if (err == ERR_OK)
+    err = virtio_devices_create(vm);
   if (err == ERR_OK)
     err = make_views(vm);
   return err;
@@ -334,6 +338,7 @@ static enum work_result step_restart(struct vm *vm) {
   if (err != ERR_OK)
     return failed(vm, err, "restart");
   vuart_init(vm);
+  virtio_devices_power_on(vm);
   vm->loaded = vm->flushed = false;
   vm->load_done = 0;
   vm->verdict = VERDICT_NONE;

@@ -15,6 +15,7 @@
 #include "hyp/core/vcpu.h"
 #include "hyp/core/work.h"
 #include "hyp/dev/vgic.h"
+#include "hyp/dev/virtio/virtio.h"
 #include "hyp/dev/vuart.h"
 #include "hyp/mem/stage2.h"
 
@@ -33,6 +34,7 @@ struct vm_config {
   uint64_t initrd_bytes;
   const char *bootargs; /* never NULL */
   uint64_t affinity;    /* bit per CPU; 0: any */
+  uint64_t virtio;      /* bit per word of SCENARIO_VIRTIO */
   uint32_t weight;      /* scheduler weight, 1..1000, default 100 */
   bool autostart;       /* started at boot; else by the monitor's `start` */
   bool trap_stage1_faults;
@@ -73,6 +75,7 @@ struct vm {
   uint64_t counter_offset; /* CNTVOFF_EL2: the VM's count starts at 0 when it starts */
   struct vgic vgic;
   struct vuart vuart;
+  struct virtio_device *virtio[VIRTIO_SLOTS]; /* NULL: nothing there; constant after creation */
   struct work life;    /* drives `goal` */
   enum vm_goal goal;   /* vms_lock */
   bool stopping;       /* no vCPU may be started: set before the first is stopped; atomic */

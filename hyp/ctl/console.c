@@ -24,6 +24,7 @@
 #include "hyp/ctl/line_editor.h"
 #include "hyp/ctl/monitor.h"
 #include "hyp/ctl/timeline.h"
+#include "hyp/dev/virtio/console.h"
 
 #define PROMPT "sluice> "
 #define KEY_TO_MONITOR 0x1d   /* Ctrl-] */
@@ -265,7 +266,7 @@ static void monitor_key(uint8_t byte) {
 
 static void guest_key(unsigned id, uint8_t byte) {
   struct vm *vm = vm_by_id(id);
-  if (!vm || !vuart_receive(vm, byte)) {
+  if (!vm || !(virtio_console_receive(vm, byte) || vuart_receive(vm, byte))) {
     lock();
     put("\a", 1);
     unlock();

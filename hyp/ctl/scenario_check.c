@@ -148,6 +148,7 @@ static void fill_config(struct vm_config *c, const struct raw_vm *raw, const cha
 }
 
 static err_t check_vm(struct parser *p) {
+  static const char *const virtio_words[] = SCENARIO_VIRTIO;
   struct scenario *s = p->s;
   const char *name = p->name[p->depth - 1];
   if (s->vms == SCENARIO_VMS_MAX)
@@ -160,6 +161,8 @@ static err_t check_vm(struct parser *p) {
     e = check_memory(p);
   if (e == ERR_OK)
     e = check_affinity(p, &v->config.affinity);
+  if (e == ERR_OK)
+    e = words_mask(p, SCN_VIRTIO, &p->raw.vm.virtio, virtio_words, ARRAY_SIZE(virtio_words), &v->config.virtio);
   if (e != ERR_OK)
     return e;
   fill_config(&v->config, &p->raw.vm, name);

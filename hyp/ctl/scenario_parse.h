@@ -46,6 +46,7 @@ struct raw_vm {
   const char *compatible, *bootargs;
   uint32_t memory_mib, vcpus, image, initrd, weight;
   struct span affinity;
+  struct scenario_strings virtio;
   bool no_autostart, trap_stage1_faults, force_4k, console_quiet;
 };
 

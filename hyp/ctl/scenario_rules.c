@@ -59,12 +59,19 @@ static const struct rule image_rules[] = {
 };
 
 static const struct rule vm_rules[] = {
-    {SCN_COMPATIBLE, FORM_STRING, true, AT(vm.compatible), 0, 0},    {SCN_MEMORY, FORM_NUMBER, true, AT(vm.memory_mib), 4, 1u << 20},
-    {SCN_VCPUS, FORM_NUMBER, false, AT(vm.vcpus), 1, VCPUS_MAX},     {SCN_IMAGE, FORM_REFERENCE, true, AT(vm.image), 0, 0},
-    {SCN_INITRD, FORM_REFERENCE, false, AT(vm.initrd), 0, 0},        {SCN_BOOTARGS, FORM_STRING, false, AT(vm.bootargs), 0, 0},
-    {SCN_AFFINITY, FORM_CELLS, false, AT(vm.affinity), 0, 64},       {SCN_WEIGHT, FORM_NUMBER, false, AT(vm.weight), 1, 1000},
-    {SCN_NO_AUTOSTART, FORM_FLAG, false, AT(vm.no_autostart), 0, 0}, {SCN_TRAP_S1, FORM_FLAG, false, AT(vm.trap_stage1_faults), 0, 0},
-    {SCN_FORCE_4K, FORM_FLAG, false, AT(vm.force_4k), 0, 0},         {SCN_CONSOLE_QUIET, FORM_FLAG, false, AT(vm.console_quiet), 0, 0},
+    {SCN_COMPATIBLE, FORM_STRING, true, AT(vm.compatible), 0, 0},
+    {SCN_MEMORY, FORM_NUMBER, true, AT(vm.memory_mib), 4, 1u << 20},
+    {SCN_VCPUS, FORM_NUMBER, false, AT(vm.vcpus), 1, VCPUS_MAX},
+    {SCN_IMAGE, FORM_REFERENCE, true, AT(vm.image), 0, 0},
+    {SCN_INITRD, FORM_REFERENCE, false, AT(vm.initrd), 0, 0},
+    {SCN_BOOTARGS, FORM_STRING, false, AT(vm.bootargs), 0, 0},
+    {SCN_AFFINITY, FORM_CELLS, false, AT(vm.affinity), 0, 64},
+    {SCN_WEIGHT, FORM_NUMBER, false, AT(vm.weight), 1, 1000},
+    {SCN_NO_AUTOSTART, FORM_FLAG, false, AT(vm.no_autostart), 0, 0},
+    {SCN_TRAP_S1, FORM_FLAG, false, AT(vm.trap_stage1_faults), 0, 0},
+    {SCN_FORCE_4K, FORM_FLAG, false, AT(vm.force_4k), 0, 0},
+    {SCN_VIRTIO, FORM_STRINGS, false, AT(vm.virtio), 0, SCENARIO_STRINGS_MAX},
+    {SCN_CONSOLE_QUIET, FORM_FLAG, false, AT(vm.console_quiet), 0, 0},
 };
 
 static const struct rule step_rules[] = {

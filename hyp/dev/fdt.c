@@ -160,6 +160,24 @@ static void uart(struct tree *t) {
   end(t);
 }
 
+/* A hexadecimal digit names each slot: "virtio_mmio@a000000" is the first, and so on by GUEST_VIRTIO_STRIDE. */
+static void virtio(struct tree *t, const struct vm *vm) {
+  char name[] = "virtio_mmio@a000000";
+  for (unsigned i = 0; i < VIRTIO_SLOTS; i++) {
+    const uint32_t interrupts[] = {GIC_SPI, VIRTIO_INTID - 32 + i, LEVEL_HIGH};
+    if (!vm->virtio[i])
+      continue;
+    name[sizeof(name) - 4] =
+        (char)((i * GUEST_VIRTIO_STRIDE >> 8) < 10 ? '0' + (i * GUEST_VIRTIO_STRIDE >> 8) : 'a' - 10 + (i * GUEST_VIRTIO_STRIDE >> 8));
+    begin(t, name);
+    text(t, "compatible", "virtio,mmio");
+    reg(t, GUEST_VIRTIO_BASE + i * GUEST_VIRTIO_STRIDE, GUEST_VIRTIO_STRIDE);
+    cells(t, "interrupts", interrupts, 3);
+    flag(t, "dma-coherent");
+    end(t);
+  }
+}
+
 static void root(struct tree *t, const struct vm *vm, ipa_t initrd_start, ipa_t initrd_end) {
   begin(t, "");
   text(t, "compatible", "linux,dummy-virt");
@@ -175,6 +193,7 @@ static void root(struct tree *t, const struct vm *vm, ipa_t initrd_start, ipa_t 
   timer(t);
   clock(t);
   uart(t);
+  virtio(t, vm);
   end(t);
 }
 

@@ -9,6 +9,7 @@
  */
 #include "hyp/mem/stage2.h"
 #include "arch/sysreg.h"
+#include "core/atomic.h"
 #include "core/bits.h"
 #include "core/check.h"
 #include "core/string.h"
@@ -234,10 +235,6 @@ err_t stage2_lookup(struct stage2 *s2, ipa_t a, pa_t *out) {
   return err;
 }
 
-static bool is_ram_range(const struct stage2 *s2, ipa_t a, uint64_t bytes) {
-  return bytes <= s2->ram_bytes && a.v >= s2->ram_base.v && a.v - s2->ram_base.v <= s2->ram_bytes - bytes;
-}
-
 static uint64_t piece(uint64_t address, uint64_t bytes) {
   return min_u64(bytes, PAGE_SIZE - address % PAGE_SIZE);
 }
@@ -278,7 +275,7 @@ static void read_piece(struct stage2 *s2, void *to, ipa_t from, uint64_t bytes) 
 }
 
 err_t stage2_write(struct stage2 *s2, ipa_t to, const void *from, uint64_t bytes) {
-  if (!is_ram_range(s2, to, bytes))
+  if (!stage2_is_ram_range(s2, to, bytes))
     return ERR_RANGE;
   for (uint64_t done = 0; done < bytes;) {
     uint64_t n = piece(to.v + done, bytes - done);
@@ -291,7 +288,7 @@ err_t stage2_write(struct stage2 *s2, ipa_t to, const void *from, uint64_t bytes
 }
 
 err_t stage2_read(struct stage2 *s2, void *to, ipa_t from, uint64_t bytes) {
-  if (!is_ram_range(s2, from, bytes))
+  if (!stage2_is_ram_range(s2, from, bytes))
     return ERR_RANGE;
   for (uint64_t done = 0; done < bytes;) {
     uint64_t n = piece(from.v + done, bytes - done);
@@ -299,6 +296,43 @@ err_t stage2_read(struct stage2 *s2, void *to, ipa_t from, uint64_t bytes) {
     done += n;
   }
   return ERR_OK;
+}
+
+err_t stage2_load16(struct stage2 *s2, ipa_t from, uint16_t *out) {
+  struct pt_leaf leaf;
+  if (!is_aligned(from.v, 2))
+    return ERR_INVAL;
+  if (!stage2_is_ram(s2, from))
+    return ERR_RANGE;
+  spin_lock(&s2->lock);
+  bool mapped = pt_lookup(&s2->pt, from.v, &leaf) == ERR_OK;
+  *out = mapped ? atomic_load_relaxed((const uint16_t *)leaf.out.v) : 0;
+  spin_unlock(&s2->lock);
+  return ERR_OK;
+}
+
+static err_t store16_mapped(struct stage2 *s2, ipa_t to, uint16_t value) {
+  struct pt_leaf leaf;
+  spin_lock(&s2->lock);
+  err_t err = pt_lookup(&s2->pt, to.v, &leaf);
+  if (err == ERR_OK)
+    atomic_store_release((uint16_t *)leaf.out.v, value);
+  spin_unlock(&s2->lock);
+  return err;
+}
+
+err_t stage2_store16(struct stage2 *s2, ipa_t to, uint16_t value) {
+  if (!is_aligned(to.v, 2))
+    return ERR_INVAL;
+  if (!stage2_is_ram(s2, to))
+    return ERR_RANGE;
+  err_t err;
+  while ((err = store16_mapped(s2, to, value)) == ERR_NOENT) {
+    err = stage2_populate(s2, to);
+    if (err != ERR_OK)
+      break;
+  }
+  return err;
 }
 
 void stage2_forget_views(struct stage2 *s2, ipa_t start, uint64_t bytes) {
@@ -334,7 +368,7 @@ static err_t release(struct stage2 *s2, uint64_t start, uint64_t bytes) {
 }
 
 err_t stage2_release(struct stage2 *s2, ipa_t start, uint64_t bytes) {
-  if (!is_ram_range(s2, start, bytes) || !is_aligned(start.v | bytes, PAGE_SIZE))
+  if (!stage2_is_ram_range(s2, start, bytes) || !is_aligned(start.v | bytes, PAGE_SIZE))
     return ERR_RANGE;
   spin_lock(&s2->lock);
   stage2_forget_views(s2, start, bytes);

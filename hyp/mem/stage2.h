@@ -42,6 +42,11 @@ static inline bool stage2_is_ram(const struct stage2 *s2, ipa_t a) {
   return a.v - s2->ram_base.v < s2->ram_bytes;
 }
 
+/* True if all of [a, a + bytes) does. */
+static inline bool stage2_is_ram_range(const struct stage2 *s2, ipa_t a, uint64_t bytes) {
+  return bytes <= s2->ram_bytes && a.v >= s2->ram_base.v && a.v - s2->ram_base.v <= s2->ram_bytes - bytes;
+}
+
 /*
  * Make sure RAM at `a` is backed by a zeroed frame and mapped. ERR_RANGE if it is not RAM, ERR_NOMEM. Idempotent; from any CPU.
  * No lock may be held: pending interrupts are handled half-way through a block.
@@ -64,6 +69,13 @@ MUST_CHECK err_t stage2_lookup(struct stage2 *s2, ipa_t a, pa_t *out);
  */
 MUST_CHECK err_t stage2_write(struct stage2 *s2, ipa_t to, const void *from, uint64_t bytes);
 MUST_CHECK err_t stage2_read(struct stage2 *s2, void *to, ipa_t from, uint64_t bytes);
+
+/*
+ * One half-word of guest RAM, 2-byte aligned, single-copy atomic (Arm ARM B2.2.1): indexes that guest and device share. The store is a
+ * release, the load no acquire: order is the caller's. ERR_RANGE, ERR_NOMEM as above, ERR_INVAL if misaligned.
+ */
+MUST_CHECK err_t stage2_load16(struct stage2 *s2, ipa_t from, uint16_t *out);
+MUST_CHECK err_t stage2_store16(struct stage2 *s2, ipa_t to, uint16_t value);
 
 /*
  * Give back [start, start + bytes), 4 KiB aligned: unmapped, TLBs cleared, frames freed. ERR_RANGE; ERR_NOMEM if a block could not be

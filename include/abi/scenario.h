@@ -53,6 +53,7 @@
 #define SCN_NO_AUTOSTART "no-autostart"
 #define SCN_TRAP_S1 "trap-stage1-faults"
 #define SCN_FORCE_4K "force-4k"
+#define SCN_VIRTIO "virtio"
 
 /* /timeline/<step> */
 #define SCN_AFTER_MS "after-ms"
@@ -65,6 +66,10 @@
 /* Words of `features-off`, in the order of the HYP_FEAT_* bits. */
 #define SCENARIO_FEATURES                                                                                                                  \
   { "vmid16", "tlbi-range", "ttl", "fwb", "hafdbs", "bbm2", "dic", "idc" }
+
+/* Words of `virtio`: the number of a device is that of its slot. */
+#define SCENARIO_VIRTIO                                                                                                                    \
+  { "console", "rng" }
 
 /* Limits */
 #define SCENARIO_IMAGES_MAX 16u
