@@ -3,8 +3,12 @@
  * The life of a compaction run (include/mm/compact.h): what is common to both policies.
  *
  * A run claims its zone (`compacting`), so that there is one at a time, works in steps, and lets the zone go with nothing set aside and no
- * mark left but the classic policy's skip hints. The policy decides what moves where; here stand the modes' goals, the score, and the
- * counts before and after.
+ * mark left but the classic policy's skip hints. The policy decides what moves where; here stand the modes' goals, the score, the
+ * counts before and after, and the sweeps with which a run opens and closes:
+ *
+ *     compact_begin -> OPENING -> WORKING -> CLOSING -> CLOSED -> compact_end     walks over all pageblocks, in pieces, drop stale marks
+ *                         |          |         ^                                  and put back what is set aside
+ *                         +----------+---------+  compact_stop
  *
  * `compacting` is under the zone's lock; everything else of a run is its caller's. Refuses a second run, and one that has nothing to win.
  */
@@ -30,7 +34,7 @@ const char *compact_policy_name(const struct compact_policy *policy) {
 /* --- goals ---------------------------------------------------------------------------------------------------------------------- */
 
 static unsigned score_of(struct zone *z) {
-  uint64_t whole = (uint64_t)zone_whole_pageblocks(z) << PAGEBLOCK_ORDER, free = atomic_load_relaxed(&z->free);
+  uint64_t whole = (uint64_t)zone_whole_pageblocks(z) << PAGEBLOCK_ORDER, free = zone_free_now(z);
   return free == 0 || whole >= free ? 0 : (unsigned)(100 - 100 * whole / free);
 }
 
@@ -75,6 +79,38 @@ static bool request_is_good(const struct compact_request *r) {
   return r->mode == COMPACT_ASYNC ? r->order >= 1 && r->order <= MAX_ORDER : r->order == PAGEBLOCK_ORDER;
 }
 
+/* --- sweeps --------------------------------------------------------------------------------------------------------------------- */
+
+/* One pageblock has its marks dropped, and is no longer set aside. What that takes, in moves; 0 if there was nothing to do. */
+static int put_back(struct zone *z, uint32_t pb, unsigned marks) {
+  unsigned flags = atomic_load_relaxed(&pageblocks[pb].flags) & (marks | PB_ISOLATED);
+  if (flags & PB_ISOLATED)
+    isolate_release(z, pb);
+  if (flags & marks)
+    pageblock_mark(z, pb, 0, marks);
+  return flags & PB_ISOLATED ? COST_RETYPE : flags != 0;
+}
+
+/* On with the walk over the zone. True when it has come to the end. */
+static bool sweep(struct compact_run *run, struct zone *z, int *budget) {
+  for (; run->sweep < pageblock_of(z->end) && *budget > 0; run->sweep++)
+    *budget -= put_back(z, run->sweep, run->stale) + glance_cost(run->sweep);
+  return run->sweep == pageblock_of(z->end);
+}
+
+static void begin_sweep(struct compact_run *run, const struct zone *z, enum compact_stage stage, unsigned marks) {
+  run->stage = stage;
+  run->stale = (uint8_t)marks;
+  run->sweep = pageblock_of(z->start);
+}
+
+static void begin_closing(struct compact_run *run, const struct zone *z, err_t result) {
+  run->result = result;
+  begin_sweep(run, z, COMPACT_CLOSING, run->request.policy->marks_left(run));
+}
+
+/* --- steps ---------------------------------------------------------------------------------------------------------------------- */
+
 err_t compact_begin(struct compact_run *run, const struct compact_request *request) {
   *run = (struct compact_run){.request = *request};
   if (!request_is_good(request))
@@ -85,6 +121,7 @@ err_t compact_begin(struct compact_run *run, const struct compact_request *reque
   if (!zone_claim(z))
     return ERR_BUSY;
   page_drain_local();
+  page_drain_others();
   err_t err = compact_is_satisfied(run, z) ? ERR_NOENT : run->request.policy->begin(run, z);
   if (err != ERR_OK) {
     zone_unclaim(z);
@@ -92,6 +129,7 @@ err_t compact_begin(struct compact_run *run, const struct compact_request *reque
     return err;
   }
   run->active = true;
+  begin_sweep(run, z, run->stale != 0 ? COMPACT_OPENING : COMPACT_WORKING, run->stale);
   run->report.pageblocks_before = zone_whole_pageblocks(z);
   return ERR_OK;
 }
@@ -100,16 +138,31 @@ err_t compact_step(struct compact_run *run, unsigned max_moves) {
   CHECK(run->active);
   struct zone *z = &zones[run->request.zone];
   int budget = max_moves == 0 ? 1 : max_moves > INT32_MAX ? INT32_MAX : (int)max_moves;
-  return run->request.policy->step(run, z, budget);
+  if (run->stage == COMPACT_OPENING && sweep(run, z, &budget))
+    run->stage = COMPACT_WORKING;
+  if (run->stage == COMPACT_WORKING && budget > 0) {
+    err_t err = run->request.policy->step(run, z, &budget);
+    if (err != ERR_AGAIN)
+      begin_closing(run, z, err);
+  }
+  if (run->stage == COMPACT_CLOSING && budget > 0 && sweep(run, z, &budget))
+    run->stage = COMPACT_CLOSED;
+  return run->stage == COMPACT_CLOSED ? run->result : ERR_AGAIN;
+}
+
+void compact_stop(struct compact_run *run) {
+  if (run->active && run->stage < COMPACT_CLOSING)
+    begin_closing(run, &zones[run->request.zone], ERR_OK);
 }
 
 void compact_end(struct compact_run *run) {
   if (!run->active)
     return;
   struct zone *z = &zones[run->request.zone];
+  compact_stop(run);
+  while (run->stage != COMPACT_CLOSED && compact_step(run, INT32_MAX) == ERR_AGAIN)
+    continue;
   run->active = false;
-  run->request.policy->end(run, z);
-  isolate_release_all(z);
   uint64_t after = zone_whole_pageblocks(z), before = run->report.pageblocks_before;
   run->report.pageblocks_freed = after > before ? after - before : 0; /* others may have taken more than was won */
   zone_unclaim(z);

@@ -39,7 +39,7 @@ static bool is_suitable(struct zone *z, const struct compact_request *r) {
   uint64_t free_blocks[MAX_ORDER + 1];
   if (r->mode == COMPACT_SYNC)
     return true;
-  if (atomic_load_relaxed(&z->free) < z->low + ((uint64_t)2 << r->order))
+  if (zone_free_now(z) < z->low + ((uint64_t)2 << r->order))
     return false;
   zone_free_blocks(z, free_blocks);
   int index = extfrag_index(free_blocks, r->order);
@@ -49,8 +49,7 @@ static bool is_suitable(struct zone *z, const struct compact_request *r) {
 static err_t begin(struct compact_run *run, struct zone *z) {
   if (!is_suitable(z, &run->request) || (run->request.mode == COMPACT_ASYNC && is_deferred(z)))
     return ERR_NOENT;
-  if (run->request.mode != COMPACT_ASYNC)
-    pageblock_unmark_all(z, PB_SKIP);
+  run->stale = run->request.mode == COMPACT_ASYNC ? 0 : PB_SKIP;
   run->scanners = (struct compact_scanners){.migrate = z->start, .free = z->end, .fast_tries = FAST_TRIES};
   return ERR_OK;
 }
@@ -107,21 +106,22 @@ static bool take_near(struct compact_run *run, struct zone *z, unsigned order, p
   return false;
 }
 
-/* Downwards from where the scanner stands, which leaves full pageblocks behind. */
-static bool take_linear(struct compact_run *run, struct zone *z, unsigned order, pfn_t *out) {
-  while (!have_met(run)) {
+/* Downwards from where the scanner stands, which leaves full pageblocks behind; till the budget is spent. */
+static bool take_linear(struct compact_run *run, struct zone *z, unsigned order, pfn_t *out, int *budget) {
+  while (!have_met(run) && *budget > 0) {
     uint32_t pb = pageblock_of(run->scanners.free - 1);
     if (is_target(run, pb) && order != 0)
       return take_near(run, z, order, out);
     if (is_target(run, pb) && take_in(run, z, pb, order, out))
       return true;
+    *budget -= is_target(run, pb) ? COST_LOOK : glance_cost(pb);
     run->scanners.free = pb << PAGEBLOCK_ORDER;
   }
   return false;
 }
 
-static bool take_target(struct compact_run *run, struct zone *z, unsigned order, pfn_t *out) {
-  return take_fast(run, z, order, out) || take_linear(run, z, order, out);
+static bool take_target(struct compact_run *run, struct zone *z, unsigned order, pfn_t *out, int *budget) {
+  return take_fast(run, z, order, out) || take_linear(run, z, order, out, budget);
 }
 
 /* --- the migrate scanner ---------------------------------------------------------------------------------------------------------- */
@@ -133,12 +133,15 @@ static bool is_source(const struct compact_run *run, uint32_t pb) {
   return run->request.mode != COMPACT_ASYNC || pageblock_type(pb) == MIGRATE_MOVABLE;
 }
 
-static void move_part(struct compact_run *run, struct zone *z, const struct part *p, int *budget) {
+/* False if the budget has gone into the search for a target: once more then. */
+static bool move_part(struct compact_run *run, struct zone *z, const struct part *p, int *budget) {
   pfn_t to;
   enum move_result r = p->can;
   if (r == MOVE_DONE && run->request.owner != COMPACT_ANY_OWNER && run->request.owner != p->owner)
     r = MOVE_UNMOVABLE;
-  if (r == MOVE_DONE && !take_target(run, z, p->order, &to)) {
+  if (r == MOVE_DONE && !take_target(run, z, p->order, &to, budget)) {
+    if (*budget <= 0 && !have_met(run))
+      return false;
     r = MOVE_NO_ROOM;
   } else if (r == MOVE_DONE) {
     r = frame_move(index_pfn(p->index), p->order, to);
@@ -147,12 +150,13 @@ static void move_part(struct compact_run *run, struct zone *z, const struct part
   }
   if (r != MOVE_DONE) {
     run->report.failed_blocks[r]++;
-    return;
+    return true;
   }
   *budget -= 1 << p->order;
   run->report.moved_frames += 1u << p->order;
   run->report.moved_blocks++;
   run->scanners.moved_here = true;
+  return true;
 }
 
 /* One part further. At the end of a pageblock: is it enough? A pageblock that gave nothing is not looked at again soon. */
@@ -161,8 +165,8 @@ static void scan_part(struct compact_run *run, struct zone *z, int *budget) {
   uint32_t at = run->scanners.migrate, pb = pageblock_of(at);
   part_read(at, &p);
   run->report.scanned_frames += 1u << p.order;
-  if (!p.free && p.order < PAGEBLOCK_ORDER)
-    move_part(run, z, &p, budget);
+  if (!p.free && p.order < PAGEBLOCK_ORDER && !move_part(run, z, &p, budget))
+    return;
   run->scanners.migrate = part_end(&p);
   if (pageblock_of(run->scanners.migrate) != pb && !run->scanners.moved_here)
     pageblock_mark(z, pb, PB_SKIP, 0);
@@ -187,8 +191,8 @@ static bool find_fast(struct compact_run *run, struct zone *z) {
   return run->scanners.migrate != run->scanners.walk;
 }
 
-/* The next pageblock: one found quickly, for the first few of a direct run; else the next of the walk. */
-static void enter_pageblock(struct compact_run *run, struct zone *z) {
+/* The next pageblock: one found quickly, for the first few of a direct run; else the next of the walk, as far as the budget goes. */
+static void enter_pageblock(struct compact_run *run, struct zone *z, int *budget) {
   struct compact_scanners *s = &run->scanners;
   s->moved_here = false;
   if (s->walk != 0) {
@@ -201,8 +205,8 @@ static void enter_pageblock(struct compact_run *run, struct zone *z) {
       return;
     s->walk = 0;
   }
-  while (!have_met(run) && !is_source(run, pageblock_of(s->migrate)))
-    s->migrate = (pageblock_of(s->migrate) + 1) << PAGEBLOCK_ORDER;
+  for (; *budget > 0 && !have_met(run) && !is_source(run, pageblock_of(s->migrate)); s->migrate += (uint32_t)PAGEBLOCK_FRAMES)
+    *budget -= glance_cost(pageblock_of(s->migrate));
 }
 
 /* --- the run ---------------------------------------------------------------------------------------------------------------------- */
@@ -212,27 +216,33 @@ static err_t finish(struct compact_run *run, struct zone *z) {
     z->defer_shift = z->defer_considered = 0;
   else if (run->request.mode != COMPACT_ASYNC)
     defer(z);
-  if (have_met(run))
-    pageblock_unmark_all(z, PB_SKIP);
   return ERR_OK;
 }
 
-static err_t step(struct compact_run *run, struct zone *z, int budget) {
-  for (unsigned parts = 0; budget > 0 && parts < 16 * PAGEBLOCK_FRAMES; parts++) {
-    if ((run->scanners.migrate & (PAGEBLOCK_FRAMES - 1)) == 0) {
+/* At the start of a pageblock, which is to be a source. */
+static bool is_between(const struct compact_run *run) {
+  return (run->scanners.migrate & (PAGEBLOCK_FRAMES - 1)) == 0;
+}
+
+static err_t step(struct compact_run *run, struct zone *z, int *budget) {
+  for (unsigned parts = 1; *budget > 0; parts++) {
+    if (is_between(run)) {
       if (compact_is_satisfied(run, z))
         return finish(run, z);
-      enter_pageblock(run, z);
+      enter_pageblock(run, z, budget);
     }
     if (have_met(run))
       return finish(run, z);
-    scan_part(run, z, &budget);
+    if (!is_between(run) || is_source(run, pageblock_of(run->scanners.migrate)))
+      scan_part(run, z, budget);
+    *budget -= parts % (PAGEBLOCK_FRAMES / COST_LOOK) == 0;
   }
   return ERR_AGAIN;
 }
 
-static void end(struct compact_run *run, struct zone *z) {
-  (void)run, (void)z;
+/* A pass that went through the whole zone drops its hints. */
+static unsigned marks_left(const struct compact_run *run) {
+  return have_met(run) ? PB_SKIP : 0;
 }
 
-const struct compact_policy compact_classic = {.name = "classic", .begin = begin, .step = step, .end = end};
+const struct compact_policy compact_classic = {.name = "classic", .begin = begin, .step = step, .marks_left = marks_left};

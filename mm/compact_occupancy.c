@@ -13,7 +13,6 @@
  */
 #include "mm/compact_plan.h"
 
-#define SCAN_PAGEBLOCKS 6u /* looked at per step: some 40,000 instructions, which a home may run with interrupts masked */
 #define BUSY_ROUNDS 4u
 #define PLANS_MAX 4u
 
@@ -70,6 +69,35 @@ static bool fits(const struct compact_run *run, struct zone *z, uint32_t start, 
   return true;
 }
 
+/* --- the next pageblock ---------------------------------------------------------------------------------------------------------- */
+
+/* What emptying it costs; INDEX_NONE: not to be emptied. For somebody who waits, its used frames: there is no plan. */
+static uint32_t rank_of(const struct compact_run *run, uint32_t pb) {
+  unsigned free = pageblock_free(pb);
+  if (run->request.mode != COMPACT_ASYNC)
+    return pageblock_has(pb, PB_PLANNED) ? pageblocks[pb].link : INDEX_NONE;
+  if (free == 0 || free == PAGEBLOCK_FRAMES || pageblock_kind(pb) != PAGEBLOCK_SPLIT || pageblock_has(pb, PB_SKIP))
+    return INDEX_NONE;
+  return (uint32_t)PAGEBLOCK_FRAMES - free;
+}
+
+/* Look on for the cheapest. True when all have been looked at: then best is it, or INDEX_NONE. */
+static bool search_on(struct compact_run *run, struct zone *z, int *budget) {
+  struct compact_search *s = &run->search;
+  if (!s->under_way)
+    *s = (struct compact_search){.at = pageblock_of(z->start), .best = INDEX_NONE, .rank = INDEX_NONE, .under_way = true};
+  for (; s->at < pageblock_of(z->end) && *budget > 0; s->at++) {
+    uint32_t rank = rank_of(run, s->at);
+    if (rank < s->rank) {
+      s->rank = rank;
+      s->best = s->at;
+    }
+    *budget -= glance_cost(s->at);
+  }
+  s->under_way = s->at < pageblock_of(z->end);
+  return !s->under_way;
+}
+
 /* --- one region ----------------------------------------------------------------------------------------------------------------- */
 
 static void begin_region(struct compact_run *run, uint32_t start, unsigned order) {
@@ -101,16 +129,23 @@ static bool go_on(struct compact_run *run, struct zone *z, int *budget, bool *em
 
 /* --- sorting: larger holes in what is kept --------------------------------------------------------------------------------------- */
 
-static bool begin_next_region(struct compact_run *run, struct zone *z) {
+/* False: there is none. It may be one that is spared; then the next is looked for in the next turn. */
+static bool begin_next_region(struct compact_run *run, struct zone *z, int *budget) {
   uint32_t start;
   unsigned order;
-  if (!plan_find_region(run, run->cursor << PAGEBLOCK_ORDER, PAGEBLOCK_ORDER, &start, &order) || !fits(run, z, start, order))
+  *budget -= 2 * COST_LOOK;
+  if (!plan_find_region(run, run->cursor, &start, &order))
+    return false;
+  if (plan_spares_region(&run->plan, start, order))
+    return true;
+  if (!fits(run, z, start, order))
     return false;
   begin_region(run, start, order);
   return true;
 }
 
-static void leave_sorted(struct compact_run *run, struct zone *z) {
+static void leave_sorted(struct compact_run *run, struct zone *z, int *budget) {
+  *budget -= COST_RETYPE;
   isolate_release(z, run->cursor);
   pageblock_mark(z, run->cursor, 0, PB_SORT);
   run->cursor++;
@@ -124,36 +159,29 @@ static void sort_step(struct compact_run *run, struct zone *z, int *budget) {
     return;
   }
   if (!pageblock_has(run->cursor, PB_SORT)) {
-    run->cursor++;
+    *budget -= glance_cost(run->cursor++);
     return;
   }
-  if (run->evacuee.order == 0 && !begin_next_region(run, z)) {
-    leave_sorted(run, z);
+  if (run->evacuee.order == 0) {
+    if (!begin_next_region(run, z, budget))
+      leave_sorted(run, z, budget);
     return;
   }
   if (!go_on(run, z, budget, &empty))
     return;
   run->evacuee.order = 0;
   if (!empty)
-    leave_sorted(run, z);
+    leave_sorted(run, z, budget);
 }
 
 /* --- emptying -------------------------------------------------------------------------------------------------------------------- */
 
-static void leave_planned(struct compact_run *run, struct zone *z) {
+static void leave_planned(struct compact_run *run, struct zone *z, int *budget) {
   uint32_t pb = pageblock_of(run->evacuee.start);
+  *budget -= COST_RETYPE;
   isolate_release(z, pb);
   pageblock_mark(z, pb, 0, PB_PLANNED);
   run->evacuee.order = 0;
-}
-
-static uint32_t cheapest_planned(struct zone *z) {
-  uint32_t best = INDEX_NONE;
-  for (uint32_t pb = pageblock_of(z->start); pb < pageblock_of(z->end); pb++) {
-    if (pageblock_has(pb, PB_PLANNED) && (best == INDEX_NONE || pageblocks[pb].link < pageblocks[best].link))
-      best = pb;
-  }
-  return best;
 }
 
 /* The planned are done: once more, if something was learnt that the plan did not know. */
@@ -167,46 +195,44 @@ static void conclude(struct compact_run *run, struct zone *z) {
   }
 }
 
+/* False if it would not all find room. */
+static bool begin_pageblock(struct compact_run *run, struct zone *z, uint32_t pb, int *budget) {
+  *budget -= COST_LOOK;
+  begin_region(run, pb << PAGEBLOCK_ORDER, PAGEBLOCK_ORDER);
+  return fits(run, z, run->evacuee.start, PAGEBLOCK_ORDER);
+}
+
 static void empty_step(struct compact_run *run, struct zone *z, int *budget) {
   bool empty;
   if (run->evacuee.order == 0) {
-    uint32_t pb = cheapest_planned(z);
-    if (pb == INDEX_NONE) {
+    if (!search_on(run, z, budget))
+      return;
+    if (run->search.best == INDEX_NONE) {
       conclude(run, z);
       return;
     }
-    begin_region(run, pb << PAGEBLOCK_ORDER, PAGEBLOCK_ORDER);
-    if (!fits(run, z, run->evacuee.start, PAGEBLOCK_ORDER)) {
+    if (!begin_pageblock(run, z, run->search.best, budget)) {
       run->refused = true;
-      leave_planned(run, z);
+      leave_planned(run, z, budget);
       return;
     }
   }
   if (!go_on(run, z, budget, &empty))
     return;
   run->refused |= !empty;
-  leave_planned(run, z);
+  leave_planned(run, z, budget);
   if (compact_is_satisfied(run, z))
     run->phase = FINISHED;
 }
 
 /* --- for somebody who waits ------------------------------------------------------------------------------------------------------ */
 
-static uint32_t emptiest(struct zone *z) {
-  uint32_t best = INDEX_NONE;
-  for (uint32_t pb = pageblock_of(z->start); pb < pageblock_of(z->end); pb++) {
-    unsigned free = pageblock_free(pb);
-    if (free != 0 && free < PAGEBLOCK_FRAMES && pageblock_kind(pb) == PAGEBLOCK_SPLIT && !pageblock_has(pb, PB_SKIP) &&
-        (best == INDEX_NONE || free > pageblock_free(best)))
-      best = pb;
-  }
-  return best;
-}
-
 static void pick_step(struct compact_run *run, struct zone *z, int *budget) {
   bool empty;
   if (run->evacuee.order == 0) {
-    uint32_t pb = emptiest(z);
+    if (!search_on(run, z, budget))
+      return;
+    uint32_t pb = run->search.best;
     if (pb == INDEX_NONE) {
       run->phase = FINISHED;
       return;
@@ -214,16 +240,15 @@ static void pick_step(struct compact_run *run, struct zone *z, int *budget) {
     run->report.scanned_frames += PAGEBLOCK_FRAMES;
     isolate_pageblock(z, pb, 0);
     pageblock_mark(z, pb, PB_SKIP, 0);
-    begin_region(run, pb << PAGEBLOCK_ORDER, PAGEBLOCK_ORDER);
-    if (!fits(run, z, run->evacuee.start, PAGEBLOCK_ORDER)) {
-      leave_planned(run, z);
-      *budget -= 8; /* a look is not free either */
+    *budget -= COST_RETYPE;
+    if (!begin_pageblock(run, z, pb, budget)) {
+      leave_planned(run, z, budget);
       return;
     }
   }
   if (!go_on(run, z, budget, &empty))
     return;
-  leave_planned(run, z);
+  leave_planned(run, z, budget);
   if (compact_is_satisfied(run, z))
     run->phase = FINISHED;
 }
@@ -232,9 +257,9 @@ static void pick_step(struct compact_run *run, struct zone *z, int *budget) {
 
 static err_t begin(struct compact_run *run, struct zone *z) {
   uint64_t whole = zone_whole_pageblocks(z) << PAGEBLOCK_ORDER;
-  if (atomic_load_relaxed(&z->free) < whole + PAGEBLOCK_FRAMES)
+  if (zone_free_now(z) < whole + PAGEBLOCK_FRAMES)
     return ERR_NOENT;
-  pageblock_unmark_all(z, PB_PLANNED | PB_SORT | PB_SKIP);
+  run->stale = PB_SKIP; /* the classic policy's hints */
   run->phase = run->request.mode == COMPACT_ASYNC ? PICKING : PLANNING;
   plan_begin(run, z);
   return ERR_OK;
@@ -242,11 +267,13 @@ static err_t begin(struct compact_run *run, struct zone *z) {
 
 /* A few pageblocks of the plan become what it says. */
 static void isolate_step(struct compact_run *run, struct zone *z, int *budget) {
-  for (unsigned i = 0; i < SCAN_PAGEBLOCKS && run->cursor < pageblock_of(z->end); i++, run->cursor++) {
-    if (pageblock_has(run->cursor, PB_PLANNED | PB_SORT))
+  for (; *budget > 0 && run->cursor < pageblock_of(z->end); run->cursor++) {
+    *budget -= glance_cost(run->cursor);
+    if (pageblock_has(run->cursor, PB_PLANNED | PB_SORT)) {
       isolate_pageblock(z, run->cursor, 0);
+      *budget -= COST_RETYPE;
+    }
   }
-  *budget = 0;
   if (run->cursor < pageblock_of(z->end))
     return;
   run->phase = SORTING;
@@ -255,38 +282,37 @@ static void isolate_step(struct compact_run *run, struct zone *z, int *budget) {
 }
 
 static void plan_some(struct compact_run *run, struct zone *z, int *budget) {
-  *budget = 0;
-  if (!plan_step(run, z, SCAN_PAGEBLOCKS))
+  if (!plan_step(run, z, budget))
     return;
   run->phase = ISOLATING;
   run->cursor = pageblock_of(z->start);
 }
 
-static err_t step(struct compact_run *run, struct zone *z, int budget) {
-  while (budget > 0 && run->phase != FINISHED) {
+static err_t step(struct compact_run *run, struct zone *z, int *budget) {
+  while (*budget > 0 && run->phase != FINISHED) {
     switch (run->phase) {
     case PLANNING:
-      plan_some(run, z, &budget);
+      plan_some(run, z, budget);
       break;
     case ISOLATING:
-      isolate_step(run, z, &budget);
+      isolate_step(run, z, budget);
       break;
     case SORTING:
-      sort_step(run, z, &budget);
+      sort_step(run, z, budget);
       break;
     case EMPTYING:
-      empty_step(run, z, &budget);
+      empty_step(run, z, budget);
       break;
     default:
-      pick_step(run, z, &budget);
+      pick_step(run, z, budget);
     }
   }
   return run->phase == FINISHED ? ERR_OK : ERR_AGAIN;
 }
 
-static void end(struct compact_run *run, struct zone *z) {
+static unsigned marks_left(const struct compact_run *run) {
   (void)run;
-  pageblock_unmark_all(z, PB_PLANNED | PB_SORT | PB_SKIP);
+  return PB_PLANNED | PB_SORT | PB_SKIP;
 }
 
-const struct compact_policy compact_occupancy = {.name = "occupancy", .begin = begin, .step = step, .end = end};
+const struct compact_policy compact_occupancy = {.name = "occupancy", .begin = begin, .step = step, .marks_left = marks_left};

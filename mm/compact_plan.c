@@ -19,80 +19,97 @@
  */
 #include "mm/compact_plan.h"
 
-#define ORDERS PAGEBLOCK_ORDER /* of holes: 0..8; a free pageblock is no hole */
-#define FIXED (1u << 28)       /* cost of what does not move */
-#define MOVE_COST 4096u
-#define FIRST_STEP (MOVE_COST / 16)
-#define ROUNDS_MAX 24u
-#define PRICE_MAX (60u * MOVE_COST)
+#define FIXED (1u << 28) /* cost of what does not move */
 
-/* Of a region: what emptying it costs, and the most that clearing it, or regions within it, earns. */
+/* Walks over the zone's pageblocks, which follow one another. */
+enum plan_stage {
+  SURVEYING,
+  SELECTING,
+  TALLYING
+};
+
+/* Of a region: what emptying it costs, the most that clearing it, or regions within it, earns, and the first of those that do. */
 struct worth {
   uint32_t cost, earned;
+  uint32_t first; /* frame of the pageblock, and above that the order */
 };
 
 /* --- one pageblock -------------------------------------------------------------------------------------------------------------- */
 
-static struct worth part_worth(const struct compact_run *run, const struct part *p) {
+static ALWAYS_INLINE struct worth part_worth(const struct compact_run *run, const struct part *p) {
   uint32_t hole = run->plan.price[p->order < ORDERS ? p->order : 0];
   if (p->free)
-    return (struct worth){hole << p->order, 0};
+    return (struct worth){.cost = hole << p->order};
   if (!part_is_movable(p, run->request.owner))
-    return (struct worth){FIXED, 0};
-  return (struct worth){(hole + MOVE_COST) << p->order, 0};
+    return (struct worth){.cost = FIXED};
+  return (struct worth){.cost = (hole + MOVE_COST) << p->order};
 }
 
-static uint32_t own_earning(const struct compact_run *run, uint32_t cost, unsigned order) {
+/* Two halves of the region of `order` that holds `at`. `*whole`: clearing all of it is what earns most; it must not begin before sort_from. */
+static ALWAYS_INLINE struct worth join(const struct compact_run *run, struct worth a, struct worth b, uint32_t at, unsigned order,
+                                       bool *whole) {
+  uint32_t cost = a.cost + b.cost < FIXED ? a.cost + b.cost : FIXED, parts = a.earned + b.earned;
   uint32_t income = order < ORDERS ? run->plan.price[order] << order : 0;
-  return income > cost ? income - cost : 0;
-}
-
-/* Two halves of a region of `order`. */
-static struct worth join(const struct compact_run *run, struct worth a, struct worth b, unsigned order) {
-  uint32_t cost = a.cost + b.cost < FIXED ? a.cost + b.cost : FIXED;
-  uint32_t own = own_earning(run, cost, order), parts = a.earned + b.earned;
-  return (struct worth){cost, own > parts ? own : parts};
+  uint32_t start = at & ~((1u << order) - 1);
+  *whole = unlikely(income > cost) && income - cost >= parts && start >= run->plan.sort_from;
+  if (*whole)
+    return (struct worth){cost, income - cost, (start & ((1u << PAGEBLOCK_ORDER) - 1)) | order << PAGEBLOCK_ORDER};
+  return (struct worth){cost, parts, a.earned != 0 ? a.first : b.first};
 }
 
 /* The largest regions without anything fixed, beside something fixed, are room for blocks of their order. */
-static void note_room(struct compact_plan *plan, struct worth a, struct worth b, unsigned order) {
+static ALWAYS_INLINE void note_room(struct compact_plan *plan, struct worth a, struct worth b, unsigned order) {
   if (a.cost < FIXED && b.cost >= FIXED)
     plan->room[order] += 1u << order;
   if (b.cost < FIXED && a.cost >= FIXED)
     plan->room[order] += 1u << order;
 }
 
-/* Worth of the region of `order` at `start`: its parts, joined as a binary counter counts. `plan` gets sums, if given. */
-static struct worth weigh(const struct compact_run *run, uint32_t start, unsigned order, struct compact_plan *plan) {
-  struct worth level[PAGEBLOCK_ORDER + 1] = {{0, 0}}; /* what changes meanwhile may leave gaps */
+/* Worth of the pageblock at `start`: its parts, joined as a binary counter counts. `plan` gets sums, if given. */
+static ALWAYS_INLINE struct worth weigh(const struct compact_run *run, uint32_t start, struct compact_plan *plan) {
+  struct worth level[PAGEBLOCK_ORDER + 1] = {{0}}; /* what changes meanwhile may leave gaps */
   struct part p;
-  for (uint32_t at = start; at < start + (1u << order); at = part_end(&p)) {
+  bool whole;
+  for (uint32_t at = start; at < start + PAGEBLOCK_FRAMES; at = part_end(&p)) {
     part_read(at, &p);
     struct worth w = part_worth(run, &p);
     unsigned k = p.order;
     if (plan && !p.free && w.cost < FIXED)
       plan->used[k] += 1u << k;
-    for (; k < order && (at >> k & 1); k++) {
+    for (; k < PAGEBLOCK_ORDER && (at >> k & 1); k++) {
       if (plan)
         note_room(plan, level[k], w, k);
-      w = join(run, level[k], w, k + 1);
+      w = join(run, level[k], w, at, k + 1, &whole);
     }
     level[k] = w;
   }
-  return level[order];
+  return level[PAGEBLOCK_ORDER];
 }
 
-bool plan_find_region(const struct compact_run *run, uint32_t index, unsigned order, uint32_t *start, unsigned *found) {
-  struct worth w = weigh(run, index, order, NULL);
-  if (w.earned == 0)
-    return false;
-  if (order < ORDERS && own_earning(run, w.cost, order) == w.earned) {
-    *start = index;
-    *found = order;
-    return true;
+/* Left alone, all that is in the region, free or not, stays a hole or a block of its own order. */
+bool plan_spares_region(struct compact_plan *plan, uint32_t start, unsigned order) {
+  int64_t kept[ORDERS] = {0}, loss[ORDERS], frames = 1 << order;
+  struct part p;
+  for (uint32_t at = start; at < start + (1u << order); at = part_end(&p)) {
+    part_read(at, &p);
+    kept[p.order < ORDERS ? p.order : 0] += 1 << p.order;
   }
-  order--;
-  return plan_find_region(run, index, order, start, found) || plan_find_region(run, index + (1u << order), order, start, found);
+  for (unsigned o = order + 1; o-- != 0; frames -= kept[o]) {
+    loss[o] = frames - kept[o];
+    if (loss[o] > 0 && plan->left_over[o] < loss[o])
+      return false;
+  }
+  for (unsigned o = 0; o <= order; o++)
+    plan->left_over[o] -= loss[o];
+  plan->sort_from = start + (1u << order);
+  return true;
+}
+
+bool plan_find_region(const struct compact_run *run, uint32_t pb, uint32_t *start, unsigned *order) {
+  struct worth w = weigh(run, pb << PAGEBLOCK_ORDER, NULL);
+  *start = pb << PAGEBLOCK_ORDER | (w.first & ((1u << PAGEBLOCK_ORDER) - 1));
+  *order = w.first >> PAGEBLOCK_ORDER;
+  return w.earned != 0;
 }
 
 /* --- survey: what each pageblock costs ------------------------------------------------------------------------------------------ */
@@ -109,7 +126,7 @@ static void survey(struct compact_run *run, struct zone *z, uint32_t pb) {
     pageblock_mark(z, pb, 0, PB_PLANNED | PB_SORT);
   if (!may_be_planned(pb))
     return;
-  struct worth w = weigh(run, pb << PAGEBLOCK_ORDER, PAGEBLOCK_ORDER, first ? plan : NULL);
+  struct worth w = first ? weigh(run, pb << PAGEBLOCK_ORDER, plan) : weigh(run, pb << PAGEBLOCK_ORDER, NULL);
   run->report.scanned_frames += PAGEBLOCK_FRAMES;
   plan->bound -= w.earned;
   if (w.earned != 0)
@@ -134,7 +151,7 @@ static uint32_t most_possible(const struct compact_plan *plan) {
 
 /* How many the mode asks for. */
 static uint32_t wanted_by_mode(const struct compact_run *run, struct zone *z) {
-  uint64_t free = atomic_load_relaxed(&z->free), whole = zone_whole_pageblocks(z), need;
+  uint64_t free = zone_free_now(z), whole = zone_whole_pageblocks(z), need;
   if (run->request.mode != COMPACT_PROACTIVE)
     return UINT32_MAX;
   need = (free * (100 - run->request.target_score) + 100 * PAGEBLOCK_FRAMES - 1) / (100 * PAGEBLOCK_FRAMES);
@@ -143,68 +160,92 @@ static uint32_t wanted_by_mode(const struct compact_run *run, struct zone *z) {
 
 /* --- selection ------------------------------------------------------------------------------------------------------------------ */
 
-static uint32_t count_below(struct zone *z, uint32_t cost) {
-  uint32_t count = 0;
-  for (uint32_t pb = pageblock_of(z->start); pb < pageblock_of(z->end); pb++)
-    count += pageblocks[pb].link < cost;
-  return count;
+static void begin_selection(struct compact_plan *plan) {
+  plan->threshold = plan->below = 0;
+  plan->ties = plan->wanted;
+  plan->bit = 1u << 31;
 }
 
-/* The largest threshold below which at most `wanted` pageblocks cost; of those that cost just that, as many as are left. */
-static void select_cheapest(struct compact_run *run, struct zone *z) {
-  struct compact_plan *plan = &run->plan;
-  uint32_t low = 0;
-  for (uint32_t bit = 1u << 31; bit != 0; bit >>= 1) {
-    if (count_below(z, low | bit) <= plan->wanted)
-      low |= bit;
+/*
+ * The largest threshold below which at most `wanted` pageblocks cost; of those that cost just that, as many as are left. A walk for each bit
+ * of the threshold, this is at its end. True if it was the last.
+ */
+static bool end_selection_walk(struct compact_plan *plan) {
+  if (plan->below <= plan->wanted) {
+    plan->threshold |= plan->bit;
+    plan->ties = plan->threshold == INDEX_NONE ? 0 : plan->wanted - plan->below;
   }
-  plan->threshold = low;
-  plan->ties = plan->wanted - count_below(z, low);
-  plan->ties = low == INDEX_NONE ? 0 : plan->ties;
+  plan->bit >>= 1;
+  plan->below = 0;
+  return plan->bit == 0;
 }
 
 /* --- tally: supply and demand ---------------------------------------------------------------------------------------------------- */
 
-static void tally_cleared(struct compact_run *run, uint32_t start, unsigned order) {
-  struct part p;
-  for (uint32_t at = start; at < start + (1u << order); at = part_end(&p)) {
-    part_read(at, &p);
-    if (!p.free && p.order < ORDERS)
-      run->plan.used[p.order] += 1u << p.order;
-  }
-}
-
-static void tally_holes(struct compact_run *run, uint32_t start, unsigned order) {
-  struct part p;
-  for (uint32_t at = start; at < start + (1u << order); at = part_end(&p)) {
-    part_read(at, &p);
-    if (p.free && p.order < ORDERS)
-      run->plan.holes[p.order] += 1u << p.order;
-  }
-}
-
-static void tally_sorted(struct compact_run *run, uint32_t start, unsigned order) {
-  struct worth w = weigh(run, start, order, NULL);
-  if (w.earned == 0) {
-    tally_holes(run, start, order);
-    return;
-  }
-  if (order < ORDERS && own_earning(run, w.cost, order) == w.earned) {
-    tally_cleared(run, start, order);
-    run->plan.holes[order] += 1u << order;
-    return;
-  }
-  tally_sorted(run, start, order - 1);
-  tally_sorted(run, start + (1u << (order - 1)), order - 1);
-}
-
-static int64_t hole_value(const struct compact_run *run, uint32_t start) {
+/*
+ * One walk over a pageblock that is planned (its blocks need holes) or kept as it is (its holes are for others); what its holes are worth at
+ * the prices.
+ */
+static int64_t tally_plain(struct compact_run *run, uint32_t start, bool planned) {
+  uint64_t *sums = planned ? run->plan.used : run->plan.holes;
   int64_t value = 0;
   struct part p;
   for (uint32_t at = start; at < start + PAGEBLOCK_FRAMES; at = part_end(&p)) {
     part_read(at, &p);
+    if (p.order >= ORDERS)
+      continue;
+    if (p.free)
+      value += (int64_t)run->plan.price[p.order] << p.order;
+    if (p.free != planned)
+      sums[p.order] += 1u << p.order;
+  }
+  return value;
+}
+
+/* A region of a pageblock of which parts may be cleared: by orders, its blocks; and of the best choice, what is cleared, and the holes then. */
+struct region {
+  struct worth worth;
+  uint16_t blocks[ORDERS], cleared[ORDERS], holes[ORDERS];
+};
+
+static void region_of_part(const struct compact_run *run, const struct part *p, struct region *r) {
+  *r = (struct region){.worth = part_worth(run, p)};
+  if (p->order < ORDERS && p->free)
+    r->holes[p->order] = (uint16_t)(1u << p->order);
+  else if (p->order < ORDERS)
+    r->blocks[p->order] = (uint16_t)(1u << p->order);
+}
+
+/* `b`, the second half, becomes the region of `order` that holds `at`. */
+static void join_regions(const struct compact_run *run, const struct region *a, struct region *b, uint32_t at, unsigned order) {
+  bool whole;
+  b->worth = join(run, a->worth, b->worth, at, order, &whole);
+  for (unsigned o = 0; o < order; o++) {
+    b->blocks[o] = (uint16_t)(b->blocks[o] + a->blocks[o]);
+    b->cleared[o] = whole ? b->blocks[o] : (uint16_t)(b->cleared[o] + a->cleared[o]);
+    b->holes[o] = whole ? 0 : (uint16_t)(b->holes[o] + a->holes[o]);
+  }
+  if (whole)
+    b->holes[order] = (uint16_t)(1u << order);
+}
+
+static int64_t tally_sorted(struct compact_run *run, uint32_t start) {
+  struct region level[PAGEBLOCK_ORDER + 1] = {{.worth = {0}}}, r;
+  int64_t value = 0;
+  struct part p;
+  for (uint32_t at = start; at < start + PAGEBLOCK_FRAMES; at = part_end(&p)) {
+    part_read(at, &p);
+    region_of_part(run, &p, &r);
     if (p.free && p.order < ORDERS)
       value += (int64_t)run->plan.price[p.order] << p.order;
+    unsigned k = p.order;
+    for (; k < PAGEBLOCK_ORDER && (at >> k & 1); k++)
+      join_regions(run, &level[k], &r, at, k + 1);
+    level[k] = r;
+  }
+  for (unsigned o = 0; o < ORDERS; o++) {
+    run->plan.used[o] += level[PAGEBLOCK_ORDER].cleared[o];
+    run->plan.holes[o] += level[PAGEBLOCK_ORDER].holes[o];
   }
   return value;
 }
@@ -221,106 +262,12 @@ static void tally(struct compact_run *run, struct zone *z, uint32_t pb) {
   uint32_t start = pb << PAGEBLOCK_ORDER;
   if (!may_be_planned(pb))
     return;
-  if (is_selected(&run->plan, pageblocks[pb].link)) {
+  bool planned = is_selected(&run->plan, pageblocks[pb].link);
+  if (planned) {
     pageblock_mark(z, pb, PB_PLANNED, PB_SORT);
     run->plan.bound += pageblocks[pb].link;
-    tally_cleared(run, start, PAGEBLOCK_ORDER);
-  } else if (pageblock_has(pb, PB_SORT)) {
-    tally_sorted(run, start, PAGEBLOCK_ORDER);
-  } else {
-    tally_holes(run, start, PAGEBLOCK_ORDER);
   }
-  run->plan.bound -= hole_value(run, start);
-}
-
-/* --- prices --------------------------------------------------------------------------------------------------------------------- */
-
-/* By how many frames each order falls short (or, negative, has left); the worst of them. */
-static int64_t shortage(const struct compact_plan *plan, int64_t by_order[ORDERS]) {
-  int64_t missing = 0, worst = 0;
-  for (unsigned order = ORDERS; order-- != 0;) {
-    missing += (int64_t)plan->used[order] - (int64_t)plan->holes[order];
-    by_order[order] = missing;
-    worst = missing > worst ? missing : worst;
-  }
-  return worst;
-}
-
-static uint64_t total_used(const struct compact_plan *plan) {
-  uint64_t sum = 0;
-  for (unsigned order = 0; order < ORDERS; order++)
-    sum += plan->used[order];
-  return sum;
-}
-
-/* Up where an order falls short, down where it has more left than a few pageblocks. */
-static int direction(const struct compact_plan *plan, int64_t missing) {
-  if (missing > 0)
-    return 1;
-  return missing < -((int64_t)plan->wanted << PAGEBLOCK_ORDER) / 64 ? -1 : 0;
-}
-
-/*
- * Each order's surcharge over the one below moves by a step of its own, which grows while it goes on in one direction and halves when it
- * turns (resilient propagation): the sums jump with the prices, so their size says little, and their sign is what counts.
- */
-static void change_prices(struct compact_plan *plan, const int64_t by_order[ORDERS]) {
-  int64_t below = 0, price = 0;
-  for (unsigned order = 1; order < ORDERS; order++) {
-    int way = direction(plan, by_order[order]);
-    if (way * plan->way[order] > 0)
-      plan->step[order] += plan->step[order] / 4;
-    else if (way * plan->way[order] < 0)
-      plan->step[order] /= 2;
-    if (way != 0)
-      plan->way[order] = (int8_t)way;
-    int64_t surcharge = (int64_t)plan->price[order] - below + way * (int64_t)plan->step[order];
-    below = plan->price[order];
-    price += surcharge > 0 ? surcharge : 0;
-    price = price < (int64_t)PRICE_MAX ? price : (int64_t)PRICE_MAX;
-    plan->price[order] = (uint32_t)price;
-  }
-}
-
-static void keep_as_best(struct compact_plan *plan, uint64_t cost) {
-  if (cost >= plan->best_cost)
-    return;
-  plan->best_cost = cost;
-  for (unsigned order = 0; order < ORDERS; order++)
-    plan->best_price[order] = plan->price[order];
-}
-
-/* The search is over: the best plan is made once more. If there was none that fits, the last will do: what finds no room stays. */
-static void settle(struct compact_plan *plan) {
-  plan->settled = true;
-  for (unsigned order = 0; order < ORDERS && plan->best_cost != UINT64_MAX; order++)
-    plan->price[order] = plan->best_price[order];
-}
-
-/* What no plan can cost less than, as these prices prove (the Lagrangian dual), in moves. */
-static int64_t proven_cost(const struct compact_plan *plan) {
-  return plan->bound / (int64_t)MOVE_COST;
-}
-
-/* After a round. True if the plan stands. */
-static bool adjust(struct compact_run *run) {
-  struct compact_plan *plan = &run->plan;
-  int64_t by_order[ORDERS], proven = proven_cost(plan);
-  if (plan->settled)
-    return true;
-  if (proven > plan->proven)
-    plan->proven = proven;
-  int64_t worst = shortage(plan, by_order);
-  if (worst <= (int64_t)(plan->wanted / 256) << PAGEBLOCK_ORDER)
-    keep_as_best(plan, total_used(plan));
-  if (plan->round == 0 && plan->best_cost != UINT64_MAX)
-    return true;
-  if (++plan->round >= ROUNDS_MAX || plan->best_cost <= (uint64_t)plan->proven + (uint64_t)plan->proven / 64) {
-    settle(plan);
-    return false;
-  }
-  change_prices(plan, by_order);
-  return false;
+  run->plan.bound -= pageblock_has(pb, PB_SORT) ? tally_sorted(run, start) : tally_plain(run, start, planned);
 }
 
 /* --- the whole ------------------------------------------------------------------------------------------------------------------ */
@@ -331,45 +278,67 @@ static void clear_sums(struct compact_plan *plan) {
 }
 
 void plan_begin(struct compact_run *run, struct zone *z) {
-  run->plan = (struct compact_plan){.best_cost = UINT64_MAX};
-  for (unsigned order = 0; order < ORDERS; order++)
-    run->plan.step[order] = FIRST_STEP;
+  run->plan = (struct compact_plan){0};
+  plan_begin_prices(&run->plan);
   run->cursor = pageblock_of(z->start);
 }
 
-/* All pageblocks have been surveyed. */
-static void begin_tally(struct compact_run *run, struct zone *z) {
+/* The walk over all pageblocks that ended is followed by one of `stage`. */
+static void begin_walk(struct compact_run *run, const struct zone *z, enum plan_stage stage) {
+  run->plan.stage = stage;
+  run->cursor = pageblock_of(z->start);
+}
+
+static void end_survey(struct compact_run *run, struct zone *z) {
   struct compact_plan *plan = &run->plan;
   if (plan->round == 0) {
     uint32_t wanted = wanted_by_mode(run, z);
     plan->most = most_possible(plan);
     plan->wanted = wanted < plan->most ? wanted : plan->most;
   }
-  select_cheapest(run, z);
+  begin_selection(plan);
   clear_sums(plan);
-  plan->tallying = true;
-  run->cursor = pageblock_of(z->start);
+  begin_walk(run, z, SELECTING);
 }
 
 static bool end_tally(struct compact_run *run, struct zone *z) {
-  bool stands = adjust(run);
-  run->plan.tallying = false;
+  bool stands = plan_adjust(&run->plan);
   run->plan.bound = 0;
-  run->cursor = pageblock_of(z->start);
+  begin_walk(run, z, SURVEYING);
   return stands;
 }
 
-bool plan_step(struct compact_run *run, struct zone *z, unsigned max_pageblocks) {
-  for (unsigned i = 0; i < max_pageblocks && run->cursor < pageblock_of(z->end); i++, run->cursor++) {
-    if (run->plan.tallying)
-      tally(run, z, run->cursor);
-    else
-      survey(run, z, run->cursor);
+/* One pageblock; returns what that costs. */
+static int visit(struct compact_run *run, struct zone *z, uint32_t pb) {
+  struct compact_plan *plan = &run->plan;
+  if (plan->stage == SELECTING) {
+    plan->below += pageblocks[pb].link < (plan->threshold | plan->bit);
+    return glance_cost(pb);
   }
+  int cost = !may_be_planned(pb)          ? glance_cost(pb)
+             : plan->stage == SURVEYING   ? COST_LOOK
+             : pageblock_has(pb, PB_SORT) ? COST_SORT
+                                          : COST_LOOK;
+  if (plan->stage == SURVEYING)
+    survey(run, z, pb);
+  else
+    tally(run, z, pb);
+  return cost;
+}
+
+bool plan_step(struct compact_run *run, struct zone *z, int *budget) {
+  for (; *budget > 0 && run->cursor < pageblock_of(z->end); run->cursor++)
+    *budget -= visit(run, z, run->cursor);
   if (run->cursor < pageblock_of(z->end))
     return false;
-  if (run->plan.tallying)
+  switch (run->plan.stage) {
+  case SURVEYING:
+    end_survey(run, z);
+    return false;
+  case SELECTING:
+    begin_walk(run, z, end_selection_walk(&run->plan) ? TALLYING : SELECTING);
+    return false;
+  default:
     return end_tally(run, z);
-  begin_tally(run, z);
-  return false;
+  }
 }

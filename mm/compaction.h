@@ -30,18 +30,28 @@ static inline bool pageblock_has(uint32_t pb, unsigned flag) {
   return atomic_load_relaxed(&pageblocks[pb].flags) & flag;
 }
 
+/*
+ * What a step may cost. Homes run steps with interrupts masked, so all of a step's work is charged to its one budget, whose unit is the move
+ * of a frame: some 1,600 instructions. Whatever walks a zone does so in pieces and goes on in the next step, so that the size of the zone is in no
+ * stretch: a step of N moves overdraws by one item below, or one block moved, at most.
+ */
+#define COST_LOOK 32        /* at all parts of a pageblock */
+#define COST_RETYPE 12      /* of a pageblock set aside or put back */
+#define GLANCES_PER_MOVE 64 /* at the eight bytes of a pageblock */
+
+static inline int glance_cost(uint32_t pb) {
+  return pb % GLANCES_PER_MOVE == 0;
+}
+
 /* --- isolate.c ------------------------------------------------------------------------------------------------------------------ */
 
 /* Change flags other than ISOLATED and CONTIG. */
 void pageblock_mark(struct zone *z, uint32_t pb, unsigned set, unsigned clear);
-/* Drop `flags` of every pageblock of the zone. */
-void pageblock_unmark_all(struct zone *z, unsigned flags);
 
 /* Set a managed pageblock aside, for whom `why` says (0 or PB_CONTIG), unless it is already. */
 void isolate_pageblock(struct zone *z, uint32_t pb, unsigned why);
 /* Back to everybody: as MOVABLE if it is wholly free, else as it was. Nothing if it is not set aside. */
 void isolate_release(struct zone *z, uint32_t pb);
-void isolate_release_all(struct zone *z);
 
 /*
  * A free block to move to: the smallest of at least `order` that is free and neither set aside nor kept for atomic requests, cut to size; none
@@ -53,8 +63,33 @@ bool target_take_at(struct zone *z, uint32_t index, unsigned order, pfn_t *out);
 
 /* Wholly free pageblocks now. */
 uint32_t zone_whole_pageblocks(struct zone *z);
+/* Frames in the buddy now. */
+uint64_t zone_free_now(struct zone *z);
 /* Is there a free block of at least `order` that anybody may take? */
 bool zone_has_block(struct zone *z, unsigned order);
+
+/* --- migrate.c ------------------------------------------------------------------------------------------------------------------ */
+
+/* States with an owner who maps the block and can let it go. LENT is mapped by others than its owner; the rest is nobody's to move. */
+#define STATES_MOVABLE (STATE_BIT(FRAME_OWNED) | STATE_BIT(FRAME_SHARED) | STATE_BIT(FRAME_MANAGED))
+
+extern const struct migrate_ops *migrate_ops;
+
+/* What a head's word says of its block. */
+static inline enum move_result move_judge(uint64_t word) {
+  unsigned state = word & WORD_STATE_MASK;
+  if (!word_is_head(word) || state == FRAME_FREE)
+    return MOVE_GONE;
+  if (state == FRAME_CACHED || state == FRAME_MOVING)
+    return MOVE_BUSY; /* in a per-CPU list, not claimed yet, or under way already */
+  if (state >= 32 || !(STATES_MOVABLE >> state & 1) || word_type(word) != MIGRATE_MOVABLE)
+    return MOVE_UNMOVABLE;
+  return word_pins(word) != 0 ? MOVE_PINNED : MOVE_DONE;
+}
+
+static inline enum move_result part_judge(uint64_t word) {
+  return migrate_ops ? move_judge(word) : MOVE_UNMOVABLE;
+}
 
 /* --- evacuate.c ----------------------------------------------------------------------------------------------------------------- */
 
@@ -69,8 +104,20 @@ struct part {
   owner_t owner;
 };
 
+/* A pageblock's first frame, and whatever is no head: evacuate.c. */
+void part_read_other(uint32_t index, struct part *out);
+
 /* The part at `index`: a glimpse. Parts of a pageblock are walked from its first frame on. */
-void part_read(uint32_t index, struct part *out);
+static ALWAYS_INLINE void part_read(uint32_t index, struct part *out) {
+  uint64_t word = word_load(frame_at(index));
+  unsigned order = word_order(word);
+  if (unlikely((index & (PAGEBLOCK_FRAMES - 1)) == 0 || !word_is_head(word) || order >= PAGEBLOCK_ORDER || index & ((1u << order) - 1))) {
+    part_read_other(index, out);
+    return;
+  }
+  bool free = (word & WORD_STATE_MASK) == FRAME_FREE;
+  *out = (struct part){index, order, index, order, free, free ? MOVE_DONE : part_judge(word), word_owner(word)};
+}
 
 static inline uint32_t part_end(const struct part *p) {
   return p->index + (1u << p->order);
@@ -104,9 +151,9 @@ enum evacuation evacuate_step(struct zone *z, struct compact_evacuee *e, const s
 struct compact_policy {
   const char *name;
   /* ERR_NOENT: not worth it now. */
-  err_t (*begin)(struct compact_run *run, struct zone *z);
-  err_t (*step)(struct compact_run *run, struct zone *z, int budget);
-  void (*end)(struct compact_run *run, struct zone *z);
+  err_t (*begin)(struct compact_run *run, struct zone *z); /* run->stale: marks to be dropped before the first step */
+  err_t (*step)(struct compact_run *run, struct zone *z, int *budget);
+  unsigned (*marks_left)(const struct compact_run *run); /* PB_*, to be dropped at the end */
 };
 
 /* One run at a time (compact.c): false if somebody has the zone. */

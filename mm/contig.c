@@ -7,11 +7,16 @@
  * taken out of the buddy; targets may be of any size, as whole pageblocks outside the window serve a range that cannot be had otherwise.
  * What turns out not to move rules its pageblock out, and the next best window is tried; what has moved stays moved.
  *
- * Whatever the end, no pageblock stays set aside. No lock but the zone's, for one pageblock or one block at a time.
+ *     SURVEYING -> CHOOSING -> ISOLATING -> EMPTYING -> TAKING -> RELEASING -> DONE (ERR_OK)
+ *                   ^   |                      |           |
+ *                   |   +-> DONE (ERR_NOSPC)   |           +-> RETURNING -+
+ *                   +------ RELEASING <--------+--------------------------+
+ *
+ * Each arrow but those to DONE is a walk in pieces, charged to the step's budget (compaction.h), so that neither the zone's size nor the range's is in
+ * a masked stretch. Whatever the end, no pageblock stays set aside. No lock but the zone's, for one pageblock or one block at a time.
  */
 #include "mm/compaction.h"
 
-#define SCAN_PAGEBLOCKS 16u
 #define BUSY_ROUNDS 64u
 #define NO_WINDOW INDEX_NONE
 
@@ -20,8 +25,15 @@ enum phase {
   CHOOSING,
   ISOLATING,
   EMPTYING,
+  TAKING,
+  RETURNING,
+  RELEASING,
   DONE
 };
+
+/* Pageblocks looked at, or blocks taken or given back, for the price of a move. */
+#define WINDOW_GLANCES 32u
+#define BLOCKS_PER_MOVE 4u
 
 static uint32_t first_pageblock(const struct contig_run *run) {
   return pageblock_of(pfn_index(run->within_start));
@@ -96,65 +108,105 @@ static uint32_t cost_of(uint32_t pb) {
   return cost;
 }
 
-/* Sum over a window; INDEX_NONE if one of its pageblocks is ruled out, or lies in another zone. */
-static uint32_t window_cost(const struct contig_run *run, uint32_t first) {
-  uint32_t sum = 0, last = first + window_count(run) - 1;
-  for (uint32_t pb = first; pb <= last; pb++) {
-    if (pageblocks[pb].link == INDEX_NONE)
-      return INDEX_NONE;
-    sum += pageblocks[pb].link;
-  }
-  return zone_of(first << PAGEBLOCK_ORDER) == zone_of(last << PAGEBLOCK_ORDER) ? sum : INDEX_NONE;
+static void begin_choosing(struct contig_run *run) {
+  run->phase = CHOOSING;
+  run->window = (struct contig_window){.at = pfn(align_up(run->within_start.v, run->align)), .best = UINT64_MAX};
+  run->rounds = 0;
 }
 
-static bool choose(struct contig_run *run) {
-  uint32_t best = INDEX_NONE;
-  pfn_t at = pfn(align_up(run->within_start.v, run->align));
-  for (; at.v + run->frames <= run->within_end.v; at.v += run->align) {
-    uint32_t cost = window_cost(run, pageblock_of(pfn_index(at)));
-    if (cost < best) {
-      best = cost;
-      run->start = at;
-    }
+/* The pageblock enters the sum (sign 1), or leaves it (-1). */
+static void add_pageblock(struct contig_window *w, uint32_t pb, int sign) {
+  if (pageblocks[pb].link == INDEX_NONE)
+    w->ruled_out += (uint32_t)sign;
+  else
+    w->sum += (uint64_t)((int64_t)sign * pageblocks[pb].link);
+}
+
+/* The sum is that of the whole window. Is it the best so far, with nothing ruled out and all in one zone? Then the next. */
+static void judge_window(struct contig_run *run) {
+  struct contig_window *w = &run->window;
+  uint32_t first = pfn_index(w->at), last = first + (uint32_t)run->frames - 1;
+  if (w->ruled_out == 0 && w->sum < w->best && zone_of(first) == zone_of(last)) {
+    w->best = w->sum;
+    run->start = w->at;
   }
-  return best != INDEX_NONE;
+  w->at.v += run->align;
+}
+
+/*
+ * The sum slides along with the window: pageblocks [head, tail) are in it, those before the window leave, those up to its end enter, so
+ * that each enters and leaves once however the windows overlap. True when all windows have been judged.
+ */
+static bool slide(struct contig_run *run, int *budget) {
+  struct contig_window *w = &run->window;
+  for (unsigned i = 1; *budget > 0; i++) {
+    if (w->at.v + run->frames > run->within_end.v)
+      return true;
+    uint32_t first = pageblock_of(pfn_index(w->at));
+    if (w->head == w->tail && w->head < first)
+      w->head = w->tail = first;
+    else if (w->head < first)
+      add_pageblock(w, w->head++, -1);
+    else if (w->tail < first + window_count(run))
+      add_pageblock(w, w->tail++, 1);
+    else
+      judge_window(run);
+    *budget -= i % WINDOW_GLANCES == 0;
+  }
+  return false;
 }
 
 /* --- life ------------------------------------------------------------------------------------------------------------------------ */
 
-static void survey_step(struct contig_run *run) {
+static void survey_step(struct contig_run *run, int *budget) {
   uint32_t end = end_pageblock(run);
-  for (unsigned i = 0; i < SCAN_PAGEBLOCKS && run->cursor < end; i++, run->cursor++)
+  for (; *budget > 0 && run->cursor < end; run->cursor++) {
     pageblocks[run->cursor].link = cost_of(run->cursor);
+    *budget -= pageblock_kind(run->cursor) == PAGEBLOCK_SPLIT ? COST_LOOK : 1;
+  }
   if (run->cursor == end)
-    run->phase = CHOOSING;
+    begin_choosing(run);
 }
 
-static void release_window(struct contig_run *run) {
-  if (run->phase != ISOLATING && run->phase != EMPTYING)
-    return;
-  for (uint32_t pb = window_first(run); pb < window_first(run) + window_count(run); pb++)
-    isolate_release(zone_of_window(run), pb);
+static uint32_t window_end(const struct contig_run *run) {
+  return window_first(run) + window_count(run);
 }
 
-static void finish(struct contig_run *run) {
-  release_window(run);
+/* The window's pageblocks below the cursor have been set aside: put them back, and then answer `result`, or choose again if it is ERR_AGAIN. */
+static void begin_releasing(struct contig_run *run, uint32_t set_aside, err_t result) {
+  run->phase = RELEASING;
+  run->cursor = set_aside;
+  run->result = result;
+}
+
+static err_t finish(struct contig_run *run, err_t result) {
   unclaim(run, zones + zone_count);
   run->phase = DONE;
+  return result;
 }
 
-/* The pageblock under the cursor does not yield: never again in this run. */
-static void give_up_window(struct contig_run *run) {
-  pageblocks[run->cursor].link = INDEX_NONE;
-  release_window(run);
-  run->phase = CHOOSING;
+/* Downwards, so that the cursor says what is left. */
+static err_t release_step(struct contig_run *run, int *budget) {
+  for (; *budget > 0 && run->cursor > window_first(run); *budget -= COST_RETYPE)
+    isolate_release(zone_of_window(run), --run->cursor);
+  if (run->cursor > window_first(run))
+    return ERR_AGAIN;
+  if (run->result != ERR_AGAIN)
+    return finish(run, run->result);
+  begin_choosing(run);
+  return ERR_AGAIN;
 }
 
-static void isolate_step(struct contig_run *run) {
-  uint32_t end = window_first(run) + window_count(run);
-  for (unsigned i = 0; i < SCAN_PAGEBLOCKS && run->cursor < end; i++, run->cursor++)
-    isolate_pageblock(zone_of_window(run), run->cursor, PB_CONTIG);
-  if (run->cursor < end)
+/* The pageblock does not yield: never again in this run. */
+static void give_up_window(struct contig_run *run, uint32_t pb) {
+  pageblocks[pb].link = INDEX_NONE;
+  begin_releasing(run, window_end(run), ERR_AGAIN);
+}
+
+static void isolate_step(struct contig_run *run, int *budget) {
+  for (; *budget > 0 && run->cursor < window_end(run); *budget -= COST_RETYPE)
+    isolate_pageblock(zone_of_window(run), run->cursor++, PB_CONTIG);
+  if (run->cursor < window_end(run))
     return;
   run->phase = EMPTYING;
   run->cursor = window_first(run);
@@ -179,65 +231,84 @@ static bool take_block(struct zone *z, uint32_t index, unsigned order) {
   return taken;
 }
 
-/* All of the window, or nothing: false if a frame has slipped out of the buddy, which the isolation allows only for a per-CPU list. */
-static bool take_window(struct contig_run *run) {
-  uint32_t index = pfn_index(run->start), end = index + (uint32_t)run->frames;
-  while (index < end) {
-    unsigned order = order_at(index, end);
-    if (order == MAX_ORDER && !take_block(zone_of_window(run), index, order))
-      order = PAGEBLOCK_ORDER;
-    else if (order == MAX_ORDER) {
-      index += 1u << order;
-      continue;
-    }
-    if (!take_block(zone_of_window(run), index, order)) {
-      contig_free(run->start, index - pfn_index(run->start));
-      run->cursor = pageblock_of(index);
-      return false;
-    }
-    index += 1u << order;
+/* The largest block that can be had at the cursor; its pageblocks, or 0 if a frame has slipped out of the buddy. */
+static uint32_t take_next(struct contig_run *run) {
+  uint32_t index = run->cursor << PAGEBLOCK_ORDER;
+  unsigned order = order_at(index, window_end(run) << PAGEBLOCK_ORDER);
+  for (; order >= PAGEBLOCK_ORDER; order--) {
+    if (take_block(zone_of_window(run), index, order))
+      return 1u << (order - PAGEBLOCK_ORDER);
   }
-  return true;
+  return 0;
 }
 
-static err_t empty_step(struct contig_run *run, int *budget) {
-  const struct move_counts counts = {&run->moved_frames, &run->moved_blocks, run->failed_blocks};
-  if (run->cursor == window_first(run) + window_count(run)) {
-    if (take_window(run)) {
-      finish(run);
-      return ERR_OK;
+/* All of the window, or nothing: what slips out, which the isolation allows only for a per-CPU list, makes the rest go back. */
+static void take_step(struct contig_run *run, int *budget) {
+  for (unsigned blocks = 1; *budget > 0 && run->cursor < window_end(run); blocks++) {
+    uint32_t taken = take_next(run);
+    if (taken == 0) {
+      run->culprit = run->cursor;
+      run->phase = RETURNING;
+      return;
     }
-    give_up_window(run);
-    return ERR_AGAIN;
+    run->cursor += taken;
+    *budget -= blocks % BLOCKS_PER_MOVE == 0;
+  }
+  if (run->cursor == window_end(run))
+    begin_releasing(run, window_end(run), ERR_OK);
+}
+
+/* What has been taken, up to the cursor, goes back; downwards. */
+static void return_step(struct contig_run *run, int *budget) {
+  for (unsigned blocks = 1; *budget > 0 && run->cursor > window_first(run); blocks++) {
+    uint32_t head = entry_find_head((run->cursor - 1) << PAGEBLOCK_ORDER);
+    unsigned order = word_order(word_load(frame_at(head)));
+    page_free_direct(index_pfn(head), order);
+    run->cursor -= 1u << (order - PAGEBLOCK_ORDER);
+    *budget -= blocks % BLOCKS_PER_MOVE == 0;
+  }
+  if (run->cursor == window_first(run))
+    give_up_window(run, run->culprit);
+}
+
+static void begin_taking(struct contig_run *run) {
+  run->phase = TAKING;
+  run->cursor = window_first(run);
+}
+
+static void empty_step(struct contig_run *run, int *budget) {
+  const struct move_counts counts = {&run->moved_frames, &run->moved_blocks, run->failed_blocks};
+  if (run->cursor == window_end(run)) {
+    begin_taking(run);
+    return;
   }
   switch (evacuate_step(zone_of_window(run), &run->evacuee, &counts, budget)) {
   case EVACUATION_MORE:
-    return ERR_AGAIN;
+    return;
   case EVACUATED:
+    --*budget; /* an empty pageblock was looked at, too */
     run->cursor++;
     run->rounds = 0;
     evacuate_begin(&run->evacuee, run->cursor << PAGEBLOCK_ORDER, PAGEBLOCK_ORDER, MAX_ORDER, COMPACT_ANY_OWNER);
-    return ERR_AGAIN;
+    return;
   case EVACUATION_BUSY:
     *budget = 0; /* let time pass */
     if (++run->rounds < BUSY_ROUNDS)
-      return ERR_AGAIN;
+      return;
     break;
   default:
     break;
   }
-  give_up_window(run);
-  return ERR_AGAIN;
+  give_up_window(run, run->cursor);
 }
 
-static err_t choose_step(struct contig_run *run) {
-  if (!choose(run)) {
-    finish(run);
-    return ERR_NOSPC;
-  }
+static err_t choose_step(struct contig_run *run, int *budget) {
+  if (!slide(run, budget))
+    return ERR_AGAIN;
+  if (run->window.best == UINT64_MAX)
+    return finish(run, ERR_NOSPC);
   run->phase = ISOLATING;
   run->cursor = window_first(run);
-  run->rounds = 0;
   return ERR_AGAIN;
 }
 
@@ -257,34 +328,70 @@ err_t contig_begin(struct contig_run *run, uint64_t frames, uint64_t align_frame
     return ERR_BUSY;
   run->cursor = first_pageblock(run);
   page_drain_local();
+  page_drain_others();
   return ERR_OK;
+}
+
+/* Stopped: what the phase has done is undone, which leads to CHOOSING. */
+static void turn_back(struct contig_run *run) {
+  if (run->phase == ISOLATING || run->phase == EMPTYING)
+    begin_releasing(run, run->phase == ISOLATING ? run->cursor : window_end(run), ERR_AGAIN);
+  if (run->phase == RELEASING && run->result == ERR_OK) { /* all of it was taken */
+    run->phase = TAKING;
+    run->cursor = window_end(run);
+  }
+  if (run->phase == TAKING) {
+    run->phase = RETURNING;
+    run->culprit = window_first(run);
+  }
+}
+
+/* A piece of the phase. Anything but ERR_AGAIN: the run is DONE. */
+static err_t advance(struct contig_run *run, int *budget) {
+  switch (run->phase) {
+  case SURVEYING:
+    if (run->stopping)
+      return finish(run, ERR_NOENT);
+    survey_step(run, budget);
+    return ERR_AGAIN;
+  case CHOOSING:
+    return run->stopping ? finish(run, ERR_NOENT) : choose_step(run, budget);
+  case ISOLATING:
+    isolate_step(run, budget);
+    return ERR_AGAIN;
+  case EMPTYING:
+    empty_step(run, budget);
+    return ERR_AGAIN;
+  case TAKING:
+    take_step(run, budget);
+    return ERR_AGAIN;
+  case RETURNING:
+    return_step(run, budget);
+    return ERR_AGAIN;
+  default:
+    CHECK(run->phase == RELEASING);
+    return release_step(run, budget);
+  }
 }
 
 err_t contig_step(struct contig_run *run, unsigned max_moves) {
   int budget = max_moves == 0 ? 1 : max_moves > INT32_MAX ? INT32_MAX : (int)max_moves;
-  switch (run->phase) {
-  case SURVEYING:
-    survey_step(run);
-    return ERR_AGAIN;
-  case CHOOSING:
-    return choose_step(run);
-  case ISOLATING:
-    isolate_step(run);
-    return ERR_AGAIN;
-  default:
-    CHECK(run->phase == EMPTYING);
-  }
   err_t err = ERR_AGAIN;
-  while (err == ERR_AGAIN && budget > 0 && run->phase == EMPTYING) {
-    err = empty_step(run, &budget);
-    budget--; /* an empty pageblock was looked at, too */
-  }
+  if (run->stopping)
+    turn_back(run);
+  while (err == ERR_AGAIN && budget > 0)
+    err = advance(run, &budget);
   return err;
 }
 
+void contig_stop(struct contig_run *run) {
+  run->stopping = true;
+}
+
 void contig_cancel(struct contig_run *run) {
-  if (run->phase != DONE)
-    finish(run);
+  contig_stop(run);
+  while (run->phase != DONE && contig_step(run, INT32_MAX) == ERR_AGAIN)
+    continue;
 }
 
 void contig_free(pfn_t start, uint64_t frames) {

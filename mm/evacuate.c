@@ -4,7 +4,8 @@
  *
  * Parts are read without a lock, so each is a glimpse that frame_move() checks again under the owner's lock; what has changed meanwhile is
  * MOVE_GONE, and the next round sees what is there now. The region's pageblock is set aside, so what becomes free in it stays free; what
- * per-CPU lists hold of it is busy until they are drained, which this asks for.
+ * per-CPU lists hold of it is busy until they are drained. This CPU's are drained at the end of a round that met any; the others are asked to
+ * drain theirs, and how many rounds that may take is the caller's to say.
  *
  * Interrupts are masked for one block at a time (frame_move), and for one look at the free lists.
  */
@@ -16,7 +17,7 @@ static void read_head(uint32_t head, struct part *out) {
   out->block_order = word_order(word);
   out->owner = word_owner(word);
   out->free = (word & WORD_STATE_MASK) == FRAME_FREE;
-  out->can = out->free ? MOVE_DONE : frame_movable(index_pfn(head));
+  out->can = out->free ? MOVE_DONE : part_judge(word);
 }
 
 /* A pageblock's first frame: does one block of its size or larger cover it? */
@@ -43,7 +44,7 @@ static void read_tail(uint32_t index, struct part *out) {
     out->free = true;
 }
 
-void part_read(uint32_t index, struct part *out) {
+void part_read_other(uint32_t index, struct part *out) {
   if ((index & (PAGEBLOCK_FRAMES - 1)) == 0 && read_whole(index, out))
     return;
   uint64_t word = word_load(frame_at(index));
@@ -97,15 +98,18 @@ static enum evacuation conclude(struct compact_evacuee *e) {
     return EVACUATED;
   e->busy = e->gone = false;
   page_drain_local();
+  page_drain_others();
   return EVACUATION_BUSY;
 }
 
 enum evacuation evacuate_step(struct zone *z, struct compact_evacuee *e, const struct move_counts *counts, int *budget) {
   struct part p;
+  unsigned looked = 0;
   for (; e->at < e->start + (1u << e->order); e->at = part_end(&p)) {
     if (*budget <= 0)
       return EVACUATION_MORE;
     part_read(e->at, &p);
+    *budget -= ++looked % (PAGEBLOCK_FRAMES / COST_LOOK) == 0;
     if (p.free)
       continue;
     enum move_result r = try_part(z, e, &p);

@@ -142,7 +142,7 @@ enum migratetype fallback_find(struct zone *z, unsigned order, enum migratetype 
     if (z->avail[donors[type][i]] >> order != 0)
       return steal_fragment(z, order, type, (enum migratetype)donors[type][i]);
   }
-  if (isolate_give_way(z))
-    return fallback_find(z, order, type); /* at most once per pageblock set aside */
+  if (isolate_give_way(z, order))
+    return fallback_find(z, order, type); /* what came back is large enough: once more will do */
   return MIGRATE_TYPES;
 }

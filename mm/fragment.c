@@ -165,9 +165,11 @@ static bool fill_one(void) {
 
 static void begin_thinning(void) {
   uint64_t keep = fr.frames * fr.config.occupancy / 100;
+  port_flags_t flags = lock(); /* a move looks at the cursor */
+  fr.cursor = INDEX_NONE;
+  unlock(flags);
   fr.phase = THINNING;
   fr.excess = fr.frames - keep;
-  fr.cursor = INDEX_NONE;
   fr.ahead = 0;
   fr.rounds = 0;
 }
@@ -265,10 +267,11 @@ void fragment_verify_begin(void) {
   unlock(flags);
 }
 
-/* The block under the cursor; the lock keeps it where it is meanwhile. */
-static void verify_one(void) {
+/* The block under the cursor; the lock keeps it where it is meanwhile. False at the end of the chain. */
+static bool verify_one(void) {
   port_flags_t flags = lock();
-  if (fr.cursor != INDEX_NONE) {
+  bool more = fr.cursor != INDEX_NONE;
+  if (more) {
     struct frame *frame = frame_at(fr.cursor);
     for (uint64_t i = 0; i < (uint64_t)1 << frame->order; i++)
       fr.bad += !frame_is_good(pfn_add(index_pfn(fr.cursor), i), frame->rmap, i);
@@ -277,14 +280,19 @@ static void verify_one(void) {
     fr.cursor = frame->next;
   }
   unlock(flags);
+  return more;
+}
+
+static err_t verdict(void) {
+  return fr.bad == 0 && fr.seen_blocks == fr.blocks && fr.seen_sum == fr.number_sum ? ERR_OK : ERR_FAULT;
 }
 
 err_t fragment_verify_step(unsigned max_blocks) {
-  for (unsigned i = 0; i < max_blocks && fr.cursor != INDEX_NONE; i++)
-    verify_one();
-  if (fr.cursor != INDEX_NONE)
-    return ERR_AGAIN;
-  return fr.bad == 0 && fr.seen_blocks == fr.blocks && fr.seen_sum == fr.number_sum ? ERR_OK : ERR_FAULT;
+  for (unsigned i = 0; i < max_blocks; i++) {
+    if (!verify_one())
+      return verdict();
+  }
+  return ERR_AGAIN;
 }
 
 /* --- moving -------------------------------------------------------------------------------------------------------------------- */
@@ -293,8 +301,8 @@ static err_t freeze(pfn_t from, unsigned order, owner_t owner, uint64_t rmap) {
   const struct frame *frame = frame_of(from);
   port_lock_acquire(&fr.lock);
   uint64_t word = word_load(frame);
-  if (word_order(word) == order && word_owner(word) == owner && (word & WORD_STATE_MASK) == FRAME_OWNED && frame->rmap == rmap &&
-      frame->private == LISTED)
+  if (word_order(word) == order && word_owner(word) == owner && (word & WORD_STATE_MASK) == FRAME_OWNED &&
+      atomic_load_relaxed(&frame->rmap) == rmap && atomic_load_relaxed(&frame->private) == LISTED)
     return ERR_OK;
   port_lock_release(&fr.lock);
   return ERR_NOENT;

@@ -5,7 +5,10 @@
  * A pageblock that is being emptied must not fill again from the other side: its type becomes ISOLATE, whose free lists nobody takes from,
  * and what it was stands in its flags until it comes back. All of it under the zone's lock. `isolated` counts the pageblocks that a
  * compaction run holds; when an allocation finds nothing else, one of them is given up, and the run sees that by the flag being gone.
- * Those held for a contiguous range (CONTIG) are not.
+ * Those held for a contiguous range (CONTIG) are not; a zone never has both kinds, as both need it claimed.
+ *
+ * The lock is held for one pageblock or one free block at a time, however large the zone is: at most some 10,000 instructions, when a pageblock
+ * of 256 free blocks changes its lists. Whoever walks all pageblocks does so without it, in pieces (compaction.h).
  *
  * Targets come from the other lists, smallest adequate block first. As all sizes are powers of two, that is the best there is: a larger block
  * is cut only when no smaller one could have served, so room for larger blocks is never lost to smaller ones.
@@ -20,13 +23,6 @@ void pageblock_mark(struct zone *z, uint32_t pb, unsigned set, unsigned clear) {
   port_flags_t flags = zone_lock(z);
   set_flags(pb, (pageblocks[pb].flags & ~clear) | set);
   zone_unlock(z, flags);
-}
-
-void pageblock_unmark_all(struct zone *z, unsigned mask) {
-  for (uint32_t pb = pageblock_of(z->start); pb < pageblock_of(z->end); pb++) {
-    if (pageblock_has(pb, mask))
-      pageblock_mark(z, pb, 0, mask);
-  }
 }
 
 /* --- set aside and back ---------------------------------------------------------------------------------------------------------- */
@@ -57,23 +53,15 @@ void isolate_release(struct zone *z, uint32_t pb) {
   zone_unlock(z, flags);
 }
 
-void isolate_release_all(struct zone *z) {
-  for (uint32_t pb = pageblock_of(z->start); pb < pageblock_of(z->end); pb++) {
-    if (pageblock_has(pb, PB_ISOLATED))
-      isolate_release(z, pb);
-  }
-}
-
-bool isolate_give_way(struct zone *z) {
-  if (z->isolated == 0)
+bool isolate_give_way(struct zone *z, unsigned order) {
+  unsigned lists = z->avail[MIGRATE_ISOLATE];
+  if (z->isolated == 0 || lists >> order == 0)
     return false;
-  for (uint32_t pb = pageblock_of(z->start); pb < pageblock_of(z->end); pb++) {
-    if ((pageblocks[pb].flags & (PB_ISOLATED | PB_CONTIG)) == PB_ISOLATED && pageblock_free(pb) != 0) {
-      release_locked(z, pb);
-      return true;
-    }
-  }
-  return false;
+  uint32_t pb = pageblock_of(z->list[MIGRATE_ISOLATE][bits_fls(lists)].head);
+  release_locked(z, pb);
+  if (order == MAX_ORDER) /* the other half of the block */
+    release_locked(z, pb + 1);
+  return true;
 }
 
 /* --- targets --------------------------------------------------------------------------------------------------------------------- */
@@ -124,11 +112,21 @@ bool target_take_at(struct zone *z, uint32_t index, unsigned order, pfn_t *out) 
 
 /* --- counts ---------------------------------------------------------------------------------------------------------------------- */
 
+/* The buddy merges whatever is free of a pageblock, so one that is wholly free lies in a block of at least its size, or was never opened. */
 uint32_t zone_whole_pageblocks(struct zone *z) {
-  uint32_t whole = 0;
-  for (uint32_t pb = pageblock_of(z->start); pb < pageblock_of(z->end); pb++)
-    whole += pageblock_free(pb) == PAGEBLOCK_FRAMES;
+  port_flags_t flags = zone_lock(z);
+  uint32_t whole = z->unopened >> PAGEBLOCK_ORDER;
+  for (unsigned type = 0; type < MIGRATE_TYPES; type++)
+    whole += z->list[type][PAGEBLOCK_ORDER].count + (z->list[type][MAX_ORDER].count << (MAX_ORDER - PAGEBLOCK_ORDER));
+  zone_unlock(z, flags);
   return whole;
+}
+
+uint64_t zone_free_now(struct zone *z) {
+  port_flags_t flags = zone_lock(z);
+  uint64_t free = z->free;
+  zone_unlock(z, flags);
+  return free;
 }
 
 bool zone_has_block(struct zone *z, unsigned order) {

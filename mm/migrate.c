@@ -9,13 +9,9 @@
  * Interrupts are masked from freeze to thaw, so that nobody on this CPU waits for a lock it holds. No lock of the core's is held across the
  * owner's calls. Refuses what is pinned, not allocated as movable, or in a state without a mapping to follow.
  */
-#include "mm/migrate.h"
-#include "mm/zone.h"
+#include "mm/compaction.h"
 
-/* States with an owner who maps the block and can let it go. LENT is mapped by others than its owner; the rest is nobody's to move. */
-#define STATES_MOVABLE (STATE_BIT(FRAME_OWNED) | STATE_BIT(FRAME_SHARED) | STATE_BIT(FRAME_MANAGED))
-
-static const struct migrate_ops *migrate_ops;
+const struct migrate_ops *migrate_ops;
 
 void migrate_set_ops(const struct migrate_ops *ops) {
   migrate_ops = ops;
@@ -26,20 +22,8 @@ const char *move_result_name(enum move_result r) {
   return (unsigned)r < MOVE_RESULTS ? names[r] : "?";
 }
 
-/* What a head's word says of its block. */
-static enum move_result judge(uint64_t word) {
-  unsigned state = word & WORD_STATE_MASK;
-  if (!word_is_head(word) || state == FRAME_FREE)
-    return MOVE_GONE;
-  if (state == FRAME_CACHED || state == FRAME_MOVING)
-    return MOVE_BUSY; /* in a per-CPU list, not claimed yet, or under way already */
-  if (state >= 32 || !(STATES_MOVABLE >> state & 1) || word_type(word) != MIGRATE_MOVABLE)
-    return MOVE_UNMOVABLE;
-  return word_pins(word) != 0 ? MOVE_PINNED : MOVE_DONE;
-}
-
 enum move_result frame_movable(pfn_t from) {
-  return migrate_ops ? judge(word_load(frame_of(from))) : MOVE_UNMOVABLE;
+  return migrate_ops ? move_judge(word_load(frame_of(from))) : MOVE_UNMOVABLE;
 }
 
 static enum move_result refusal(err_t err) {
@@ -55,7 +39,7 @@ static enum move_result refusal(err_t err) {
 
 /* `from` is frozen: may it go, and is it what was frozen? */
 static enum move_result judge_frozen(uint64_t word, unsigned order, owner_t owner) {
-  enum move_result r = judge(word);
+  enum move_result r = move_judge(word);
   if (r == MOVE_DONE && (word_order(word) != order || word_owner(word) != owner))
     return MOVE_GONE;
   return r;

@@ -199,7 +199,7 @@ static inline uint64_t word_with_order(uint64_t word, unsigned order) {
 /* A block is given back: nothing of its life is left in its head. Free heads, and tails, have these at 0. */
 static inline void frame_forget(struct frame *f) {
   f->refs = 0;
-  f->private = 0;
+  atomic_store_relaxed(&f->private, 0);
   atomic_store_relaxed(&f->rmap, 0);
 }
 
@@ -368,8 +368,8 @@ uint32_t buddy_move_pageblock(struct zone *z, uint32_t pb, enum migratetype type
  * MIGRATE_TYPES.
  */
 enum migratetype fallback_find(struct zone *z, unsigned order, enum migratetype type);
-/* A pageblock that compaction has set aside, back for everybody (isolate.c); false if there is none. */
-bool isolate_give_way(struct zone *z);
+/* A free block of at least `order` that compaction has set aside, back for everybody (isolate.c); false if there is none. */
+bool isolate_give_way(struct zone *z, unsigned order);
 /* A pair of pageblocks never opened, past the lists; still counted in the zone's `free`. INDEX_NONE if the next to open is none. */
 uint32_t fallback_take_unopened(struct zone *z, enum migratetype type);
 /* Open the chunk of `index` if it is not open yet. */

@@ -4,8 +4,8 @@
  * Commands that move memory: compact, collapse, move, contig.
  *
  * Each works in steps of a few pages, with interrupts looked at in between, while the VMs run. There is one compaction run and one
- * contiguous range at a time: who comes second is told so. A command that is broken off (Ctrl-C) ends its run, and what has been
- * moved stays moved.
+ * contiguous range at a time: who comes second is told so. A command that is broken off (Ctrl-C) stops its run, which puts back what it has set
+ * aside in steps of its own (`closer`); what has been moved stays moved.
  */
 
 #include "core/bits.h"
@@ -23,14 +23,19 @@
 
 #define COMPACTD_SCORE 20u
 #define FRAGMENT_WORDS 8u /* of pattern per frame */
-#define STEP_PAGES 24u    /* one page takes up to 1,500 instructions, one step of work at most 50,000 */
+#define FREED_PER_STEP ((uint64_t)64 << MAX_ORDER)
+#define STEP_PAGES 24u /* one page takes up to 1,500 instructions, one step of work at most 50,000 */
 
 static struct {
-  const struct session *user; /* NULL: nobody */
+  const void *user; /* a session, or `closer`; NULL: nobody */
   struct compact_request request;
   struct compact_run run;
   struct collapse collapse;
 } engine;
+
+static struct contig_run contig;
+static bool contig_held;      /* `contig.start` is EL2's until `contig free` */
+static uint64_t contig_freed; /* frames of it, so far */
 
 static bool claim(struct session *s) {
   if (engine.user) {
@@ -45,6 +50,36 @@ static bool claim(struct session *s) {
 static enum work_result done(struct session *s) {
   engine.user = NULL;
   s->holds = false;
+  return WORK_DONE;
+}
+
+/* --- runs whose command was broken off --- */
+
+static enum work_result close_compact(struct work *w) {
+  (void)w;
+  if (compact_step(&engine.run, STEP_PAGES) == ERR_AGAIN)
+    return WORK_MORE;
+  compact_end(&engine.run);
+  engine.user = NULL;
+  return WORK_DONE;
+}
+
+static enum work_result close_contig(struct work *w) {
+  (void)w;
+  if (contig_step(&contig, STEP_PAGES) == ERR_AGAIN)
+    return WORK_MORE;
+  engine.user = NULL;
+  return WORK_DONE;
+}
+
+static struct work closer;
+
+/* The engine stays claimed till `step` is done. */
+static enum work_result close_later(struct session *s, enum work_result (*step)(struct work *w)) {
+  closer.step = step;
+  engine.user = &closer;
+  s->holds = false;
+  work_wake(&closer);
   return WORK_DONE;
 }
 
@@ -114,9 +149,10 @@ enum {
 };
 
 static enum work_result stop_compact(struct session *s) {
-  if (s->phase == COMPACT_RUNNING)
-    compact_end(&engine.run);
-  return done(s);
+  if (s->phase != COMPACT_RUNNING)
+    return done(s);
+  compact_stop(&engine.run);
+  return close_later(s, close_compact);
 }
 
 static bool find_zone(const char *name, unsigned *zone) {
@@ -246,13 +282,11 @@ static enum work_result cmd_move(struct session *s) {
 
 /* --- contig: state[0] bytes, state[1] alignment; phase 1: under way --- */
 
-static struct contig_run contig;
-static bool contig_held; /* `contig.start` is EL2's until `contig free` */
-
 static enum work_result stop_contig(struct session *s) {
-  if (s->phase == 1)
-    contig_cancel(&contig);
-  return done(s);
+  if (s->phase != 1)
+    return done(s);
+  contig_stop(&contig);
+  return close_later(s, close_contig);
 }
 
 /* 512M, 1G, 0x200000: bytes. */
@@ -277,7 +311,12 @@ static bool parse_size(struct session *s, unsigned n, uint64_t *out) {
 static enum work_result contig_give_back(struct session *s) {
   if (!contig_held)
     return session_fail_done(s, "no range is held");
-  contig_free(contig.start, contig.frames);
+  uint64_t beyond = (contig.start.v + contig_freed) & ((1u << MAX_ORDER) - 1); /* pieces end where no block goes on */
+  uint64_t some = min_u64(contig.frames - contig_freed, FREED_PER_STEP - beyond);
+  contig_free(pfn_add(contig.start, contig_freed), some);
+  contig_freed += some;
+  if (contig_freed < contig.frames)
+    return WORK_MORE;
   contig_held = false;
   hyp_printf("sluice: contig: %llu MiB at %#llx given back\n", (unsigned long long)(contig.frames * PAGE_SIZE / SZ_1M),
              (unsigned long long)pfn_pa(contig.start).v);
@@ -308,6 +347,7 @@ static enum work_result contig_go_on(struct session *s) {
   if (err == ERR_AGAIN)
     return WORK_MORE;
   contig_held = err == ERR_OK;
+  contig_freed = 0;
   print_failures("contig", contig.failed_blocks);
   if (contig_held)
     hyp_printf("sluice: contig: %llu MiB at %#llx, %llu frames moved\n", (unsigned long long)(contig.frames * PAGE_SIZE / SZ_1M),

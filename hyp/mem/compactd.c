@@ -75,7 +75,9 @@ static enum work_result next_zone(void) {
 }
 
 static enum work_result go_on_compacting(void) {
-  if (daemon.wanted && compact_step(&daemon.run, STEP_PAGES) == ERR_AGAIN)
+  if (!daemon.wanted)
+    compact_stop(&daemon.run);
+  if (compact_step(&daemon.run, STEP_PAGES) == ERR_AGAIN)
     return WORK_MORE;
   compact_end(&daemon.run);
   daemon.stats.moved_frames += daemon.run.report.moved_frames;

@@ -56,10 +56,13 @@ struct compact_plan {
   int64_t bound, proven;              /* what no plan can cost less than: at these prices (in their unit), and the best so far (moves) */
   uint32_t step[PAGEBLOCK_ORDER + 1]; /* by which a price changes */
   int8_t way[PAGEBLOCK_ORDER + 1];    /* in which it last did */
+  int64_t left_over[PAGEBLOCK_ORDER]; /* frames in holes of at least the order that nothing of the plan needs */
+  uint32_t sort_from;                 /* frame: regions before have been dealt with */
   uint32_t candidates, wanted, most;  /* pageblocks: that could be emptied, that shall be, that can be at most */
   uint32_t threshold, ties;           /* planned are those that cost less, and so many of those that cost just that */
-  unsigned round;
-  bool tallying, settled;
+  uint32_t bit, below;                /* of the threshold being found: the bit tried, and how many cost less with it */
+  unsigned round, stage;
+  bool settled;
 };
 
 /* What the classic policy works with (mm/compact_classic.c). Frames by index. */
@@ -68,6 +71,19 @@ struct compact_scanners {
   uint32_t walk; /* where the migrate scanner goes on after a pageblock found quickly; 0: it is there */
   uint32_t fast_tries;
   bool moved_here; /* something, out of this pageblock */
+};
+
+/* The least of all pageblocks, looked for in pieces (mm/compact_occupancy.c). */
+struct compact_search {
+  uint32_t at, best, rank;
+  bool under_way;
+};
+
+enum compact_stage {
+  COMPACT_OPENING,
+  COMPACT_WORKING,
+  COMPACT_CLOSING,
+  COMPACT_CLOSED
 };
 
 /* A region being emptied (mm/evacuate.c). */
@@ -84,11 +100,16 @@ struct compact_run {
   struct compact_report report;
   struct compact_request request;
   bool active;
+  enum compact_stage stage;
+  err_t result;   /* of the last step, when what is left has been put back */
+  uint32_t sweep; /* pageblock: how far the walk of `stage` is */
+  uint8_t stale;  /* marks that it drops */
   unsigned phase, rounds, plans;
   bool refused;    /* something the plan did not foresee */
   uint32_t cursor; /* pageblock, or whatever the phase counts */
   struct compact_evacuee evacuee;
   struct compact_plan plan;
+  struct compact_search search;
   struct compact_scanners scanners;
 };
 
@@ -98,10 +119,17 @@ struct compact_run {
  */
 MUST_CHECK err_t compact_begin(struct compact_run *run, const struct compact_request *request);
 
-/* Go on with at most `max_moves` frames moved (a larger block counts as its frames, but one block always goes): ERR_AGAIN while there is more. */
+/*
+ * Go on with at most `max_moves` frames moved (a larger block counts as its frames, but one block always goes): ERR_AGAIN while there is more.
+ * All other work is charged to the same budget at some 1,600 instructions a move, and goes on in the next step when it is spent: a step of 24
+ * takes at most 100,000 instructions besides what the owner's migrate_ops take, however large the zone is.
+ */
 MUST_CHECK err_t compact_step(struct compact_run *run, unsigned max_moves);
 
-/* Let the zone go; at any time. run->report stays. */
+/* No more moves: from now on steps put back what is set aside, and answer ERR_OK when that is done. */
+void compact_stop(struct compact_run *run);
+
+/* Let the zone go; at any time, but only after the last step, or those that follow compact_stop(), at once. run->report stays. */
 void compact_end(struct compact_run *run);
 
 /* All of it in one call, for callers that may take their time (host tests, tools). */
@@ -117,6 +145,12 @@ unsigned compact_score(unsigned zone);
  * A contiguous range by moving what lies in it (Linux: alloc_contig_range): its pageblocks are set aside (MIGRATE_ISOLATE), emptied,
  * and taken. In steps like a run; the cheapest window that has nothing unmovable is chosen, and another one if that turns out not to yield.
  */
+struct contig_window {
+  pfn_t at;                       /* the window being judged */
+  uint32_t head, tail, ruled_out; /* pageblocks in the sum, and how many more do not move */
+  uint64_t sum, best;             /* frames to move */
+};
+
 struct contig_run {
   pfn_t start;     /* the range found so far; final when contig_step() answers ERR_OK */
   uint64_t frames; /* wanted; a multiple of PAGEBLOCK_FRAMES */
@@ -124,8 +158,11 @@ struct contig_run {
   pfn_t within_start, within_end;
   uint64_t moved_frames, moved_blocks;
   uint64_t failed_blocks[MOVE_RESULTS];
-  unsigned phase, rounds, zone;
-  uint32_t cursor; /* pageblock */
+  unsigned phase, rounds;
+  uint32_t cursor, culprit; /* pageblocks */
+  bool stopping;
+  err_t result;
+  struct contig_window window;
   struct compact_evacuee evacuee;
 };
 
@@ -134,11 +171,16 @@ struct contig_run {
  * ERR_INVAL; ERR_NOSPC if no window is free of unmovable memory. After ERR_OK, steps must follow to their end, or contig_cancel().
  */
 MUST_CHECK err_t contig_begin(struct contig_run *run, uint64_t frames, uint64_t align_frames, pfn_t start, pfn_t end);
-/* ERR_AGAIN while there is more; ERR_OK: the range is the caller's, as blocks of MAX_ORDER or less in state CORE; ERR_NOSPC: not to be had,
- * everything is as free as it was. */
+/*
+ * ERR_AGAIN while there is more; ERR_OK: the range is the caller's, as blocks of MAX_ORDER or PAGEBLOCK_ORDER in state CORE; ERR_NOSPC: not to
+ * be had, everything is as free as it was. `max_moves` bounds the step like compact_step()'s, however large range and zone are.
+ */
 MUST_CHECK err_t contig_step(struct contig_run *run, unsigned max_moves);
+/* From now on steps undo what was done, and answer ERR_NOENT when all of it is. */
+void contig_stop(struct contig_run *run);
+/* Stop, and all those steps at once. Nothing if the run has come to its end. */
 void contig_cancel(struct contig_run *run);
-/* Give back a range that contig_step() gave. */
+/* Give back a range that contig_step() gave, or a part of it that begins and ends at multiples of 2^MAX_ORDER: some 300 instructions a block. */
 void contig_free(pfn_t start, uint64_t frames);
 
 #endif

@@ -179,7 +179,7 @@ void alloc_trace_shrink(struct alloc_trace *t, uint64_t target) {
   uint64_t step = t->l->config.frames / 100;
   for (uint64_t level = t->l->used; level > target;) {
     level = level > target + step ? level - step : target;
-    while (t->l->used > level)
+    while (t->l->used > level && t->old_count != t->old_dead)
       end_old(t, level);
     alloc_trace_live(t, level, 200);
   }

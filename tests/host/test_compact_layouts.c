@@ -69,6 +69,18 @@ static void aged(void **state) {
   for_kind(LAYOUT_AGED);
 }
 
+/* Where holes of an order are a little short, many regions are worth clearing at the same price, and few are needed. */
+static void a_small_want_is_not_overpaid(void **state) {
+  (void)state;
+  for (uint64_t seed = 2; seed <= 5; seed += 3) {
+    for (unsigned occupancy = 30; occupancy <= 40; occupancy += 10) {
+      struct layout_config c = {.kind = LAYOUT_AGED, .frames = FRAMES, .occupancy = occupancy, .unmovable = 5, .seed = seed};
+      struct judgement j;
+      assert_true(judge(&c, &compact_occupancy, &j));
+    }
+  }
+}
+
 /* Pinned frames are in the owner's pageblocks, and only their entries tell. */
 static void what_is_pinned_stays(void **state) {
   (void)state;
@@ -87,6 +99,7 @@ int main(void) {
       cmocka_unit_test(bimodal),
       cmocka_unit_test(clustered),
       cmocka_unit_test(aged),
+      cmocka_unit_test(a_small_want_is_not_overpaid),
       cmocka_unit_test(what_is_pinned_stays),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
