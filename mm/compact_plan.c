@@ -71,7 +71,7 @@ static ALWAYS_INLINE struct worth weigh(const struct compact_run *run, uint32_t 
   struct part p;
   bool whole;
   for (uint32_t at = start; at < start + PAGEBLOCK_FRAMES; at = part_end(&p)) {
-    part_read(at, &p);
+    part_glimpse(at, &p);
     struct worth w = part_worth(run, &p);
     unsigned k = p.order;
     if (plan && !p.free && w.cost < FIXED)
@@ -91,7 +91,7 @@ bool plan_spares_region(struct compact_plan *plan, uint32_t start, unsigned orde
   int64_t kept[ORDERS] = {0}, loss[ORDERS], frames = 1 << order;
   struct part p;
   for (uint32_t at = start; at < start + (1u << order); at = part_end(&p)) {
-    part_read(at, &p);
+    part_glimpse(at, &p);
     kept[p.order < ORDERS ? p.order : 0] += 1 << p.order;
   }
   for (unsigned o = order + 1; o-- != 0; frames -= kept[o]) {
@@ -191,7 +191,7 @@ static int64_t tally_plain(struct compact_run *run, uint32_t start, bool planned
   int64_t value = 0;
   struct part p;
   for (uint32_t at = start; at < start + PAGEBLOCK_FRAMES; at = part_end(&p)) {
-    part_read(at, &p);
+    part_glimpse(at, &p);
     if (p.order >= ORDERS)
       continue;
     if (p.free)
@@ -234,7 +234,7 @@ static int64_t tally_sorted(struct compact_run *run, uint32_t start) {
   int64_t value = 0;
   struct part p;
   for (uint32_t at = start; at < start + PAGEBLOCK_FRAMES; at = part_end(&p)) {
-    part_read(at, &p);
+    part_glimpse(at, &p);
     region_of_part(run, &p, &r);
     if (p.free && p.order < ORDERS)
       value += (int64_t)run->plan.price[p.order] << p.order;

@@ -108,7 +108,7 @@ struct part {
 void part_read_other(uint32_t index, struct part *out);
 
 /* The part at `index`: a glimpse. Parts of a pageblock are walked from its first frame on. */
-static ALWAYS_INLINE void part_read(uint32_t index, struct part *out) {
+static ALWAYS_INLINE void part_glimpse(uint32_t index, struct part *out) {
   uint64_t word = word_load(frame_at(index));
   unsigned order = word_order(word);
   if (unlikely((index & (PAGEBLOCK_FRAMES - 1)) == 0 || !word_is_head(word) || order >= PAGEBLOCK_ORDER || index & ((1u << order) - 1))) {
@@ -118,6 +118,9 @@ static ALWAYS_INLINE void part_read(uint32_t index, struct part *out) {
   bool free = (word & WORD_STATE_MASK) == FRAME_FREE;
   *out = (struct part){index, order, index, order, free, free ? MOVE_DONE : part_judge(word), word_owner(word)};
 }
+
+/* The same, for where instructions are not counted but bytes. */
+void part_read(uint32_t index, struct part *out);
 
 static inline uint32_t part_end(const struct part *p) {
   return p->index + (1u << p->order);

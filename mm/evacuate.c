@@ -57,6 +57,10 @@ void part_read_other(uint32_t index, struct part *out) {
   read_head(index, out);
 }
 
+void part_read(uint32_t index, struct part *out) {
+  part_glimpse(index, out);
+}
+
 /* --- emptying -------------------------------------------------------------------------------------------------------------------- */
 
 void evacuate_begin(struct compact_evacuee *e, uint32_t start, unsigned order, unsigned limit, owner_t owner) {
