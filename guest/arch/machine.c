@@ -118,6 +118,14 @@ static uint32_t read_intid(const void *fdt, int node, int index) {
   return fdt32_ld(&p[3 * index + 1]) + (fdt32_ld(&p[3 * index]) == 0 ? 32 : 16);
 }
 
+static void read_virtio(struct machine *m, const void *fdt) {
+  for (int node = -1; (node = fdt_node_offset_by_compatible(fdt, node, "virtio,mmio")) >= 0;) {
+    struct machine_virtio v = {.intid = read_intid(fdt, node, 0)};
+    if (m->virtio_count < MACHINE_VIRTIO_MAX && v.intid != 0 && reg_pair(fdt, node, 0, &v.base.v, &v.bytes))
+      m->virtio[m->virtio_count++] = v;
+  }
+}
+
 static err_t read_devices(struct machine *m, const void *fdt) {
   uint64_t size;
   int gic = fdt_node_offset_by_compatible(fdt, -1, "arm,gic-v3");
@@ -142,5 +150,6 @@ err_t machine_read(struct machine *m, const void *fdt, pa_t fdt_pa, uint64_t cap
   read_chosen(m, fdt);
   read_cpus(m, fdt);
   read_psci(m, fdt);
+  read_virtio(m, fdt);
   return m->ram_count == 0 ? ERR_NOENT : read_devices(m, fdt);
 }

@@ -12,6 +12,14 @@
 #define MACHINE_RAM_MAX 8u
 #define MACHINE_RESERVED_MAX 16u
 #define MACHINE_BOOTARGS_MAX 512u
+#define MACHINE_VIRTIO_MAX 32u
+
+/* A virtio-mmio window. */
+struct machine_virtio {
+  pa_t base;
+  uint64_t bytes;
+  uint32_t intid;
+};
 
 struct machine {
   struct mem_range ram[MACHINE_RAM_MAX]; /* sorted */
@@ -29,6 +37,8 @@ struct machine {
   pa_t uart;
   uint32_t uart_intid;
   uint32_t vtimer_intid;
+  struct machine_virtio virtio[MACHINE_VIRTIO_MAX]; /* in the tree's order; there need be no device behind one */
+  unsigned virtio_count;
 };
 
 extern struct machine machine;

@@ -46,6 +46,10 @@ static bool kernel_takes(const char *word) {
     bootargs.quiet = true;
   else if (strncmp(word, "poweroff=", 9) == 0)
     bootargs.poweroff = strcmp(word + 9, "off") != 0;
+  else if (strcmp(word, "console=hvc0") == 0)
+    bootargs.console_hvc = true;
+  else if (strcmp(word, "console=ttyAMA0") == 0)
+    bootargs.console_uart = true;
   else if (strncmp(word, "compact=", 8) == 0)
     bootargs.compact_ms = milliseconds(word + 8);
   else if (strncmp(word, "shuffle=", 8) == 0)

@@ -11,6 +11,7 @@
  *   probe           before init, try what only the hypervisor can answer (probe.h)
  *   poweroff=off    stay up when init has ended
  *   quiet           no banner, no line per process
+ *   console=hvc0    output goes to the virtio console, if there is one, and no more to the UART; unless console=ttyAMA0 is there, too
  *   compact=MS      compact memory every so many milliseconds (compactd.h)
  *   shuffle=MS      move every user page there is to another frame, every so many milliseconds: for tests
  */
@@ -23,6 +24,7 @@
 struct bootargs {
   const char *init; /* NULL: the default */
   bool trace, probe, poweroff, quiet;
+  bool console_hvc, console_uart;
   unsigned compact_ms, shuffle_ms; /* 0: never */
   const char *argv[INIT_ARGS_MAX]; /* without argv[0] */
   const char *envp[INIT_ARGS_MAX];

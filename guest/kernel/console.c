@@ -1,20 +1,32 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Output of kernel and processes over the PL011, one call at a time. The lock is a leaf: nothing is taken under it. */
+/*
+ * Output of kernel and processes over the PL011 or the virtio console, one call at a time. Under the lock only the drivers' own are
+ * taken.
+ */
 #include "guest/kernel/console.h"
 
 #include "core/format.h"
 #include "core/string.h"
 #include "guest/arch/vlock.h"
 #include "guest/drivers/uart.h"
+#include "guest/drivers/virtio/console.h"
+#include "guest/kernel/bootargs.h"
 
 static struct vlock lock;
 static bool broken;
+
+/* What the virtio console does not take goes to the UART; and so does the panic report, which must not wait for anybody. */
+static void emit(const char *s, uint64_t bytes) {
+  bool elsewhere = bootargs.console_hvc && !broken && hvc_write(s, bytes);
+  if (!elsewhere || bootargs.console_uart)
+    uart_write(s, bytes);
+}
 
 void console_write(const char *s, uint64_t bytes) {
   bool locked = !broken;
   if (locked)
     vlock_acquire(&lock);
-  uart_write(s, bytes);
+  emit(s, bytes);
   if (locked)
     vlock_release(&lock);
 }
@@ -39,6 +51,11 @@ void kprintf_more(const char *fmt, ...) {
   va_start(args, fmt);
   print("", fmt, args);
   va_end(args);
+}
+
+uint64_t console_read(char *to, uint64_t cap) {
+  uint64_t n = uart_read(to, cap);
+  return n > 0 ? n : hvc_read(to, cap);
 }
 
 void console_break_lock(void) {

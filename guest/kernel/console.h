@@ -12,6 +12,8 @@ void console_write(const char *s, uint64_t bytes);
 void kprintf(const char *fmt, ...) PRINTF_LIKE(1, 2);
 /* The same without the prefix: the further lines of a report. */
 void kprintf_more(const char *fmt, ...) PRINTF_LIKE(1, 2);
+/* Take at most `cap` bytes of what was typed, on whichever console; 0 if there are none. sched_lock may be held. */
+uint64_t console_read(char *to, uint64_t cap);
 /* From now on nobody waits for the console's lock: the panic report must come out. */
 void console_break_lock(void);
 

@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Dispatch of interrupts. There are three: the virtual timer, the resched SGI, the console. Anything else is counted and dropped. */
+/*
+ * Dispatch of interrupts. There are four kinds: the virtual timer, the resched SGI, the UART, virtio devices. Anything else is counted
+ * and dropped.
+ */
 #include "guest/kernel/irq.h"
 
 #include "arch/gicv3.h"
 #include "guest/drivers/gic.h"
 #include "guest/drivers/uart.h"
+#include "guest/drivers/virtio/mmio.h"
 #include "guest/kernel/sched.h"
 
 static uint32_t vtimer, uart;
@@ -30,7 +34,7 @@ static void serve(uint32_t intid) {
     console_input();
   else if (intid == SGI_RESCHED)
     task_work_set(current_task(), TASK_WORK_RESCHED);
-  else
+  else if (!virtio_interrupt(intid))
     unexpected++;
 }
 

@@ -15,6 +15,7 @@
 #include "guest/drivers/psci.h"
 #include "guest/drivers/timer.h"
 #include "guest/drivers/uart.h"
+#include "guest/drivers/virtio/mmio.h"
 #include "guest/fs/initramfs.h"
 #include "guest/kernel/bootargs.h"
 #include "guest/kernel/compactd.h"
@@ -87,6 +88,7 @@ _Noreturn void kernel_main(pa_t fdt, pa_t image) {
   irq_init(machine.vtimer_intid, machine.uart_intid);
   timer_cpu_init(machine.vtimer_intid);
   uart_enable_rx(machine.uart_intid);
+  virtio_init();
   /* the other CPUs */
   sched_cpu_init(current_task());
   smp_boot(&machine);

@@ -5,8 +5,9 @@
 #include <stdint.h>
 
 /*
- * Numbers for AT_RANDOM and getrandom(2): a splitmix64 sequence from a fixed seed, the same in every run, because runs must repeat
- * exactly. Not for secrets; there are none here.
+ * Numbers for AT_RANDOM and getrandom(2): what a virtio entropy device gives, if the machine has one; else a splitmix64 sequence from a
+ * fixed seed, the
+ * same in every run, because runs must repeat exactly. That is not for secrets.
  */
 uint64_t random_u64(void);
 

@@ -5,7 +5,6 @@
  */
 #include "abi/linux.h"
 #include "core/bits.h"
-#include "guest/drivers/uart.h"
 #include "guest/kernel/console.h"
 #include "guest/kernel/sched.h"
 #include "guest/kernel/syscall.h"
@@ -57,7 +56,7 @@ int64_t sys_writev(int64_t fd, uint64_t iov, uint64_t count) {
 static uint64_t wait_for_input(char *to, uint64_t cap) {
   uint64_t n = 0;
   vlock_acquire(&sched_lock);
-  while ((n = uart_read(to, cap)) == 0 && !(current_task()->work & TASK_WORK_KILL))
+  while ((n = console_read(to, cap)) == 0 && !(current_task()->work & TASK_WORK_KILL))
     sched_block(WAIT_CONSOLE);
   vlock_release(&sched_lock);
   return n;

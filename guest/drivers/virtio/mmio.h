@@ -5,12 +5,12 @@
 /*
  * Virtio devices behind virtio-mmio registers, version 2 (virtio 1.2, 4.2), and what binds drivers to them.
  *
- * Life of a device (3.1.1): reset, ACKNOWLEDGE, DRIVER, features, FEATURES_OK, driver->probe() sets up queues, DRIVER_OK, driver->start(). A device that asks for a
- * reset (DEVICE_NEEDS_RESET, 2.1.2) is reset by the transport: driver->lost() gives up what was in flight, then the same life begins again,
- * VIRTIO_RECOVERIES_MAX times at most.
+ * Life of a device (3.1.1): reset, ACKNOWLEDGE, DRIVER, features, FEATURES_OK, driver->probe() sets up queues, DRIVER_OK,
+ * driver->start(). A device that asks for a reset (DEVICE_NEEDS_RESET, 2.1.2) is reset by the transport: driver->lost() gives up what was
+ * in flight, then the same life begins again, VIRTIO_RECOVERIES_MAX times at most.
  *
- * All calls into a driver come from one CPU at a time: at boot, then from the interrupt of the device. No lock is held; interrupts are masked, as always in
- * this kernel.
+ * All calls into a driver come from one CPU at a time: at boot, then from the interrupt of the device. No lock is held; interrupts are
+ * masked, as always in this kernel.
  */
 
 #include "core/err.h"
@@ -27,7 +27,10 @@ struct virtio_driver {
   const char *name;
   uint32_t device_id; /* VIRTIO_ID_* */
   uint64_t features;  /* what it can use of its device's own */
-  /* Features are agreed on (virtio_has()): set up the queues, add buffers if it likes; nothing is served before DRIVER_OK. An error leaves the device FAILED. */
+  /*
+   * Features are agreed on (virtio_has()): set up the queues, add buffers if it likes; nothing is served before DRIVER_OK. An error
+   * leaves the device FAILED.
+   */
   err_t (*probe)(struct virtio_device *d);
   /* The device is live: kick. NULL: nothing to do. */
   void (*start)(struct virtio_device *d);
@@ -57,12 +60,18 @@ static inline bool virtio_has(const struct virtio_device *d, unsigned feature) {
   return d->features >> feature & 1;
 }
 
-/* In probe(): queue `index` with at most `num` entries (rounded down to a power of two the device allows). ERR_NOENT if the device has none; ERR_NOMEM. */
+/*
+ * In probe(): queue `index` with at most `num` entries (rounded down to a power of two the device allows). ERR_NOENT if the device has
+ * none; ERR_NOMEM.
+ */
 MUST_CHECK err_t virtio_queue_setup(struct virtio_device *d, unsigned index, unsigned num, struct virtqueue **out);
 
 /* `bytes` of the configuration space, all of one generation (2.5.3.1). `offset` and `bytes` are multiples of 4. */
 void virtio_config_read(struct virtio_device *d, unsigned offset, void *to, unsigned bytes);
 void virtio_config_write32(struct virtio_device *d, unsigned offset, uint32_t value);
+
+/* In the dispatch of interrupts: serve what devices ask for by `intid`; false if it is none of theirs. */
+bool virtio_interrupt(uint32_t intid);
 
 /* For who polls a queue: does the device ask for a reset, or is it gone? */
 bool virtio_is_lost(const struct virtio_device *d);
