@@ -243,7 +243,7 @@ static void commit(const struct program *p, const char *name) {
   struct task *t = current_task();
   struct mm_struct *old = t->mm;
   struct trap_frame *f = task_frame(t);
-  task_keep_faults(t);
+  task_keep_usage(t);
   t->mm = p->mm;
   mmu_switch_mm(p->mm);
   if (old != NULL)

@@ -95,8 +95,10 @@ static struct task *find_zombie(struct task *parent, int64_t pid, bool *any) {
   return NULL;
 }
 
-static void reap(struct task *parent, struct task *child) {
-  parent->child_faults += task_minor_faults(child) + child->child_faults;
+/* sched_lock held. */
+static void reap(struct task *parent, struct task *child, struct usage *usage) {
+  task_usage_with_children(child, usage);
+  usage_add(&parent->children_used, usage);
   list_remove(&child->sibling);
   list_remove(&child->all_node);
   task_free(child);
@@ -104,8 +106,8 @@ static void reap(struct task *parent, struct task *child) {
 
 int64_t sys_wait4(int64_t pid, uint64_t status_user, uint64_t options, uint64_t rusage) {
   struct task *t = current_task(), *zombie;
+  struct usage usage;
   bool any;
-  (void)rusage;
   if (options & ~(uint64_t)LINUX_WAIT_OPTIONS)
     return -LINUX_EINVAL;
   vlock_acquire(&sched_lock);
@@ -117,9 +119,11 @@ int64_t sys_wait4(int64_t pid, uint64_t status_user, uint64_t options, uint64_t 
   }
   int64_t result = zombie->pid;
   int32_t status = zombie->exit_status;
-  reap(t, zombie);
+  reap(t, zombie, &usage);
   vlock_release(&sched_lock);
   if (status_user != 0 && copy_to_user(status_user, &status, sizeof status) != ERR_OK)
+    return -LINUX_EFAULT;
+  if (rusage != 0 && usage_to_user(rusage, &usage) != 0)
     return -LINUX_EFAULT;
   return result;
 }

@@ -80,7 +80,7 @@ uint64_t faults_handled(void) {
 void faults_report_exit(struct task *t) {
   const uint64_t *n = t->faults;
   uint64_t handled = 0;
-  task_keep_faults(t);
+  task_keep_usage(t);
   for (unsigned k = FAULT_ZERO_PAGE; k <= FAULT_SPURIOUS; k++)
     handled += n[k];
   atomic_fetch_add_relaxed(&total_handled, handled);

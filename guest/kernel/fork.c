@@ -21,6 +21,8 @@ static err_t copy_mm(struct task *child, bool share) {
   if (!share)
     return mm_fork(mm, &child->mm);
   mm_get(mm);
+  for (unsigned k = 0; k < FAULT_KINDS; k++)
+    child->faults[k] = -mm->faults[k]; /* those so far are its parent's: what is kept when it leaves counts from here */
   child->mm = mm;
   return ERR_OK;
 }

@@ -63,6 +63,7 @@ static void charge(struct task *prev, struct task *next, uint64_t now) {
 
 static void switch_to(struct cpu *cpu, struct task *prev, struct task *next) {
   CHECK(prev->canary == TASK_CANARY);
+  prev->switches[prev->state == TASK_RUNNABLE]++;
   if (prev->state == TASK_RUNNABLE && prev != cpu->idle_task)
     list_push_back(&run_queue, &prev->run_node);
   fp_switch_out();

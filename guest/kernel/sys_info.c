@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* System calls that say who and what: ids, uname, resource usage, randomness. */
+/* System calls that say who and what: ids, uname, fault counts, randomness. */
 #include "abi/linux.h"
 #include "arch/sysreg.h"
 #include "core/bits.h"
-#include "core/string.h"
 #include "guest/arch/cpu.h"
-#include "guest/drivers/timer.h"
 #include "guest/kernel/random.h"
 #include "guest/kernel/sched.h"
 #include "guest/kernel/syscall.h"
@@ -44,30 +42,6 @@ int64_t sys_uname(uint64_t buf) {
       .domainname = "(none)",
   };
   return errno_of(copy_to_user(buf, &name, sizeof name));
-}
-
-static void set_time(int64_t to[2], uint64_t ticks) {
-  uint64_t ns = timer_ns(ticks);
-  to[0] = (int64_t)(ns / 1000000000);
-  to[1] = (int64_t)(ns % 1000000000 / 1000);
-}
-
-int64_t sys_getrusage(int64_t who, uint64_t buf) {
-  struct task *t = current_task();
-  struct linux_rusage usage;
-  memset(&usage, 0, sizeof usage);
-  if (who == LINUX_RUSAGE_SELF) {
-    struct mm_stats stats;
-    mm_read_stats(t->mm, &stats);
-    usage.ru_minflt = (int64_t)task_minor_faults(t);
-    usage.ru_maxrss = (int64_t)(stats.hiwater_rss * (PAGE_SIZE / 1024));
-    set_time(usage.ru_utime, t->cpu_ticks + timer_now() - t->run_since);
-  } else if (who == LINUX_RUSAGE_CHILDREN) {
-    usage.ru_minflt = (int64_t)t->child_faults;
-  } else {
-    return -LINUX_EINVAL;
-  }
-  return errno_of(copy_to_user(buf, &usage, sizeof usage));
 }
 
 int64_t sys_fault_counts(uint64_t buf, uint64_t bytes) {

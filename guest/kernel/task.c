@@ -51,18 +51,3 @@ void task_set_entry(struct task *t, void (*entry)(void), void (*fn)(void)) {
   t->context.lr = (uint64_t)entry;
   t->context.sp = (uint64_t)task_frame(t);
 }
-
-/* Read without mmap_lock: `t` is current or ended, so nobody else faults there (a vfork child's parent waits). */
-void task_keep_faults(struct task *t) {
-  if (t->mm == NULL)
-    return;
-  for (unsigned k = 0; k < FAULT_KINDS; k++)
-    t->faults[k] += t->mm->faults[k];
-}
-
-uint64_t task_minor_faults(const struct task *t) {
-  uint64_t sum = 0;
-  for (unsigned k = FAULT_ZERO_PAGE; k <= FAULT_SPURIOUS; k++)
-    sum += t->faults[k] + (t->mm != NULL ? t->mm->faults[k] : 0);
-  return sum;
-}

@@ -45,6 +45,15 @@ struct cpu_context {
   uint64_t x19_x29[11], lr, sp, sp_el0, tpidr_el0;
 };
 
+/* What a process has used. All but the largest resident set are sums. */
+struct usage {
+  uint64_t ticks;              /* CNTVCT ticks on a CPU */
+  uint64_t minor_faults;       /* none is major: no page comes from a device */
+  uint64_t voluntary_switches; /* it blocked or ended */
+  uint64_t forced_switches;    /* it was ready to go on */
+  uint64_t maxrss_pages;
+};
+
 struct task {
   uint32_t cpu;               /* (s) runs or ran there; its own when it reads it */
   uint32_t work;              /* (a) */
@@ -66,9 +75,11 @@ struct task {
   bool vfork_parent_waits;      /* (s) */
   int32_t exit_status;          /* (o) then (p): as wait4 reports it */
   uint64_t faults[FAULT_KINDS]; /* (o) of address spaces it has left (exec) */
-  uint64_t child_faults;        /* (p) minor faults of children waited for */
+  uint64_t maxrss_pages;        /* (o) likewise, the largest of them */
+  struct usage children_used;   /* (o) of those waited for, and theirs */
   uint64_t cpu_ticks;           /* (s) run time so far */
   uint64_t run_since;           /* (s) */
+  uint64_t switches[2];         /* (s) away from it, while it was blocked or gone, and while it was ready */
   char name[TASK_NAME_MAX];     /* (o) */
 
   bool fp_used;
@@ -106,9 +117,17 @@ void task_set_entry(struct task *t, void (*entry)(void), void (*fn)(void));
 void task_first_return(void);
 void task_first_kernel(void);
 
-/* Minor faults so far, of `t` itself (its present address space included); `t` is current or cannot run. */
-uint64_t task_minor_faults(const struct task *t);
-/* Add up the faults of the current address space before it is left. */
-void task_keep_faults(struct task *t);
+/* Add up the faults of the current address space, and see how large it was, before it is left. `t` is current. */
+void task_keep_usage(struct task *t);
+/* What `t` has used so far, its children not counted; `t` is current or a zombie. */
+void task_usage(const struct task *t, struct usage *out);
+/* What a zombie and all that it has waited for have used: the rusage of wait4. */
+void task_usage_with_children(const struct task *zombie, struct usage *out);
+void usage_add(struct usage *to, const struct usage *more);
+/*
+ * Copy `usage` to user space as a struct rusage. All CPU time counts as user time: the clock is not read where the kernel is entered
+ * and left. 0 or -EFAULT.
+ */
+int64_t usage_to_user(uint64_t user, const struct usage *usage);
 
 #endif

@@ -75,6 +75,7 @@ static void orphans(void) {
 /* CLONE_VM | CLONE_VFORK: the child's writes are the parent's, and the parent waits until it has exec'd or gone. */
 static void vfork_shares(void) {
   static volatile int seen;
+  struct linux_rusage usage = {0};
   int status = 0;
   static unsigned char stack[4096] __attribute__((aligned(16)));
   register long x8 __asm__("x8") = LINUX_NR_clone;
@@ -91,8 +92,133 @@ static void vfork_shares(void) {
                    : "x10", "memory");
   long pid = x0; /* the register is gone with the next call */
   EXPECT_EQ(seen, 77);
-  EXPECT_EQ(sys_wait4(pid, &status, 0), pid);
+  EXPECT_EQ(sys_wait4_usage(pid, &status, 0, &usage), pid);
+  expect(usage.ru_minflt < 5, "faults of a vfork's child", (unsigned long)usage.ru_minflt, 5); /* not its parent's */
   EXPECT_EQ(status, 7 << 8);
+}
+
+/* ---- What processes have used ---- */
+
+#define TOUCHED 100l
+#define CPU_MS 30
+
+static void touch_pages(long pages) {
+  volatile char *p = sys_mmap(NULL, (size_t)pages * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
+  for (long i = 0; i < pages; i++)
+    p[i * (long)PAGE] = 1;
+  EXPECT_EQ(sys_munmap((void *)(uintptr_t)p, (size_t)pages * PAGE), 0);
+}
+
+static uint64_t cpu_ns(void) {
+  struct linux_timespec t = {0, 0};
+  EXPECT_EQ(syscall2(LINUX_NR_clock_gettime, LINUX_CLOCK_PROCESS_CPUTIME, &t), 0);
+  return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+static long ru_us(const int64_t time[2]) {
+  return time[0] * 1000000 + time[1];
+}
+
+static int use_memory(void *arg) {
+  touch_pages((long)arg);
+  return 0;
+}
+
+/* What was used before exec counts too, and so does what a child of the child used. */
+static int use_and_exec(void *arg) {
+  char *argv[] = {arg, NULL};
+  touch_pages(TOUCHED);
+  return (int)sys_execve(arg, argv, environ);
+}
+
+static int use_by_child(void *arg) {
+  return in_child(use_memory, arg);
+}
+
+static int use_cpu(void *arg) {
+  while (cpu_ns() < (uint64_t)CPU_MS * 1000000)
+    (void)arg;
+  return 0;
+}
+
+static int sleep_often(void *arg) {
+  for (long i = 0; i < (long)arg; i++)
+    sleep_ms(1);
+  return 0;
+}
+
+static struct linux_rusage usage_of(int (*fn)(void *), void *arg) {
+  struct linux_rusage usage = {0};
+  int status = -1;
+  long pid = sys_fork();
+  if (pid == 0)
+    sys_exit(fn(arg));
+  EXPECT_EQ(sys_wait4_usage(pid, &status, 0, &usage), pid);
+  EXPECT_EQ(status, 0);
+  return usage;
+}
+
+static void at_least(const char *what, long got, long want) {
+  expect(got >= want, what, (unsigned long)got, (unsigned long)want);
+}
+
+static void memory_used(const char *by, int (*fn)(void *), void *arg) {
+  struct linux_rusage before, after, usage;
+  EXPECT_EQ(sys_getrusage(LINUX_RUSAGE_CHILDREN, &before), 0);
+  usage = usage_of(fn, arg);
+  EXPECT_EQ(sys_getrusage(LINUX_RUSAGE_CHILDREN, &after), 0);
+  at_least(by, usage.ru_minflt, TOUCHED);
+  at_least(by, 2 * TOUCHED, usage.ru_minflt);
+  at_least(by, usage.ru_maxrss, TOUCHED * 4);
+  at_least(by, TOUCHED * 8, usage.ru_maxrss);
+  EXPECT_EQ(usage.ru_majflt, 0);
+  EXPECT_EQ(after.ru_minflt - before.ru_minflt, usage.ru_minflt);
+  at_least(by, after.ru_maxrss, usage.ru_maxrss);
+}
+
+/* Three that only compute, on at most two CPUs: each gets its time, and some must have been taken off a CPU. */
+static void cpu_used(void) {
+  struct linux_rusage before, after;
+  long pid[3];
+  EXPECT_EQ(sys_getrusage(LINUX_RUSAGE_CHILDREN, &before), 0);
+  for (int i = 0; i < 3; i++) {
+    pid[i] = sys_fork();
+    if (pid[i] == 0)
+      sys_exit(use_cpu(NULL));
+  }
+  for (int i = 0; i < 3; i++) {
+    struct linux_rusage usage = {0};
+    EXPECT_EQ(sys_wait4_usage(pid[i], NULL, 0, &usage), pid[i]);
+    at_least("us of CPU", ru_us(usage.ru_utime) + ru_us(usage.ru_stime), CPU_MS * 1000);
+  }
+  EXPECT_EQ(sys_getrusage(LINUX_RUSAGE_CHILDREN, &after), 0);
+  at_least("us of three", ru_us(after.ru_utime) - ru_us(before.ru_utime), 3 * CPU_MS * 1000);
+  at_least("forced switches", after.ru_nivcsw - before.ru_nivcsw, 1);
+}
+
+/* Like Linux: the child is gone even if nobody can be told of it, and nothing is told of one that still runs. */
+static void usage_refused(void) {
+  struct linux_rusage usage = {.ru_minflt = 77};
+  long pid = sys_fork();
+  if (pid == 0)
+    sys_exit(sleep_often((void *)10));
+  EXPECT_EQ(sys_wait4_usage(pid, NULL, LINUX_WNOHANG, &usage), 0);
+  EXPECT_EQ(usage.ru_minflt, 77);
+  EXPECT_EQ(sys_wait4_usage(pid, NULL, 0, (struct linux_rusage *)16), -LINUX_EFAULT);
+  EXPECT_EQ(sys_wait4(pid, NULL, 0), -LINUX_ECHILD);
+  EXPECT_EQ(sys_getrusage(LINUX_RUSAGE_SELF, (struct linux_rusage *)16), -LINUX_EFAULT);
+  EXPECT_EQ(sys_getrusage(2, &usage), -LINUX_EINVAL);
+}
+
+static void usage(void) {
+  static char there[] = "/bin/true";
+  struct linux_rusage slept = usage_of(sleep_often, (void *)5);
+  at_least("voluntary switches", slept.ru_nvcsw, 5);
+  memory_used("used by a child", use_memory, (void *)TOUCHED);
+  memory_used("used before exec", use_and_exec, there);
+  memory_used("used by a child's child", use_by_child, (void *)TOUCHED);
+  cpu_used();
+  usage_refused();
 }
 
 /* ---- exec ---- */
@@ -201,6 +327,7 @@ int main(int argc, char **argv, char **envp) {
   processes();
   orphans();
   vfork_shares();
+  usage();
   exec_errors();
   sleeping();
   bad_arguments();

@@ -48,9 +48,12 @@ static void zap_leaf(void *ctx, uint64_t ia, pa_t out, unsigned level, uint64_t 
     gather_flush(tlb);
 }
 
+uint64_t mm_hiwater_rss(const struct mm_struct *mm) {
+  return max_u64(mm->hiwater_rss, mm->rss[MM_ANONPAGES] + mm->rss[MM_FILEPAGES] + mm->rss[MM_SHMEMPAGES]);
+}
+
 void vm_update_hiwater(struct mm_struct *mm) {
-  uint64_t rss = mm->rss[MM_ANONPAGES] + mm->rss[MM_FILEPAGES] + mm->rss[MM_SHMEMPAGES];
-  mm->hiwater_rss = max_u64(mm->hiwater_rss, rss);
+  mm->hiwater_rss = mm_hiwater_rss(mm);
 }
 
 /* All leaves are pages: none needs a split, so this cannot fail. */

@@ -101,6 +101,7 @@
 
 #define LINUX_RUSAGE_SELF 0
 #define LINUX_RUSAGE_CHILDREN (-1)
+#define LINUX_RUSAGE_THREAD 1
 
 #define LINUX_AT_NULL 0
 #define LINUX_AT_PHDR 3
@@ -132,8 +133,8 @@ struct linux_rusage {
   int64_t ru_utime[2], ru_stime[2];
   int64_t ru_maxrss; /* KiB */
   int64_t ru_ixrss, ru_idrss, ru_isrss;
-  int64_t ru_minflt, ru_majflt;
-  int64_t ru_rest[8];
+  int64_t ru_minflt, ru_majflt, ru_nswap, ru_inblock, ru_oublock, ru_msgsnd, ru_msgrcv, ru_nsignals;
+  int64_t ru_nvcsw, ru_nivcsw;
 };
 
 struct linux_utsname {

@@ -65,7 +65,7 @@ struct sluice_fault_counts fault_counts(void) {
 
 unsigned long minor_faults(void) {
   struct linux_rusage usage = {0};
-  syscall2(LINUX_NR_getrusage, LINUX_RUSAGE_SELF, &usage);
+  sys_getrusage(LINUX_RUSAGE_SELF, &usage);
   return (unsigned long)usage.ru_minflt;
 }
 

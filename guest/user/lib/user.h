@@ -80,8 +80,16 @@ static inline long sys_execve(const char *path, char *const *argv, char *const *
   return syscall3(LINUX_NR_execve, path, argv, envp);
 }
 
+static inline long sys_wait4_usage(long pid, int *status, int options, struct linux_rusage *usage) {
+  return syscall4(LINUX_NR_wait4, pid, status, options, usage);
+}
+
 static inline long sys_wait4(long pid, int *status, int options) {
-  return syscall4(LINUX_NR_wait4, pid, status, options, 0);
+  return sys_wait4_usage(pid, status, options, NULL);
+}
+
+static inline long sys_getrusage(int who, struct linux_rusage *usage) {
+  return syscall2(LINUX_NR_getrusage, who, usage);
 }
 
 static inline long sys_write(int fd, const void *buf, size_t bytes) {
