@@ -24,30 +24,43 @@ fuzzers: $(FUZZERS:%=$(BUILD)/host/%) ## Build the fuzzers (clang)
 in_folders = $(foreach s,$(1),$(if $(filter %/,$(s)),$(sort $(wildcard $(s)*.c)),$(s)))
 directives = $(shell sed -n '1,40s,^[/* ]*$(2): *,,p' $(1) | sed 's,\*/.*,,')
 
-# $(call host_rules,name,source,compiler,sanitizers)
-define host_rules
-$(1)_DIR := $(BUILD)/host/obj/$(1)
+# A source that many tests share is compiled once for all that have the same flags: objects lie in a folder for each set of flags, named by
+# their checksum.
+#
+# $(call host_test,name,source,compiler,sanitizers)
+define host_test
 $(1)_SRCS := $(2) $$(call in_folders,$$(call directives,$(2),sources))
-$(1)_OBJS := $$(patsubst %.c,$$($(1)_DIR)/%.o,$$($(1)_SRCS))
 $(1)_CC := $(3) $(HOST_CFLAGS) $(HOST_WARN) -fsanitize=$(4) $$(call directives,$(2),cflags)
+$(1)_SET := $$(firstword $$(shell echo '$$($(1)_CC)' | cksum))
+$(1)_DIR := $(BUILD)/host/obj/$$($(1)_SET)
+$$($(1)_DIR)_CC := $$($(1)_CC)
+$(1)_OBJS := $$(patsubst %.c,$$($(1)_DIR)/%.o,$$($(1)_SRCS))
 $(1)_LIBS := $(if $(filter fuzz_%,$(1)),,-lcmocka) $$(call directives,$(2),libs)
+$(1)_LINK := $(3) -g -fsanitize=$(4)
+endef
+$(foreach t,$(HOST_TESTS),$(eval $(call host_test,$(t),tests/host/$(t).c,$(HOST_CC),$(SANITIZE))))
+$(foreach t,$(FUZZERS),$(eval $(call host_test,$(t),tests/host/fuzz/$(t).c,clang,$(FUZZ_SANITIZE))))
 
-$$($(1)_DIR)/%.o: %.c $$($(1)_DIR)/.flags
-	$$(call say,HOSTCC,$$< [$(1)])
+# $(call host_objects,folder)
+define host_objects
+$(1)/%.o: %.c
+	$$(call say,HOSTCC,$$<)
 	$$(Q)mkdir -p $$(@D)
 	$$(Q)$$($(1)_CC) -MMD -MP -MF $$(@:.o=.d) -c $$< -o $$@
-
-$$($(1)_DIR)/.flags: FORCE
-	@mkdir -p $$(@D); echo '$$($(1)_CC) $$($(1)_SRCS) $$($(1)_LIBS)' | cmp -s - $$@ || echo '$$($(1)_CC) $$($(1)_SRCS) $$($(1)_LIBS)' > $$@
-
-$(BUILD)/host/$(1): $$($(1)_OBJS) $$($(1)_DIR)/.flags
-	$$(call say,HOSTLD,$$@)
-	$$(Q)$(3) -g -fsanitize=$(4) $$($(1)_OBJS) $$($(1)_LIBS) -o $$@
-
--include $$(wildcard $$($(1)_OBJS:.o=.d))
 endef
-$(foreach t,$(HOST_TESTS),$(eval $(call host_rules,$(t),tests/host/$(t).c,$(HOST_CC),$(SANITIZE))))
-$(foreach t,$(FUZZERS),$(eval $(call host_rules,$(t),tests/host/fuzz/$(t).c,clang,$(FUZZ_SANITIZE))))
+$(foreach d,$(sort $(foreach t,$(HOST_TESTS) $(FUZZERS),$($(t)_DIR))),$(eval $(call host_objects,$(d))))
+-include $(wildcard $(sort $(foreach t,$(HOST_TESTS) $(FUZZERS),$($(t)_OBJS:.o=.d))))
+
+# $(call host_link,name): again when its list of parts has changed
+define host_link
+$(BUILD)/host/$(1): $$($(1)_OBJS) $(BUILD)/host/parts/$(1)
+	$$(call say,HOSTLD,$$@)
+	$$(Q)$$($(1)_LINK) $$($(1)_OBJS) $$($(1)_LIBS) -o $$@
+
+$(BUILD)/host/parts/$(1): FORCE
+	@mkdir -p $$(@D); echo '$$($(1)_LINK) $$($(1)_OBJS) $$($(1)_LIBS)' | cmp -s - $$@ || echo '$$($(1)_LINK) $$($(1)_OBJS) $$($(1)_LIBS)' > $$@
+endef
+$(foreach t,$(HOST_TESTS) $(FUZZERS),$(eval $(call host_link,$(t))))
 
 # What tools/mutants asks about one test: TEST=test_buddy
 .PHONY: host-test-info
