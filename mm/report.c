@@ -51,6 +51,15 @@ uint64_t page_free_frames(void) {
   return sum;
 }
 
+uint64_t page_spare_frames(void) {
+  uint64_t sum = 0;
+  for (const struct zone *z = zones; z < zones + zone_count; z++) {
+    uint64_t free = atomic_load_relaxed(&z->free), kept = zone_reserve(z, MARK_MIN);
+    sum += free > kept ? free - kept : 0;
+  }
+  return sum + page_zero_pool_frames();
+}
+
 const char *page_type_name(enum migratetype type) {
   static const char *const names[MIGRATE_TYPES] = {"Unmovable", "Movable", "Reclaimable", "HighAtomic", "Isolate"};
   return type < MIGRATE_TYPES ? names[type] : "?";

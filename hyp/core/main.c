@@ -25,6 +25,7 @@
 #include "hyp/ctl/trace.h"
 #include "hyp/mem/background.h"
 #include "hyp/mem/compactd.h"
+#include "hyp/mem/exhaust.h"
 #include "hyp/mem/move.h"
 
 #define UART_FALLBACK 0x09000000ull /* QEMU virt's PL011: where to speak before the device tree has been read */
@@ -120,6 +121,7 @@ void hyp_main(const void *dtb) {
   vttbr_park();
   work_init();
   background_init(options->zeroed_pool_bytes);
+  exhaust_init();
   if (options->measure_masked)
     trace_mask |= TRACE_WATCH_MASKED;
   sched_init(options->slice_us);

@@ -20,8 +20,8 @@
 #include "hyp/core/runqueue.h"
 #include "hyp/core/vm.h"
 #include "hyp/core/work.h"
-#include "hyp/dev/virtio/virtio.h"
 #include "hyp/ctl/trace.h"
+#include "hyp/dev/virtio/virtio.h"
 #include "hyp/mem/background.h"
 #include "hyp/mem/view.h"
 #include "mm/page_alloc.h"
@@ -217,6 +217,20 @@ static struct vcpu *power_down(struct cpu *c, struct vcpu *v) {
   return next(c);
 }
 
+/* Its access found no memory: off the CPU, until exhaust.c lets it go. What came in meanwhile does so sooner. */
+static struct vcpu *wait_for_memory(struct cpu *c, struct vcpu *v) {
+  v->wait_irq = vgic_has_pending(v);
+  load_nothing(c);
+  spin_lock(&c->rq_lock);
+  rq_charge(v, timer_now());
+  if (likely(!wants_stop(v)))
+    v->state = VCPU_MEMWAIT;
+  else
+    rq_enqueue(c, v);
+  spin_unlock(&c->rq_lock);
+  return next(c);
+}
+
 static void do_work(struct cpu *c) {
   (void)work_run_step();
   sched_update_timer(c);
@@ -232,6 +246,8 @@ static NOINLINE struct vcpu *answer(struct cpu *c, struct vcpu *v, uint32_t req)
     vgic_flush(v);
   if ((req & VCPU_REQ_WORK) && c->id == 0)
     do_work(c);
+  if (req & VCPU_REQ_MEMWAIT)
+    return wait_for_memory(c, v);
   struct vcpu *to = (req & VCPU_REQ_BLOCK) ? block(c, v) : (req & VCPU_REQ_SUSPEND) ? power_down(c, v) : v;
   return to == v && (req & VCPU_REQ_RESCHED) ? rotate(c, v) : to;
 }
@@ -330,6 +346,14 @@ bool sched_start_vcpu(struct vcpu *v) {
   struct cpu *home = rq_lock_home(v);
   bool may = (v->state == VCPU_OFF || v->state == VCPU_PAUSED) && !rq_is_live(v) && !atomic_load_acquire(&v->vm->stopping);
   if (may)
+    return make_ready(home, v, v->affinity);
+  spin_unlock(&home->rq_lock);
+  return false;
+}
+
+bool sched_wake_memwait(struct vcpu *v) {
+  struct cpu *home = rq_lock_home(v);
+  if (v->state == VCPU_MEMWAIT)
     return make_ready(home, v, v->affinity);
   spin_unlock(&home->rq_lock);
   return false;

@@ -21,6 +21,8 @@ struct vcpu *sched_exit(struct vcpu *v);
 
 /* Make a stopped (OFF, PAUSED) vCPU ready to run. False, and nothing done, if it is not stopped or its VM is being stopped. Any CPU. */
 bool sched_start_vcpu(struct vcpu *v);
+/* Let a vCPU that is parked for want of memory try again. False, and nothing done, if it is not parked. Any CPU. */
+bool sched_wake_memwait(struct vcpu *v);
 /*
  * Ask `v` to stop as PAUSED or OFF. True if it already has and no CPU holds its state; else call again (its CPU was told). Any CPU.
  */

@@ -12,6 +12,7 @@
 #include "hyp/core/sched.h"
 #include "hyp/core/vm.h"
 #include "hyp/ctl/trace.h"
+#include "hyp/mem/exhaust.h"
 
 void vcpu_block(struct vcpu *v) {
   atomic_fetch_or(&v->requests, VCPU_REQ_BLOCK);
@@ -63,6 +64,8 @@ void vcpu_reset(struct vcpu *v) {
   v->x[0] = v->boot_context;
   v->el1.elr_el2 = v->boot_entry.v;
   v->wiped = false;
+  v->wait_reason = WAIT_NONE;
+  v->wait_goes_on = false;
   v->reset_pending = false;
 }
 

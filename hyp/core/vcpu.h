@@ -25,7 +25,8 @@ enum vcpu_state {
   VCPU_READY,   /* in a run queue */
   VCPU_RUNNING, /* current on `cpu` */
   VCPU_BLOCKED, /* in WFI or CPU_SUSPEND: waits for a virtual interrupt */
-  VCPU_PAUSED   /* could run, but its VM is paused or going away */
+  VCPU_PAUSED,  /* could run, but its VM is paused or going away */
+  VCPU_MEMWAIT  /* parked at an access that found no memory: hyp/mem/exhaust.c lets it go */
 };
 
 /* Saved EL1 state, valid while the vCPU is not current anywhere. */
@@ -52,6 +53,7 @@ struct fp_state {
 #define VCPU_REQ_WORK 0x40u         /* EL2 has work of its own to do here */
 #define VCPU_REQ_SUSPEND 0x80u      /* by itself: power down until an interrupt comes, and start anew from boot_entry */
 #define VCPU_REQ_DEVICE 0x100u      /* queues it notified are not done yet: virtio_resume() */
+#define VCPU_REQ_MEMWAIT 0x200u     /* by itself: park until there is memory: exhaust_wait() */
 #define VCPU_REQ_ALWAYS 0x80000000u /* never cleared: every exit takes the long way out (it has views, or masked time is measured) */
 
 struct vcpu {
@@ -86,6 +88,14 @@ struct vcpu {
   struct vtimer vtimer;
 
   struct view_pair *views; /* trap-stage1-faults; else NULL */
+
+  /* Of a wait for memory (exhaust.c): itself before it parks, EL2's work while it is parked. */
+  uint8_t wait_reason; /* enum memory_wait; WAIT_NONE once it has been let go; atomic */
+  bool wait_goes_on;   /* it was let go for an interrupt only */
+  bool wait_irq;       /* an interrupt was pending as it parked */
+  uint64_t wait_ipa;   /* what it wants */
+  uint64_t wait_at;    /* CNTPCT since when */
+  uint64_t wait_count; /* waits so far */
 
   uint64_t exits, s2_faults, s1_faults, s1_others; /* statistics; written while current */
 };

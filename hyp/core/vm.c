@@ -23,6 +23,7 @@
 #include "hyp/ctl/trace.h"
 #include "hyp/dev/virtio/devices.h"
 #include "hyp/mem/background.h"
+#include "hyp/mem/exhaust.h"
 #include "hyp/mem/view.h"
 #include "mm/port.h"
 #include "mm/slab.h"
@@ -141,7 +142,7 @@ static unsigned free_id(void) {
 
 static bool config_is_sane(const struct vm_config *c) {
   return c->name[0] && c->vcpus >= 1 && c->vcpus <= VCPUS_MAX && c->memory_bytes >= 2 * SZ_2M && is_aligned(c->memory_bytes, SZ_2M) &&
-         c->image;
+         c->image && quota_is_sane(&c->quota, c->memory_bytes);
 }
 
 /* True when stage 2 is empty and its tables are gone. First no TLB may hold anything of it. */
@@ -171,6 +172,7 @@ err_t vm_create(const struct vm_config *config, struct vm **out) {
     return ERR_NOMEM;
   vm->id = (uint16_t)id;
   vm->config = *config;
+  vm->quota = config->quota;
   vm->life.step = life_step;
   err_t err = make(vm);
   if (err == ERR_OK)
@@ -352,8 +354,10 @@ static enum work_result step_restart(struct vm *vm) {
 
 static void resume_vcpus(struct vm *vm) {
   for (unsigned i = 0; i < vm->vcpu_count; i++)
-    if (vm->vcpus[i]->powered && vm->vcpus[i]->state == VCPU_PAUSED)
-      (void)sched_start_vcpu(vm->vcpus[i]); /* no: a vCPU of this VM that runs already has turned it off meanwhile */
+    if (vm->vcpus[i]->powered && vm->vcpus[i]->state == VCPU_PAUSED) {
+      vm->vcpus[i]->wait_reason = WAIT_NONE; /* if it still finds no memory, it says so again */
+      (void)sched_start_vcpu(vm->vcpus[i]);  /* no: a vCPU of this VM that runs already has turned it off meanwhile */
+    }
 }
 
 static enum work_result step_run(struct vm *vm) {

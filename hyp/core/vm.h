@@ -17,6 +17,7 @@
 #include "hyp/dev/vgic.h"
 #include "hyp/dev/virtio/virtio.h"
 #include "hyp/dev/vuart.h"
+#include "hyp/mem/quota.h"
 #include "hyp/mem/stage2.h"
 
 #define VMS_MAX 32u /* at once; ids are 1..VMS_MAX */
@@ -35,8 +36,9 @@ struct vm_config {
   const char *bootargs; /* never NULL */
   uint64_t affinity;    /* bit per CPU; 0: any */
   uint64_t virtio;      /* bit per word of SCENARIO_VIRTIO */
-  uint32_t weight;      /* scheduler weight, 1..1000, default 100 */
-  bool autostart;       /* started at boot; else by the monitor's `start` */
+  struct vm_quota quota;
+  uint32_t weight; /* scheduler weight, 1..1000, default 100 */
+  bool autostart;  /* started at boot; else by the monitor's `start` */
   bool trap_stage1_faults;
   bool force_4k;      /* never map a 2 MiB block */
   bool console_quiet; /* its output is kept for `expect`, but not shown unless it has the focus */
@@ -76,18 +78,21 @@ struct vm {
   struct vgic vgic;
   struct vuart vuart;
   struct virtio_device *virtio[VIRTIO_SLOTS]; /* NULL: nothing there; constant after creation */
-  struct work life;    /* drives `goal` */
-  enum vm_goal goal;   /* vms_lock */
-  bool stopping;       /* no vCPU may be started: set before the first is stopped; atomic */
-  bool loaded;         /* images are in its RAM; work only */
-  bool flushed;        /* no TLB holds anything of it any more; work only */
-  bool announced;      /* its entry time has been printed */
-  uint64_t load_done;  /* bytes of image and initrd written so far; work only */
-  uint64_t entered_at; /* CNTPCT when its first vCPU was first entered */
+  struct work life;                           /* drives `goal` */
+  enum vm_goal goal;                          /* vms_lock */
+  bool stopping;                              /* no vCPU may be started: set before the first is stopped; atomic */
+  bool loaded;                                /* images are in its RAM; work only */
+  bool flushed;                               /* no TLB holds anything of it any more; work only */
+  bool announced;                             /* its entry time has been printed */
+  uint64_t load_done;                         /* bytes of image and initrd written so far; work only */
+  uint64_t entered_at;                        /* CNTPCT when its first vCPU was first entered */
   ipa_t initrd, dtb;
   enum vm_verdict verdict;
   uint64_t verdict_value;
   uint32_t unknown_traps; /* for rate-limited logging */
+  struct vm_quota quota;  /* s2.lock */
+  uint64_t wait_since;    /* CNTPCT since when vCPUs of it have waited for memory; 0: none does; atomic */
+  uint32_t wait_episodes; /* times that it began; atomic */
 };
 
 extern struct spinlock vms_lock;

@@ -42,6 +42,7 @@ struct session {
   char value[20];               /* of the $name in it */
   char *argv[SESSION_ARGS_MAX]; /* argv[0] is the command */
   bool failed;
+  bool must_fail; /* the line began with `fails`: what comes of it is turned round */
   char reason[SESSION_REASON_MAX];
   uint64_t wake_at;  /* CNTPCT, with WORK_WAIT */
   uint64_t deadline; /* CNTPCT, a command's own */
@@ -71,7 +72,8 @@ bool session_number(struct session *s, unsigned n, uint64_t *out);
 
 /* Commands by topic; each table ends with a NULL name. */
 extern const struct command monitor_vm_commands[], monitor_memory_commands[], monitor_mm_commands[], monitor_compact_commands[],
-    monitor_verify_commands[], monitor_machine_commands[], monitor_talk_commands[], monitor_background_commands[];
+    monitor_verify_commands[], monitor_machine_commands[], monitor_talk_commands[], monitor_background_commands[],
+    monitor_policy_commands[];
 /* Visit every command: `i` counts from 0; NULL behind the last. */
 const struct command *monitor_command(unsigned i);
 

@@ -7,12 +7,14 @@
  */
 
 #include "core/bits.h"
+#include "core/format.h"
 #include "core/string.h"
 #include "hyp/core/cpu.h"
 #include "hyp/core/vm.h"
 #include "hyp/ctl/catch.h"
 #include "hyp/ctl/console.h"
 #include "hyp/ctl/monitor.h"
+#include "hyp/mem/exhaust.h"
 #include "mm/page_alloc.h"
 #include "mm/slab.h"
 
@@ -30,7 +32,9 @@ static const char *verdict_name(const struct vm *vm) {
 }
 
 static const char *vcpu_state_name(const struct vcpu *v) {
-  static const char *const names[] = {"off", "ready", "running", "blocked", "paused"};
+  static const char *const names[] = {"off", "ready", "running", "blocked", "paused", "mem-wait"};
+  if (v->state == VCPU_MEMWAIT && v->wait_reason == WAIT_QUOTA)
+    return "quota";
   return (unsigned)v->state < ARRAY_SIZE(names) ? names[v->state] : "?";
 }
 
@@ -41,10 +45,21 @@ static uint64_t held_bytes(const struct vm *vm) {
   return (l.frames[FRAME_TABLE] + l.frames[FRAME_CORE]) * PAGE_SIZE + slab_charged_bytes(vm->id);
 }
 
+/* What stands behind a VM's line when some of its vCPUs wait for memory. */
+static const char *waiting_text(const struct vm *vm, char *to, size_t cap) {
+  struct memory_waiters w = exhaust_waiters(vm);
+  to[0] = '\0';
+  if (w.memory + w.quota != 0)
+    format(to, cap, ", %u vCPU%s waiting for %s", w.memory + w.quota, w.memory + w.quota == 1 ? "" : "s", w.memory ? "memory" : "quota");
+  return to;
+}
+
 static void print_vm(const struct vm *vm) {
-  hyp_printf("%2u %-12s %-8s %5llu %9llu %6llu %5u %5u  %s\n", vm->id, vm->config.name, vm_state_name(vm),
+  char waiting[40];
+  hyp_printf("%2u %-12s %-8s %5llu %9llu %6llu %5u %5u  %s%s\n", vm->id, vm->config.name, vm_state_name(vm),
              (unsigned long long)(vm->config.memory_bytes / SZ_1M), (unsigned long long)(vm->s2.populated_frames * PAGE_SIZE / SZ_1K),
-             (unsigned long long)(held_bytes(vm) / SZ_1K), vm->vcpu_count, vmid_value(&vm->s2.vmid), verdict_name(vm));
+             (unsigned long long)(held_bytes(vm) / SZ_1K), vm->vcpu_count, vmid_value(&vm->s2.vmid), verdict_name(vm),
+             waiting_text(vm, waiting, sizeof waiting));
 }
 
 static enum work_result cmd_vms(struct session *s) {

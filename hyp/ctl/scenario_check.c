@@ -135,6 +135,28 @@ static err_t check_memory(struct parser *p) {
   return ERR_OK;
 }
 
+static uint64_t mib_frames(uint32_t mib) {
+  return mib * (SZ_1M >> PAGE_SHIFT);
+}
+
+/* Marks that are not given follow those that are. */
+static err_t check_quota(struct parser *p, struct vm_quota *out) {
+  const struct raw_quota *q = &p->raw.vm.quota;
+  uint32_t memory = p->raw.vm.memory_mib, max = q->max == RAW_NONE ? memory : q->max, high = q->high == RAW_NONE ? max : q->high;
+  uint32_t min = q->min == RAW_NONE ? 0 : q->min, low = q->low == RAW_NONE ? min : q->low;
+  if (max > memory)
+    return parse_fail(p, SCN_QUOTA_MAX ": %u is more than the VM's %u MiB", max, memory);
+  if (high > max)
+    return parse_fail(p, SCN_QUOTA_HIGH ": %u is above " SCN_QUOTA_MAX ", %u", high, max);
+  if (low > high)
+    return parse_fail(p, "%s: %u is above %s, %u", q->low == RAW_NONE ? SCN_QUOTA_MIN : SCN_QUOTA_LOW, low,
+                      q->high == RAW_NONE ? SCN_QUOTA_MAX : SCN_QUOTA_HIGH, high);
+  if (min > low)
+    return parse_fail(p, SCN_QUOTA_MIN ": %u is above " SCN_QUOTA_LOW ", %u", min, low);
+  *out = (struct vm_quota){mib_frames(min), mib_frames(low), mib_frames(high), mib_frames(max)};
+  return ERR_OK;
+}
+
 static void fill_config(struct vm_config *c, const struct raw_vm *raw, const char *name) {
   strlcpy(c->name, name, sizeof c->name);
   c->memory_bytes = raw->memory_mib * SZ_1M;
@@ -159,6 +181,8 @@ static err_t check_vm(struct parser *p) {
     e = check_compatible(p, p->raw.vm.compatible, SCENARIO_VM_COMPATIBLE);
   if (e == ERR_OK)
     e = check_memory(p);
+  if (e == ERR_OK)
+    e = check_quota(p, &v->config.quota);
   if (e == ERR_OK)
     e = check_affinity(p, &v->config.affinity);
   if (e == ERR_OK)

@@ -42,9 +42,16 @@ struct raw_image {
   struct span data;
 };
 
+/* MiB; RAW_NONE where nothing is said. */
+#define RAW_NONE (~(uint32_t)0)
+struct raw_quota {
+  uint32_t min, low, high, max;
+};
+
 struct raw_vm {
   const char *compatible, *bootargs;
   uint32_t memory_mib, vcpus, image, initrd, weight;
+  struct raw_quota quota;
   struct span affinity;
   struct scenario_strings virtio;
   bool no_autostart, trap_stage1_faults, force_4k, console_quiet;

@@ -70,6 +70,10 @@ static const struct rule vm_rules[] = {
     {SCN_NO_AUTOSTART, FORM_FLAG, false, AT(vm.no_autostart), 0, 0},
     {SCN_TRAP_S1, FORM_FLAG, false, AT(vm.trap_stage1_faults), 0, 0},
     {SCN_FORCE_4K, FORM_FLAG, false, AT(vm.force_4k), 0, 0},
+    {SCN_QUOTA_MIN, FORM_NUMBER, false, AT(vm.quota.min), 0, 1u << 20},
+    {SCN_QUOTA_LOW, FORM_NUMBER, false, AT(vm.quota.low), 0, 1u << 20},
+    {SCN_QUOTA_HIGH, FORM_NUMBER, false, AT(vm.quota.high), 2, 1u << 20},
+    {SCN_QUOTA_MAX, FORM_NUMBER, false, AT(vm.quota.max), 2, 1u << 20},
     {SCN_VIRTIO, FORM_STRINGS, false, AT(vm.virtio), 0, SCENARIO_STRINGS_MAX},
     {SCN_CONSOLE_QUIET, FORM_FLAG, false, AT(vm.console_quiet), 0, 0},
 };
@@ -125,6 +129,7 @@ void raw_begin(struct parser *p, enum node_kind kind) {
     p->raw.vm.vcpus = 1;
     p->raw.vm.weight = 100;
     p->raw.vm.bootargs = "";
+    p->raw.vm.quota = (struct raw_quota){RAW_NONE, RAW_NONE, RAW_NONE, RAW_NONE};
   } else if (kind == NODE_STEP) {
     p->raw.step.within_ms = 10000;
   } else if (kind == NODE_HYPERVISOR) {
@@ -205,7 +210,7 @@ static err_t take(struct parser *p, const struct rule *r, const uint8_t *data, u
 }
 
 static err_t unknown_property(struct parser *p, enum node_kind kind, const char *name) {
-  const char *known[16];
+  const char *known[32];
   unsigned count = 0;
   for (; count < rules_of[kind].count; count++)
     known[count] = rules_of[kind].rules[count].name;

@@ -13,12 +13,13 @@
 #include "core/string.h"
 #include "hyp/core/vm.h"
 #include "hyp/ctl/catch.h"
+#include "hyp/ctl/console.h"
 #include "hyp/ctl/monitor.h"
 
 const struct command *monitor_command(unsigned i) {
-  const struct command *const tables[] = {monitor_talk_commands,    monitor_vm_commands,        monitor_memory_commands,
-                                          monitor_mm_commands,      monitor_compact_commands,   monitor_verify_commands,
-                                          monitor_machine_commands, monitor_background_commands};
+  const struct command *const tables[] = {monitor_talk_commands,    monitor_vm_commands,         monitor_memory_commands,
+                                          monitor_mm_commands,      monitor_compact_commands,    monitor_verify_commands,
+                                          monitor_machine_commands, monitor_background_commands, monitor_policy_commands};
   for (unsigned t = 0; t < ARRAY_SIZE(tables); t++)
     for (const struct command *c = tables[t]; c->name; c++)
       if (i-- == 0)
@@ -95,12 +96,30 @@ static void unknown_command(struct session *s) {
 static void clear(struct session *s, const struct scenario *scenario) {
   s->scenario = scenario;
   s->command = NULL;
-  s->failed = false;
+  s->failed = s->must_fail = false;
   s->reason[0] = '\0';
   s->wake_at = s->deadline = ~(uint64_t)0;
   s->phase = 0;
   s->holds = s->stopping = false;
   memset(s->state, 0, sizeof s->state);
+}
+
+/* `fails COMMAND...`: the command must fail, or this does. */
+static void take_fails(struct session *s) {
+  if (s->argc < 2 || strcmp(s->argv[0], "fails") != 0)
+    return;
+  s->must_fail = true;
+  memmove(s->argv, s->argv + 1, --s->argc * sizeof s->argv[0]);
+}
+
+static void turn_round(struct session *s) {
+  s->must_fail = false;
+  if (!s->failed) {
+    session_fail(s, "it did not fail");
+    return;
+  }
+  s->failed = false;
+  hyp_printf("sluice: %s fails as it must: %s\n", s->argv[0], s->reason);
 }
 
 void session_begin(struct session *s, const struct scenario *scenario, const char *line) {
@@ -110,6 +129,7 @@ void session_begin(struct session *s, const struct scenario *scenario, const cha
     return;
   }
   split(s);
+  take_fails(s);
   if (s->argc == 0 || s->failed)
     return;
   const struct command *c = find_command(s->argv[0]);
@@ -125,8 +145,11 @@ enum work_result session_step(struct session *s) {
   if (!s->command)
     return WORK_DONE;
   enum work_result result = s->command->run(s);
-  if (result == WORK_DONE)
+  if (result == WORK_DONE) {
     s->command = NULL;
+    if (s->must_fail)
+      turn_round(s);
+  }
   return result;
 }
 

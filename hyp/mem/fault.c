@@ -19,6 +19,7 @@
 #include "hyp/ctl/trace.h"
 #include "hyp/dev/dev.h"
 #include "hyp/dev/insn.h"
+#include "hyp/mem/exhaust.h"
 #include "hyp/mem/stage2.h"
 #include "hyp/mem/view.h"
 
@@ -50,13 +51,6 @@ static void external_abort(struct vcpu *v, uint64_t esr, bool instruction, uint6
   note(v, at, esr, TRACE_FAULT_REFLECTED);
   report_guest_trap(v, instruction ? "fetch from where nothing is" : "access to where nothing is", esr, sysreg_read(far_el2), at);
   inject_abort(v, instruction, sysreg_read(far_el2), fsc);
-}
-
-/* No frame is left. The vCPU waits with its VM until memory returns and somebody starts it again; the access is then repeated. */
-static void out_of_memory(struct vcpu *v, uint64_t esr, uint64_t at) {
-  note(v, at, esr, TRACE_FAULT_NOMEM);
-  report_guest_trap(v, "no frame left for a stage-2 fault: VM paused, `start` resumes it", esr, sysreg_read(far_el2), at);
-  vm_pause_self(v->vm);
 }
 
 /* RAM that is mapped: its access flag, or the guest raced with a change and may try again. */
@@ -94,10 +88,12 @@ static NOINLINE void serve_rare(struct vcpu *v, uint64_t esr, uint64_t at) {
 static NOINLINE void populated_rare(struct vcpu *v, err_t err) {
   uint64_t at, esr = sysreg_read(esr_el2);
   CHECK(fault_ipa(esr, &at)); /* a translation fault: HPFAR_EL2 has it */
-  if (err != ERR_OK)
-    out_of_memory(v, esr, at);
-  else
+  if (err == ERR_OK) {
     note_mapped(v, esr, at);
+    return;
+  }
+  note(v, at, esr, TRACE_FAULT_NOMEM);
+  exhaust_wait(v, at, err);
 }
 
 /* A fault on RAM: after this the access can be tried again. */

@@ -29,7 +29,12 @@
 #define DESTROY_TABLES_PER_STEP 2u
 
 err_t stage2_table_alloc(struct pt *pt, pfn_t *out) {
-  err_t err = page_alloc(0, ALLOC_UNMOVABLE | ALLOC_ZERO | ALLOC_MAY_RECLAIM, out); /* not more: s2->lock is held, which a move takes */
+  /*
+   * Not more effort: s2->lock is held, which a move takes. Tables of stage 2 itself may come out of the reserve: there is one at most for each page that did not,
+   * and the split of a block needs one so that memory can be given back. A view's are a copy, of which a guest can have many.
+   */
+  alloc_flags_t reserve = pt->id >> STAGE2_ID_VIEW_SHIFT ? 0 : ALLOC_HIGH;
+  err_t err = page_alloc(0, ALLOC_UNMOVABLE | ALLOC_ZERO | ALLOC_MAY_RECLAIM | reserve, out);
   if (err == ERR_OK)
     frame_set_state(*out, 0, FRAME_TABLE, stage2_id_vm(pt->id), 0);
   return err;
@@ -113,6 +118,7 @@ err_t stage2_init(struct stage2 *s2, struct vm *vm, uint64_t ram_bytes) {
   s2->ram_base = ipa(VM_RAM_BASE);
   s2->ram_bytes = ram_bytes;
   s2->populate = populate_how(vm->config.force_4k);
+  quota_arm(s2);
   s2->vtcr = vtcr_for(&g);
   unsigned feat = (feature_on(HYP_FEAT_BBM2) ? PT_FEAT_BBM2 : 0) | (feature_on(HYP_FEAT_FWB) ? PT_FEAT_FWB : 0);
   err = pt_init(&s2->pt, &ops, root, g.start_level, g.root_order, g.ia_bits, feat, vm->id);
@@ -144,8 +150,7 @@ static ALWAYS_INLINE void cleanse(pfn_t f, unsigned order) {
 #define FAULT_BLOCK_FLAGS ALLOC_MOVABLE
 #define LOAD_BLOCK_FLAGS (ALLOC_MOVABLE | ALLOC_EFFORT)
 
-static ALWAYS_INLINE err_t map_populated(struct stage2 *s2, uint64_t ia, unsigned order, pfn_t f) {
-  spin_lock(&s2->lock);
+static ALWAYS_INLINE err_t link_populated(struct stage2 *s2, uint64_t ia, unsigned order, pfn_t f) {
   err_t err = pt_map_leaf(&s2->pt, ia, pfn_pa(f), order ? 2 : 3, RAM_PROT);
   if (likely(err == ERR_OK)) {
     s2->populated_frames += (uint64_t)1 << order;
@@ -158,6 +163,32 @@ static ALWAYS_INLINE err_t map_populated(struct stage2 *s2, uint64_t ia, unsigne
   if (unlikely(err != ERR_OK))
     page_free(f, order);
   return err;
+}
+
+/* Beyond a mark of its quota. What another vCPU has mapped meanwhile needs no more of it. s2->lock is held, and released. */
+static NOINLINE err_t link_noticed(struct stage2 *s2, uint64_t ia, unsigned order, pfn_t f) {
+  struct pt_leaf leaf;
+  err_t err = quota_notice(s2, order);
+  if (err == ERR_OK)
+    return link_populated(s2, ia, order, f);
+  if (pt_lookup(&s2->pt, ia, &leaf) == ERR_OK)
+    err = ERR_EXIST;
+  spin_unlock(&s2->lock);
+  page_free(f, order);
+  return err;
+}
+
+static ALWAYS_INLINE bool passes_mark(const struct stage2 *s2, unsigned order) {
+  if (order == 0)
+    return s2->populated_frames >= s2->notice_frames; /* one load for both, a comparison and a branch */
+  return s2->populated_frames + ((uint64_t)1 << order) > s2->notice_frames;
+}
+
+static ALWAYS_INLINE err_t map_populated(struct stage2 *s2, uint64_t ia, unsigned order, pfn_t f) {
+  spin_lock(&s2->lock);
+  if (unlikely(passes_mark(s2, order)))
+    return link_noticed(s2, ia, order, f);
+  return link_populated(s2, ia, order, f);
 }
 
 /* Specialised for a page and for a block: `order` is a constant where it is inlined. */

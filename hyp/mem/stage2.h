@@ -28,9 +28,11 @@ struct stage2 {
   uint64_t vtcr; /* VTCR_EL2 for this geometry; constant */
   ipa_t ram_base;
   uint64_t ram_bytes;
-  uint8_t ran_here[CPUS_MAX];    /* vCPU id + 1 that ran last on each CPU; that CPU only */
-  uint8_t populate;              /* POPULATE_*; constant */
-  struct pt_broken broken;       /* of the page that is being moved (move.c); lock */
+  uint8_t ran_here[CPUS_MAX]; /* vCPU id + 1 that ran last on each CPU; that CPU only */
+  uint8_t populate;           /* POPULATE_*; constant */
+  struct pt_broken broken;    /* of the page that is being moved (move.c); lock */
+  uint64_t
+      notice_frames; /* populating beyond this takes notice: quota.c; lock. In one load with the next, which is in one with the one behind it */
   uint64_t populated_frames;     /* lock */
   uint64_t faults_4k, faults_2m; /* served by populating; lock */
 };

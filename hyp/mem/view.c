@@ -38,6 +38,7 @@
 #include "hyp/ctl/ctl.h"
 #include "hyp/ctl/trace.h"
 #include "hyp/mem/background.h"
+#include "hyp/mem/exhaust.h"
 #include "mm/page_alloc.h"
 #include "mm/port.h"
 #include "mm/slab.h"
@@ -243,8 +244,6 @@ void view_fault(struct vcpu *v, uint64_t esr, ipa_t at) {
   }
   trace(TRACE_GROUP_FAULT, TRACE_S2_FAULT, vmid_value(&view_active(v)->vmid), at.v, esr, sysreg_read(far_el2), vcpu_pc(),
         err == ERR_OK ? TRACE_FAULT_MAPPED_4K : TRACE_FAULT_NOMEM);
-  if (err != ERR_OK) {
-    report_guest_trap(v, "no frame left for a view of stage 2: VM paused, `start` resumes it", esr, sysreg_read(far_el2), at.v);
-    vm_pause_self(v->vm);
-  }
+  if (err != ERR_OK)
+    exhaust_wait(v, at.v, err);
 }

@@ -54,6 +54,10 @@
 #define SCN_TRAP_S1 "trap-stage1-faults"
 #define SCN_FORCE_4K "force-4k"
 #define SCN_VIRTIO "virtio"
+#define SCN_QUOTA_MIN "quota-min-mib"
+#define SCN_QUOTA_LOW "quota-low-mib"
+#define SCN_QUOTA_HIGH "quota-high-mib"
+#define SCN_QUOTA_MAX "quota-max-mib"
 
 /* /timeline/<step> */
 #define SCN_AFTER_MS "after-ms"

@@ -186,6 +186,8 @@ void page_poison_enable(bool on);
 
 /* Frames free right now, all zones, per-CPU lists and zeroed pool included. */
 uint64_t page_free_frames(void);
+/* Those of them that requests without ALLOC_HIGH and ALLOC_ATOMIC may have: above the min watermarks, per-CPU lists left out. A glimpse. */
+uint64_t page_spare_frames(void);
 
 /*
  * Type of the pageblock of a managed frame, and its change (free blocks in it change lists with it; CHECK: `f` in RAM and opened or

@@ -101,6 +101,50 @@ static void test_vm_with_defaults(void **state) {
   assert_true(c->autostart && !c->trap_stage1_faults && !c->force_4k && !c->console_quiet);
 }
 
+static void set_quota(uint32_t min, uint32_t low, uint32_t high, uint32_t max) {
+  static const char *const names[] = {"quota-min-mib", "quota-low-mib", "quota-high-mib", "quota-max-mib"};
+  const uint32_t values[] = {min, low, high, max};
+  blob_make_good(blob);
+  for (unsigned i = 0; i < 4; i++)
+    if (values[i])
+      blob_set_cell(blob, "/vms/alpha", names[i], values[i]);
+}
+
+static void expect_quota(uint64_t min, uint64_t low, uint64_t high, uint64_t max) {
+  const struct scenario *s = parse_good();
+  const struct vm_quota *q = &scenario_vm(s, (unsigned)scenario_find_vm(s, "alpha", 5))->quota;
+  assert_int_equal(q->min, min * MIB / 4096);
+  assert_int_equal(q->low, low * MIB / 4096);
+  assert_int_equal(q->high, high * MIB / 4096);
+  assert_int_equal(q->max, max * MIB / 4096);
+}
+
+/* Marks that are not given follow those that are. */
+static void test_quotas(void **state) {
+  (void)state;
+  expect_quota(0, 0, 128, 128);
+  set_quota(0, 0, 0, 64);
+  expect_quota(0, 0, 64, 64);
+  set_quota(8, 0, 32, 0);
+  expect_quota(8, 8, 32, 128);
+  set_quota(8, 16, 32, 64);
+  expect_quota(8, 16, 32, 64);
+}
+
+static void test_quotas_out_of_order(void **state) {
+  (void)state;
+  set_quota(0, 0, 0, 130);
+  expect_error("/vms/alpha: quota-max-mib: 130 is more than the VM's 128 MiB");
+  set_quota(0, 0, 66, 64);
+  expect_error("/vms/alpha: quota-high-mib: 66 is above quota-max-mib, 64");
+  set_quota(0, 34, 32, 64);
+  expect_error("/vms/alpha: quota-low-mib: 34 is above quota-high-mib, 32");
+  set_quota(66, 0, 0, 64);
+  expect_error("/vms/alpha: quota-min-mib: 66 is above quota-max-mib, 64");
+  set_quota(20, 16, 32, 64);
+  expect_error("/vms/alpha: quota-min-mib: 20 is above quota-low-mib, 16");
+}
+
 static const struct scenario_step *step_named(const struct scenario *s, const char *name) {
   for (unsigned i = 0; i < s->steps; i++)
     if (strcmp(s->step[i].name, name) == 0)
@@ -233,7 +277,8 @@ static const struct {
     {"/hypervisor", "vmid-bits", CELL(17), "/hypervisor: vmid-bits: 17 is not within 6..16"},
     {"/hypervisor", "slice-us", CELL(1), "/hypervisor: slice-us: 1 is not within 100..1000000"},
     {"/", "sluice,machine-cpus", CELL(0), "/: sluice,machine-cpus: 0 is not within 1..512"},
-    {"/", "sluice,machine-nodes", BYTES(6, 0, 0, 0, 64, 0, 0), "/: sluice,machine-nodes: 1 to 8 numbers of 4 bytes are wanted, here are 6 bytes"},
+    {"/", "sluice,machine-nodes", BYTES(6, 0, 0, 0, 64, 0, 0),
+     "/: sluice,machine-nodes: 1 to 8 numbers of 4 bytes are wanted, here are 6 bytes"},
     /* wrong words and references */
     {"/", "compatible", TEXT("linux,dummy"), "/: compatible: \"linux,dummy\" is not \"sluice,scenario\""},
     {"/vms/alpha", "compatible", TEXT("sluice,vm2"), "/vms/alpha: compatible: \"sluice,vm2\" is not \"sluice,vm\""},
@@ -525,6 +570,8 @@ int main(void) {
       cmocka_unit_test_setup(test_hypervisor_options, setup),
       cmocka_unit_test_setup(test_vm_with_every_option, setup),
       cmocka_unit_test_setup(test_vm_with_defaults, setup),
+      cmocka_unit_test_setup(test_quotas, setup),
+      cmocka_unit_test_setup(test_quotas_out_of_order, setup),
       cmocka_unit_test_setup(test_timeline, setup),
       cmocka_unit_test_setup(test_defaults_without_hypervisor_node, setup),
       cmocka_unit_test_setup(test_trace_all, setup),

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/*
+ * Commands about who may have how much: quotas of VMs, what is left of memory, and who waits for some. `reserve check` and `reserve wait` are for
+ * timelines: they fail unless EL2 has kept its reserve, and so many vCPUs wait.
+ */
+
+#include "core/bits.h"
+#include "core/string.h"
+#include "hyp/core/vm.h"
+#include "hyp/ctl/console.h"
+#include "hyp/ctl/monitor.h"
+#include "hyp/mem/exhaust.h"
+#include "hyp/mem/quota.h"
+#include "mm/page_alloc.h"
+
+#define WAIT_POLL_MS 1u
+#define WAIT_MS 20000u
+#define FRAMES_PER_MIB (SZ_1M >> PAGE_SHIFT)
+
+typedef unsigned long long ull;
+
+/* ---- quota ---- */
+
+static void print_quota(const struct vm *vm) {
+  const struct vm_quota *q = &vm->quota;
+  hyp_printf("sluice: quota: %s: min %llu, low %llu, high %llu, max %llu MiB; has %llu KiB of %llu MiB\n", vm->config.name,
+             (ull)(q->min / FRAMES_PER_MIB), (ull)(q->low / FRAMES_PER_MIB), (ull)(q->high / FRAMES_PER_MIB),
+             (ull)(q->max / FRAMES_PER_MIB), (ull)(vm->s2.populated_frames * PAGE_SIZE / SZ_1K), (ull)(vm->config.memory_bytes / SZ_1M));
+}
+
+static uint64_t *mark_named(struct vm_quota *q, const char *name) {
+  static const char *const names[] = {"min", "low", "high", "max"};
+  uint64_t *marks[] = {&q->min, &q->low, &q->high, &q->max};
+  int i = scenario_word_index(names, ARRAY_SIZE(names), name);
+  return i < 0 ? NULL : marks[i];
+}
+
+/* Words in pairs: mark and MiB. False after session_fail(). */
+static bool read_marks(struct session *s, struct vm_quota *q) {
+  for (unsigned i = 2; i + 1 < s->argc; i += 2) {
+    uint64_t mib, *mark = mark_named(q, s->argv[i]);
+    if (!mark)
+      session_fail(s, "`%s`: min, low, high or max?", s->argv[i]);
+    if (!mark || !session_number(s, i + 1, &mib))
+      return false;
+    *mark = min_u64(mib, UINT32_MAX) * FRAMES_PER_MIB;
+  }
+  return true;
+}
+
+static enum work_result cmd_quota(struct session *s) {
+  struct vm *vm = session_vm(s, 1);
+  if (!vm)
+    return WORK_DONE;
+  struct vm_quota q = vm->quota;
+  if (s->argc % 2)
+    return session_fail_done(s, "how many MiB?");
+  if (!read_marks(s, &q))
+    return WORK_DONE;
+  if (s->argc > 2 && quota_set(vm, &q) != ERR_OK)
+    return session_fail_done(s, "not so: min <= low <= high <= max <= %llu, and 2 or more for high",
+                             (ull)(vm->config.memory_bytes / SZ_1M));
+  print_quota(vm);
+  return WORK_DONE;
+}
+
+/* ---- reserve ---- */
+
+static struct memory_waiters all_waiters(void) {
+  struct memory_waiters sum = {0};
+  struct vm *vm;
+  for_each_vm(vm) {
+    struct memory_waiters w = exhaust_waiters(vm);
+    sum.memory += w.memory;
+    sum.quota += w.quota;
+  }
+  return sum;
+}
+
+static void print_reserve(void) {
+  struct memory_waiters w = all_waiters();
+  struct zoneinfo z;
+  struct buddyinfo b;
+  for (unsigned i = 0; page_zoneinfo(i, &z) && page_buddyinfo(i, &b); i++)
+    hyp_printf("reserve: zone %u: %llu frames free, min %llu\n", i, (ull)b.free_frames, (ull)z.min);
+  hyp_printf("sluice: reserve: %llu frames to spare; waiting: %u vCPUs for memory, %u for quota\n", (ull)page_spare_frames(), w.memory,
+             w.quota);
+}
+
+/* What guests make EL2 take of the reserve ends at half of it. */
+static bool reserve_is_kept(struct session *s) {
+  struct zoneinfo z;
+  struct buddyinfo b;
+  for (unsigned i = 0; page_zoneinfo(i, &z) && page_buddyinfo(i, &b); i++)
+    if (b.free_frames + b.cached_frames < z.min / 2) {
+      session_fail(s, "zone %u has %llu frames left, half of its reserve is %llu", i, (ull)b.free_frames, (ull)(z.min / 2));
+      return false;
+    }
+  return true;
+}
+
+/* WAITING vCPUs: now (check), or within WAIT_MS. */
+static enum work_result want_waiting(struct session *s, bool may_wait) {
+  uint64_t want;
+  struct memory_waiters w = all_waiters();
+  if (!session_number(s, 2, &want))
+    return WORK_DONE;
+  if (s->phase++ == 0)
+    s->deadline = time_now() + time_from_ms(WAIT_MS);
+  if (w.memory + w.quota != want) {
+    if (may_wait && time_now() < s->deadline)
+      return session_wait_ms(s, WAIT_POLL_MS);
+    return session_fail_done(s, "%u vCPUs wait for memory and %u for quota, not %llu", w.memory, w.quota, (ull)want);
+  }
+  if (reserve_is_kept(s))
+    print_reserve();
+  return WORK_DONE;
+}
+
+static enum work_result cmd_reserve(struct session *s) {
+  if (s->argc == 1)
+    print_reserve();
+  else if (s->argc == 3 && strcmp(s->argv[1], "wait") == 0)
+    return want_waiting(s, true);
+  else if (s->argc == 3 && strcmp(s->argv[1], "check") == 0)
+    return want_waiting(s, false);
+  else
+    session_fail(s, "check or wait, and how many vCPUs?");
+  return WORK_DONE;
+}
+
+const struct command monitor_policy_commands[] = {
+    {"quota", "VM [min|low|high|max MIB]...", "how much memory it may have", cmd_quota, 1, 9},
+    {"reserve", "[check|wait WAITING]", "what is left of memory, and who waits for some", cmd_reserve, 0, 2},
+    {0},
+};

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Waiting for memory. The allocator has tried all it can (mm/slowpath.c) before a fault fails; then the vCPU is parked, in state VCPU_MEMWAIT, its
+ * PC still at the access:
+ *
+ *   fault: no frame ──> VCPU_MEMWAIT ──memory or quota is there, or the page is──> ready: the access is repeated
+ *                         ^     │
+ *                         └─────┴── an interrupt it can take, at most once a tick: the handler may need no new page, and may free some
+ *
+ * One work item looks every TICK_MS while somebody waits, since frames come back on many ways (release, destroy, balloon, slabs) whose
+ * paths should not pay for this. It lets go as many as there are frames, those that wait longest first. EL2's reserve, below the min watermark, is not
+ * counted: vCPUs never get it. Pausing, destroying and PSCI see a vCPU here as one that is stopped.
+ *
+ * wait_* of a vCPU are written by itself before it parks, and here while it is parked; wait_reason is WAIT_NONE unless it is parked, stopped when it was, or
+ * on the way. No lock of its own.
+ */
+#include "hyp/mem/exhaust.h"
+#include "arch/sysreg.h"
+#include "core/bits.h"
+#include "hyp/core/sched.h"
+#include "hyp/core/vm.h"
+#include "hyp/core/work.h"
+#include "hyp/ctl/console.h"
+#include "hyp/mem/quota.h"
+#include "mm/page_alloc.h"
+
+#define TICK_MS 1u
+#define TOLD_ALL 8u       /* episodes of a VM that get a line each; then those whose number is a power of two */
+#define FRAMES_FOR_ONE 1u /* a table for it may come out of the reserve */
+#define FRAMES_FOR_VIEWS 8u
+
+static struct work work;
+
+static bool parked(const struct vcpu *v) {
+  return atomic_load_acquire(&v->state) == VCPU_MEMWAIT;
+}
+
+struct memory_waiters exhaust_waiters(const struct vm *vm) {
+  struct memory_waiters w = {0};
+  for (unsigned i = 0; i < vm->vcpu_count; i++) {
+    w.memory += parked(vm->vcpus[i]) && vm->vcpus[i]->wait_reason == WAIT_MEMORY;
+    w.quota += parked(vm->vcpus[i]) && vm->vcpus[i]->wait_reason == WAIT_QUOTA;
+  }
+  return w;
+}
+
+/* ---- going to wait ---- */
+
+static bool is_told(uint32_t episode) {
+  return episode <= TOLD_ALL || is_pow2(episode);
+}
+
+/* The VM's first to wait opens an episode; it ends when the last one is let go. */
+static void begin_episode(struct vcpu *v, uint64_t at, enum memory_wait reason) {
+  struct vm *vm = v->vm;
+  if (atomic_exchange(&vm->wait_since, time_now()) != 0)
+    return;
+  if (is_told(atomic_add_fetch(&vm->wait_episodes, 1)))
+    hyp_printf("sluice: %s/%u: waits for memory: %s (ipa 0x%llx, %llu MiB populated)\n", vm->config.name, v->id,
+               reason == WAIT_QUOTA ? "its quota is used up" : "no frame left", (unsigned long long)at,
+               (unsigned long long)(vm->s2.populated_frames * PAGE_SIZE / SZ_1M));
+}
+
+void exhaust_wait(struct vcpu *v, uint64_t at, err_t why) {
+  enum memory_wait reason = why == ERR_NOSPC ? WAIT_QUOTA : WAIT_MEMORY;
+  bool goes_on = v->wait_goes_on && v->wait_ipa == at;
+  v->wait_ipa = at;
+  if (!goes_on)
+    v->wait_at = time_now();
+  v->wait_count += !goes_on;
+  v->wait_goes_on = false;
+  atomic_store_release(&v->wait_reason, reason);
+  begin_episode(v, at, reason);
+  atomic_fetch_or(&v->requests, VCPU_REQ_MEMWAIT);
+  work_wake(&work);
+}
+
+void exhaust_poke(void) {
+  if (work.step)
+    work_wake(&work);
+}
+
+void exhaust_tell_high(struct vm *vm) {
+  (void)vm;
+}
+
+/* ---- letting go ---- */
+
+static bool page_is_there(struct vcpu *v) {
+  pa_t out;
+  return !v->views && stage2_lookup(&v->vm->s2, ipa(v->wait_ipa), &out) == ERR_OK;
+}
+
+/* An interrupt that the guest has not masked. It is taken before the access is tried again. */
+static bool can_take_interrupt(const struct vcpu *v, uint64_t now) {
+  if (v->el1.spsr_el2 & PSR_I)
+    return false;
+  return v->wait_irq || (atomic_load_relaxed(&v->requests) & VCPU_REQ_VGIC) || vtimer_next(&v->vtimer) <= now;
+}
+
+static bool may_go(struct vcpu *v, uint64_t *spare) {
+  uint64_t need = v->views ? FRAMES_FOR_VIEWS : FRAMES_FOR_ONE;
+  if (page_is_there(v))
+    return true;
+  if (*spare < need || !quota_has_room(v->vm))
+    return false;
+  *spare -= need;
+  return true;
+}
+
+/* The one that has waited longest and has not been looked at in this pass; NULL: none. */
+static struct vcpu *longest_waiting(uint64_t after, uint64_t *at) {
+  struct vcpu *found = NULL;
+  struct vm *vm;
+  for_each_vm(vm) for (unsigned i = 0; i < vm->vcpu_count; i++) {
+    struct vcpu *v = vm->vcpus[i];
+    uint64_t key = v->wait_at << 8 | ((vm->id * VCPUS_MAX + i) & 0xff);
+    if (parked(v) && key > after && (!found || key < *at)) {
+      found = v;
+      *at = key;
+    }
+  }
+  return found;
+}
+
+/* One after the other, in the order of their wait. */
+static void look_at_all(void) {
+  uint64_t at = 0, spare = page_spare_frames(), now = time_now();
+  struct vcpu *v;
+  for (uint64_t after = 0; (v = longest_waiting(after, &at)) != NULL; after = at) {
+    bool goes = may_go(v, &spare);
+    if (!goes && !can_take_interrupt(v, now))
+      continue;
+    v->wait_goes_on = !goes;
+    atomic_store_release(&v->wait_reason, WAIT_NONE);
+    (void)sched_wake_memwait(v);
+  }
+}
+
+/* Parked, or on the way there. */
+static bool waits(const struct vcpu *v) {
+  enum vcpu_state state = atomic_load_acquire(&v->state);
+  return atomic_load_acquire(&v->wait_reason) != WAIT_NONE && state != VCPU_OFF && state != VCPU_PAUSED;
+}
+
+static bool still_waits(const struct vm *vm) {
+  for (unsigned i = 0; i < vm->vcpu_count; i++)
+    if (waits(vm->vcpus[i]))
+      return true;
+  return false;
+}
+
+/* Nobody waits any more: all have been let go, or stopped. */
+static void end_episode(struct vm *vm, uint64_t since) {
+  atomic_store_relaxed(&vm->wait_since, 0);
+  if (is_told(atomic_load_relaxed(&vm->wait_episodes)))
+    hyp_printf("sluice: %s: waits for memory no more, after %llu us\n", vm->config.name,
+               (unsigned long long)time_to_us(time_now() - since));
+}
+
+/* True if somebody waits. */
+static bool end_episodes(void) {
+  struct vm *vm;
+  bool open = false;
+  for_each_vm(vm) {
+    uint64_t since = atomic_load_relaxed(&vm->wait_since);
+    bool waiting = still_waits(vm);
+    if (since != 0 && !waiting)
+      end_episode(vm, since);
+    open |= waiting; /* whatever `since` says: somebody may begin to wait as it is cleared */
+  }
+  return open;
+}
+
+/* What other CPUs' lists hold is no use to anybody who waits. */
+static void gather(void) {
+  page_drain_local();
+  (void)page_drain_others();
+}
+
+static enum work_result step(struct work *w) {
+  if (!end_episodes())
+    return WORK_DONE;
+  gather();
+  look_at_all();
+  w->wake_at = time_now() + time_from_ms(TICK_MS);
+  return WORK_WAIT;
+}
+
+void exhaust_init(void) {
+  work.step = step;
+  list_init(&work.node);
+}

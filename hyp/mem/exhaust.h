@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef HYP_MEM_EXHAUST_H
+#define HYP_MEM_EXHAUST_H
+
+/* What happens to a vCPU whose fault finds no frame: it waits, alone, and goes on when memory is there again. */
+
+#include "core/err.h"
+#include "core/types.h"
+
+struct vm;
+struct vcpu;
+
+/* Why a vCPU waits (vcpu->wait_reason). */
+enum memory_wait {
+  WAIT_NONE = 0,
+  WAIT_MEMORY, /* no frame left but EL2's reserve */
+  WAIT_QUOTA   /* its VM has all that its quota allows */
+};
+
+/* Once, at boot, after work_init(). */
+void exhaust_init(void);
+
+/*
+ * The current vCPU's access to RAM at IPA `at` cannot be served: `why` is ERR_NOMEM, or ERR_NOSPC for the quota. On its way out it leaves the CPU; the
+ * access is tried again when memory has come back, when somebody else has populated `at`, or after an interrupt that it could take. No lock held.
+ */
+void exhaust_wait(struct vcpu *v, uint64_t at, err_t why);
+
+/* Memory has come back, or may be had now: look at once, not at the next tick. Any CPU; any lock held but work.c's. */
+void exhaust_poke(void);
+
+/* A VM has passed its quota's high mark. s2->lock of it held. */
+void exhaust_tell_high(struct vm *vm);
+
+/* vCPUs of `vm` that wait, by reason; a glimpse. */
+struct memory_waiters {
+  unsigned memory, quota;
+};
+struct memory_waiters exhaust_waiters(const struct vm *vm);
+
+#endif

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef HYP_MEM_QUOTA_H
+#define HYP_MEM_QUOTA_H
+
+/*
+ * How much memory a VM may have (the four marks of Linux's memory cgroups, counted in frames that back its RAM):
+ *
+ *   0 ........ min ........ low ........ high ........ max ........ RAM of the VM
+ *     never taken   taken last   taken first   tells policy   refused
+ */
+
+#include "core/compiler.h"
+#include "core/err.h"
+#include "core/types.h"
+
+struct vm;
+struct stage2;
+
+/* In frames; min <= low <= high <= max <= the VM's memory. */
+struct vm_quota {
+  uint64_t min, low, high, max;
+};
+
+/* A quota that bounds nothing, for a VM of so many bytes. */
+struct vm_quota quota_none(uint64_t memory_bytes);
+
+/* Is `q` in order, for a VM of so many bytes? At least 2 MiB must be allowed. */
+bool quota_is_sane(const struct vm_quota *q, uint64_t memory_bytes);
+
+/*
+ * Change a VM's quota; what it has above a lower max it keeps, but gets no more, and vCPUs that waited for a higher one go on. ERR_INVAL if it is not
+ * sane. Any CPU, vm->s2.lock not held.
+ */
+MUST_CHECK err_t quota_set(struct vm *vm, const struct vm_quota *q);
+
+/*
+ * Set the mark at which populating takes notice (s2->notice_frames): high, or max if the crossing of high has been told. With s2->lock held, or before anybody
+ * can populate. quota_rearm() takes the lock: tell of high again if the VM has come below it.
+ */
+void quota_arm(struct stage2 *s2);
+void quota_rearm(struct vm *vm);
+
+/*
+ * Populating 2^order frames more would pass the mark: may it? Tells the policy when high is passed, once until quota_rearm(). ERR_NOSPC above
+ * max. s2->lock held.
+ */
+MUST_CHECK err_t quota_notice(struct stage2 *s2, unsigned order);
+
+/* May the VM have one frame more? A glimpse. */
+bool quota_has_room(const struct vm *vm);
+
+#endif
