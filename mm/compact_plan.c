@@ -88,7 +88,7 @@ static ALWAYS_INLINE struct worth weigh(const struct compact_run *run, uint32_t 
 
 /* Left alone, all that is in the region, free or not, stays a hole or a block of its own order. */
 bool plan_spares_region(struct compact_plan *plan, uint32_t start, unsigned order) {
-  int64_t kept[ORDERS] = {0}, loss[ORDERS], frames = 1 << order;
+  int64_t kept[ORDERS] = {0}, loss[ORDERS] = {0}, frames = 1 << order;
   struct part p;
   for (uint32_t at = start; at < start + (1u << order); at = part_end(&p)) {
     part_glimpse(at, &p);

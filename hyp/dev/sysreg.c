@@ -117,9 +117,7 @@ static NOINLINE void rare(struct vcpu *v, uint64_t esr) {
   enum vgic_icc icc = vgic_icc_access(v, esr_sysreg_id(esr), esr_sysreg_is_read(esr), esr_sysreg_rt(esr));
   if (icc == VGIC_ICC_AGAIN)
     return;
-  if (icc == VGIC_ICC_DONE)
-    skip();
-  else if (is_id ? zero_or_first(v, id_index(esr), esr_sysreg_rt(esr)) : other(v, esr))
+  if (icc == VGIC_ICC_DONE || (is_id ? zero_or_first(v, id_index(esr), esr_sysreg_rt(esr)) : other(v, esr)))
     skip();
   else
     inject_undefined(v);

@@ -53,6 +53,7 @@ struct smccc_result {
   uint64_t x0, x1, x2, x3;
 };
 
+#ifdef __aarch64__ /* host tests have use for the numbers only */
 #define SMCCC_CALL(conduit_)                                                                                                               \
   static inline struct smccc_result smccc_##conduit_(uint64_t fid, uint64_t a1, uint64_t a2, uint64_t a3) {                                \
     register uint64_t x0 __asm__("x0") = fid;                                                                                              \
@@ -68,5 +69,6 @@ struct smccc_result {
 
 SMCCC_CALL(hvc)
 SMCCC_CALL(smc)
+#endif
 
 #endif

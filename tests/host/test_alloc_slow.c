@@ -204,12 +204,9 @@ static void indexes_are_linuxs(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(the_nearest_node_comes_first),
-      cmocka_unit_test(nodes_are_checked),
-      cmocka_unit_test(another_cpus_list_is_asked_for),
-      cmocka_unit_test(reclaim_is_for_those_who_may),
-      cmocka_unit_test(writes_after_a_free_are_found),
-      cmocka_unit_test(indexes_are_linuxs),
+      cmocka_unit_test(the_nearest_node_comes_first),   cmocka_unit_test(nodes_are_checked),
+      cmocka_unit_test(another_cpus_list_is_asked_for), cmocka_unit_test(reclaim_is_for_those_who_may),
+      cmocka_unit_test(writes_after_a_free_are_found),  cmocka_unit_test(indexes_are_linuxs),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -101,7 +101,7 @@ static void nobody_is_given_back_what_another_paid(void **state) {
   if (PORT_EXPECT_CHECK()) {
     object = slab_alloc_for(cache[0], OWNERS_MAX, 0);
     port_expect_none();
-    fail_msg("charged to nobody");
+    fail_msg("charged to nobody: %p", object);
   }
 }
 

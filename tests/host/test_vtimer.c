@@ -225,7 +225,7 @@ static void step(void) {
 /* The moment at which `t` will ask: it must be no later than EL2 looks, and EL2 must not look for nothing. */
 static void check_deadline(uint64_t deadline, const struct model_timer *t, bool told) {
   __int128 at = (__int128)t->cval + offset;
-  bool will = t->enable && !t->imask && !told && at < (__int128)~(uint64_t)0;
+  bool will = t->enable && !t->imask && !told && at < ~(uint64_t)0;
   uint64_t want = will ? (uint64_t)at : VTIMER_NEVER;
   if (deadline != want)
     fail_msg("step %llu: deadline %llx, not %llx", step_number, (unsigned long long)deadline, (unsigned long long)want);
