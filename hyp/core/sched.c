@@ -103,7 +103,7 @@ static bool wants_stop(const struct vcpu *v) {
 }
 
 static void obey_stop(struct cpu *c, struct vcpu *v) {
-  uint32_t req = atomic_fetch_and(&v->requests, VCPU_REQ_ALWAYS | VCPU_REQ_VGIC | VCPU_REQ_VTTBR);
+  uint32_t req = atomic_fetch_and(&v->requests, VCPU_REQ_ALWAYS | VCPU_REQ_VGIC | VCPU_REQ_VTTBR | VCPU_REQ_SUSPEND);
   stop_here(c, v, req & VCPU_REQ_OFF ? VCPU_OFF : VCPU_PAUSED);
 }
 
@@ -197,16 +197,20 @@ static struct vcpu *rotate(struct cpu *c, struct vcpu *v) {
 }
 
 /*
- * CPU_SUSPEND to a power-down state: as a wait, but the registers leave the CPU at once, so that the next load finds the reset to be made. What came
- * in before has woken it: it goes on after the call.
+ * CPU_SUSPEND to a power-down state: as a wait, but the registers leave the CPU at once, so that the next load finds the reset to be made. A wake-up
+ * event that came in before ends it here: the vCPU goes on after the call. So does one that was loaded to look for such an event (vcpu_reset), at its
+ * entry point. A timer that has fired and may not wake it must not keep the alarm busy: its line is up, and enabling the interrupt is an event.
  */
 static struct vcpu *power_down(struct cpu *c, struct vcpu *v) {
-  if (vgic_has_pending(v))
+  if (vgic_has_wakeup(v))
     return v;
   v->resume = v->reset_pending = true;
   load_nothing(c);
+  uint64_t now = timer_now();
+  if (unlikely(vtimer_next(&v->vtimer) <= now))
+    vtimer_expire(v, now);
   spin_lock(&c->rq_lock);
-  rq_charge(v, timer_now());
+  rq_charge(v, now);
   if (likely(pending_requests(v) == 0)) {
     v->state = VCPU_BLOCKED;
     list_push_back(&c->sleepers, &v->sleep_node);

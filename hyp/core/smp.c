@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The CPUs. They come up one after another through PSCI CPU_ON (DEN 0022, 5.6), each straight into its scheduler; struct cpu of each is
+ * The CPUs. They come up one after another through PSCI CPU_ON (DEN 0022), each straight into its scheduler; struct cpu of each is
  * written before and never moves.
  */
 #include "hyp/core/smp.h"

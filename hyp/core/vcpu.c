@@ -44,7 +44,7 @@ void vcpu_suspend(struct vcpu *v, ipa_t entry, uint64_t context) {
   trace(TRACE_GROUP_SCHED, TRACE_WFI, 0, v->id, 0, 0, 0, 0);
 }
 
-/* What a power-down takes: not the interrupt that ends it, nor the timer that will raise it. */
+/* What a power-down takes: the virtual CPU interface too, but not the interrupt that ends it, nor the timer that will raise it. */
 static void forget_registers(struct vcpu *v) {
   uint64_t cval = v->el1.cntv_cval_el0, ctl = v->el1.cntv_ctl_el0;
   memset(v->x, 0, sizeof(v->x));
@@ -52,12 +52,19 @@ static void forget_registers(struct vcpu *v) {
   v->el1.cntv_cval_el0 = cval;
   v->el1.cntv_ctl_el0 = ctl;
   fp_reset(v);
+  vgic_power_down(v);
 }
 
-/* What CPU_ON and CPU_SUSPEND promise of the registers (PSCI 1.1, 6.4). On the CPU that is about to run it, so that the caller need not wait. */
+/* It is loaded so that it can be seen whether a wake-up event has come. If not, it powers down again before it has executed anything. */
+static void prepare_resume(struct vcpu *v) {
+  forget_registers(v);
+  atomic_fetch_or(&v->requests, VCPU_REQ_SUSPEND);
+}
+
+/* What CPU_ON and CPU_SUSPEND promise of a core's initial state (PSCI 1.1). On the CPU that is about to run it, so that the caller need not wait. */
 void vcpu_reset(struct vcpu *v) {
   if (v->resume)
-    forget_registers(v);
+    prepare_resume(v);
   else if (unlikely(!v->wiped))
     vcpu_wipe(v);
   v->resume = false;

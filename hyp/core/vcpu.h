@@ -51,7 +51,7 @@ struct fp_state {
 #define VCPU_REQ_BLOCK 0x10u        /* by itself: wait for an interrupt */
 #define VCPU_REQ_RESCHED 0x20u      /* its slice is over, or a better one is ready */
 #define VCPU_REQ_WORK 0x40u         /* EL2 has work of its own to do here */
-#define VCPU_REQ_SUSPEND 0x80u      /* by itself: power down until an interrupt comes, and start anew from boot_entry */
+#define VCPU_REQ_SUSPEND 0x80u      /* by itself: power down until a wake-up event comes, and start anew from boot_entry */
 #define VCPU_REQ_DEVICE 0x100u      /* queues it notified are not done yet: virtio_resume() */
 #define VCPU_REQ_MEMWAIT 0x200u     /* by itself: park until there is memory: exhaust_wait() */
 #define VCPU_REQ_ALWAYS 0x80000000u /* never cleared: every exit takes the long way out (it has views, or masked time is measured) */
@@ -69,9 +69,9 @@ struct vcpu {
   bool powered;          /* on, in PSCI's sense; atomic. False while its VM is off */
   bool serror_pending;   /* HCR_EL2.VSE is set on its behalf */
   bool reset_pending;    /* it starts from boot_entry with x0 = boot_context when it is next loaded; constant while it can be READY */
-  bool resume;           /* reset_pending is that of a CPU_SUSPEND: interrupts and the virtual timer go on */
-  uint64_t device_work;  /* bit per queue of the VM's devices that it has to serve; itself only */
-  bool wiped;            /* nothing of an earlier life is left in it; false once it has been loaded */
+  bool resume; /* reset_pending is that of a CPU_SUSPEND: interrupts and the virtual timer go on, and only a wake-up event ends it */
+  uint64_t device_work; /* bit per queue of the VM's devices that it has to serve; itself only */
+  bool wiped;           /* nothing of an earlier life is left in it; false once it has been loaded */
   ipa_t boot_entry;
   uint64_t boot_context;
   struct list_node rq_node;    /* in cpu->rq when READY */
@@ -131,8 +131,8 @@ void vcpu_wipe(struct vcpu *v);
 /* Carry out the reset that vcpu_power_on() asked for; the scheduler, as it loads `v`. */
 void vcpu_reset(struct vcpu *v);
 /*
- * PSCI CPU_SUSPEND of the current vCPU to a power-down state: it loses its registers and starts at `entry` with x0 = context when an interrupt
- * is pending. One that is pending already ends the suspend before it begins: the call returns. The switch happens on the way out.
+ * PSCI CPU_SUSPEND of the current vCPU to a power-down state: it loses its registers and starts at `entry` with x0 = context at a wake-up event
+ * (vgic_has_wakeup). One that is there already ends the suspend before it begins: the call returns. The switch happens on the way out.
  */
 void vcpu_suspend(struct vcpu *v, ipa_t entry, uint64_t context);
 /* PSCI CPU_OFF of the current vCPU. The switch happens on the way out. */

@@ -2,8 +2,8 @@
 /*
  * PSCI 1.1 for guests (Arm DEN 0022E): power of vCPUs and of the VM. Calls with 32-bit ids take the low halves of their argument registers.
  *
- * CPU_SUSPEND (5.4): a standby waits for an interrupt and goes on after the call; a power-down loses the registers and starts at the entry point when an
- * interrupt comes, unless one is pending already: then the call returns SUCCESS, as 5.4 lets it. Power states are those of level 0, the vCPU's own,
+ * CPU_SUSPEND: a standby waits for an interrupt and goes on after the call; a power-down loses the registers and starts at the entry point when a wake-up
+ * event comes (vgic_has_wakeup), unless there is one already: then the call returns SUCCESS, as its description lets it. Power states are those of level 0, the vCPU's own,
  * with any StateID. No affinity levels above 0, no trusted OS to migrate. No state of its own: a vCPU's is in struct vcpu, and the core changes it.
  */
 #include "hyp/dev/psci.h"
@@ -28,7 +28,7 @@ static inline struct vcpu *target(struct vcpu *v, uint64_t mpidr) {
   return mpidr < v->vm->vcpu_count ? v->vm->vcpus[mpidr] : NULL;
 }
 
-/* An address that is known not to be executable by the caller is refused (5.4.3, 5.6.3). */
+/* An address that is known not to be executable by the caller is refused (CPU_SUSPEND and CPU_ON, entry_point_address). */
 static inline bool is_entry(const struct vcpu *v, ipa_t entry) {
   return stage2_is_ram(&v->vm->s2, entry) && !(entry.v & 3);
 }

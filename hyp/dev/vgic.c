@@ -62,6 +62,13 @@ static vgic_kick_t drop_residents(struct vcpu *v) {
   return dropped != 0 ? vgic_bank_changed(v, spi, dropped) : 0;
 }
 
+/* All masked and disabled, no priority active. */
+static void reset_interface(struct vgic_cpu *c) {
+  c->vmcr = 0;
+  for (unsigned i = 0; i < vgic_apr_count; i++)
+    c->ap0r[i] = c->ap1r[i] = 0;
+}
+
 /* Field by field: PSCI CPU_ON waits for this, and what `resident` and `lr_used` do not mark needs no clearing. */
 void vgic_vcpu_reset(struct vcpu *v) {
   struct vgic_cpu *c = &v->vgic;
@@ -75,10 +82,15 @@ void vgic_vcpu_reset(struct vcpu *v) {
   c->sync_due = true;
   c->asleep = true;
   c->hcr = ICH_HCR_EN;
-  c->vmcr = 0;
-  for (unsigned i = 0; i < vgic_apr_count; i++)
-    c->ap0r[i] = c->ap1r[i] = 0;
+  reset_interface(c);
   vgic_unlock(v->vm, kick);
+}
+
+void vgic_power_down(struct vcpu *v) {
+  spin_lock(&v->vm->vgic.lock);
+  CHECK(v->vgic.loaded_on == NULL);
+  reset_interface(&v->vgic);
+  spin_unlock(&v->vm->vgic.lock);
 }
 
 void vgic_kick(struct vm *vm, vgic_kick_t kick) {

@@ -78,6 +78,8 @@ void vgic_cpu_setup(void);
 MUST_CHECK err_t vgic_init(struct vm *vm);
 /* Redistributor and CPU interface of `v` at reset; `v` must not be loaded. */
 void vgic_vcpu_reset(struct vcpu *v);
+/* The CPU interface of `v` alone at reset; what is pending, active and enabled stays. `v` must not be loaded. */
+void vgic_power_down(struct vcpu *v);
 
 /* MMIO at [offset] of the distributor, or of the redistributor region (all vCPUs' frames). `bytes` 1, 2, 4 or 8, naturally aligned. Unknown registers are RAZ/WI. */
 uint64_t vgicd_read(struct vcpu *v, uint64_t offset, unsigned bytes);
@@ -123,7 +125,12 @@ void vgic_save(struct vcpu *v);
 void vgic_load(struct vcpu *v);
 /* Would an interrupt be signalled to `v` now (enabled, priority above PMR and running priority)? What WFI waits for. */
 bool vgic_has_pending(struct vcpu *v);
-/* The same in haste: true also for one that is active, masked or not urgent enough. Current vCPU. */
+/*
+ * Is there a wake-up event for `v` if its power is off? Its CPU interface is off too, so any interrupt counts that is pending and enabled, its group by the
+ * distributor, whatever its priority (IHI 0069, WakeRequest). Current vCPU.
+ */
+bool vgic_has_wakeup(struct vcpu *v);
+/* As vgic_has_pending() in haste: true also for one that is active, masked or not urgent enough. Current vCPU. */
 bool vgic_may_have_pending(const struct vcpu *v);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What WFI waits for: would the virtual CPU interface signal an interrupt now? It would if the most urgent pending one is more urgent than
+ * What WFI waits for, and what ends a power-down. WFI: would the virtual CPU interface signal an interrupt now? It would if the most urgent pending one is more urgent than
  * the priority mask and, by its group priority, than what is running (IHI 0069, 4.8). PSTATE.I does not matter: WFI ends all the same.
  *
  * Asked about the vCPU that is loaded here, on every WFI and every wake-up, so it looks without the lock first.
@@ -100,6 +100,12 @@ bool vgic_has_pending(struct vcpu *v) {
     follow_timer(v);
   unsigned best = vgic_has_outside(v) || !vgic_is_here(v) ? best_pending(v) : best_resident(v);
   return best < 0x100 && vgic_is_signalled(v, best);
+}
+
+bool vgic_has_wakeup(struct vcpu *v) {
+  if (has_timer_waiting(v))
+    follow_timer(v);
+  return best_pending(v) < 0x100;
 }
 
 bool vgic_may_have_pending(const struct vcpu *v) {

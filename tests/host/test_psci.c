@@ -239,7 +239,7 @@ static void do_any_call(unsigned id) {
   }
 }
 
-/* Where and as what does a CPU begin? (PSCI 6.4) */
+/* Where and as what does a CPU begin? (PSCI, a core's initial state) */
 static void check_start(const struct vcpu *v) {
   const struct el1_state *s = &v->el1;
   expect((int64_t)s->elr_el2, (int64_t)model[v->id].entry, "entry");
@@ -253,13 +253,24 @@ static void check_start(const struct vcpu *v) {
 static void wake(unsigned id) {
   struct vcpu *v = &vcpus[id];
   bool starts = v->state == VCPU_READY || (v->state == VCPU_BLOCKED && model[id].power == POWER_DOWN);
-  unsigned wipes = fake_gic_resets;
+  unsigned wipes = fake_gic_resets, interfaces = fake_gic_power_downs;
   load(v);
   if (starts)
     check_start(v);
-  if (model[id].power == POWER_DOWN)
+  if (model[id].power == POWER_DOWN) {
     expect(fake_gic_resets, wipes, "interrupts lost in a power-down");
+    expect(fake_gic_power_downs, interfaces + 1, "CPU interface at reset");
+  }
   model[id].power = POWER_ON;
+  end_exit(id);
+}
+
+/* It was loaded for something that is no interrupt: its VM was paused, or its VMID changed. Powered down it stays so; a standby may end. */
+static void disturb(unsigned id) {
+  load(&vcpus[id]);
+  if (model[id].power == POWER_STANDBY)
+    model[id].power = POWER_ON;
+  end_exit(id);
 }
 
 static void step(void) {
@@ -270,6 +281,8 @@ static void step(void) {
     do_any_call(id);
   else if (v->state == VCPU_READY || (v->state == VCPU_BLOCKED && model[id].interrupt))
     wake(id);
+  else if (v->state == VCPU_BLOCKED && pick(2))
+    disturb(id);
 }
 
 static void compare(void) {

@@ -438,6 +438,44 @@ static void test_rerouted_in_handler(void **state) {
   assert_true(world_acknowledge(1));
 }
 
+/*
+ * Powered down in a handler, everything masked: the interface forgets the mask and the handler, the redistributor keeps what is enabled and pending. What
+ * could not be signalled wakes all the same, unless it is disabled.
+ */
+static void test_power_down(void **state) {
+  (void)state;
+  struct vcpu *v = &world.vcpus[0];
+  world_reset(1, 4, false);
+  boot();
+  set_priorities(1, 0x50, 2, 0x90, 3, 0xa0);
+  world_load(0, 0);
+  world_settle();
+  send_self(1);
+  assert_true(world_acknowledge(0));
+  assert_false(vgic_has_wakeup(v)); /* active is not pending */
+  world_write_bits(0, false, GICD_ICENABLER, BIT(3));
+  send_self(3);
+  world_settle();
+  assert_false(vgic_has_wakeup(v));
+  send_self(2);
+  world_settle();
+  assert_false(vgic_has_pending(v)); /* the handler comes first */
+  assert_true(vgic_has_wakeup(v));
+  world_unload(0);
+  vgic_power_down(v);
+  assert_int_equal(v->vgic.vmcr, 0);
+  for (unsigned i = 0; i < VGIC_APRS_MAX; i++)
+    assert_int_equal(v->vgic.ap0r[i] | v->vgic.ap1r[i], 0);
+  world_load(0, 0);
+  assert_int_equal(fake_cpus[0].vmcr, 0);
+  assert_int_equal(fake_cpus[0].ap1r[0], 0);
+  assert_false(vgic_has_pending(v));
+  assert_true(vgic_has_wakeup(v));
+  fake_cpus[0].vmcr = ICH_VMCR_VENG1 | GENMASK(31, 24);
+  assert_int_equal(fake_acknowledge(&fake_cpus[0]), 2);
+  assert_false(vgic_has_wakeup(v));
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_random),
@@ -453,6 +491,7 @@ int main(void) {
       cmocka_unit_test(test_disabled_in_handler),
       cmocka_unit_test(test_crowded),
       cmocka_unit_test(test_rerouted_in_handler),
+      cmocka_unit_test(test_power_down),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,7 +5,7 @@
 #include "hyp/core/vcpu.h"
 #include <string.h>
 
-unsigned fake_gic_resets, fake_timer_resets, fake_fp_resets;
+unsigned fake_gic_resets, fake_gic_power_downs, fake_timer_resets, fake_fp_resets;
 
 /* MMU and caches off; EL1h with DAIF masked. */
 void el1_reset(struct el1_state *s, uint64_t entry) {
@@ -23,6 +23,11 @@ void fp_reset(struct vcpu *v) {
 void vgic_vcpu_reset(struct vcpu *v) {
   (void)v;
   fake_gic_resets++;
+}
+
+void vgic_power_down(struct vcpu *v) {
+  (void)v;
+  fake_gic_power_downs++;
 }
 
 void vtimer_reset(struct vcpu *v) {
