@@ -7,12 +7,14 @@
  * flush, when hardware is done with them. A table that loses its last entry is unhooked within the same batch, unless it is the one that
  * PT_FEAT_KEEP lets stay: then it remains linked, all entries invalid, until a range covers it whole or pt_trim() takes it.
  *
+ * pt_unmap_leaves does the same for leaves that lie anywhere: its caller knows them, and splits what is too large first.
+ *
  * pt_destroy is for an address space that never runs again and that no TLB knows: no flush, bounded steps.
  */
 #include "core/check.h"
 #include "mm/pgtable_priv.h"
 
-#define BATCH 64u
+#define BATCH 132u    /* PT_UNMAP_LEAVES_MAX and BATCH_ROOM */
 #define BATCH_ROOM 4u /* one leaf and the tables that it was the last entry of */
 
 struct gone {
@@ -202,6 +204,43 @@ void pt_trim(struct pt *pt) {
     err_t err = unmap_range(pt, pt->kept_index << SHIFT_L2, SZ_2M, NULL, NULL);
     CHECK(err == ERR_OK);
   }
+}
+
+/* ---- Leaves here and there ---- */
+
+_Static_assert(BATCH == PT_UNMAP_LEAVES_MAX + BATCH_ROOM, "leaves whose tables stay go under one flush");
+
+static ALWAYS_INLINE struct pt_at walk_to_leaf(struct pt *pt, uint64_t ia, unsigned shift) {
+  if (shift != SHIFT_L3)
+    return walk_to(pt, ia, shift);
+  struct pt_at at = walk_hinted(pt, ia);
+  if (likely(at.shift == SHIFT_L3))
+    hint_set(pt, ia, at.entry);
+  return at;
+}
+
+static ALWAYS_INLINE void unmap_leaf(struct unmap *u, uint64_t ia, unsigned shift, pt_may_unmap_fn *may) {
+  struct pt_at at = walk_to_leaf(u->pt, ia, shift);
+  if (at.shift != shift || !desc_is_valid(at.desc) || desc_is_table(at.desc, shift))
+    return;
+  if (!may(u->ctx, ia, desc_out(at.desc)))
+    return;
+  if (unlikely(at.desc & DESC_CONTIG))
+    pt_uncontig(u->pt, at.entry, ia, shift);
+  drop(u, at.entry, ia, shift);
+}
+
+void pt_unmap_leaves(struct pt *pt, unsigned level, unsigned count, const uint64_t *ias, pt_may_unmap_fn *may, pt_leaf_fn *leaf,
+                     void *ctx) {
+  struct unmap u;
+  u.pt = pt;
+  u.leaf = leaf;
+  u.ctx = ctx;
+  u.span = span_none();
+  u.count = 0;
+  for (unsigned i = 0; i < count; i++)
+    unmap_leaf(&u, ias[i], level_shift(level), may);
+  batch_finish(&u);
 }
 
 /* ---- Taking everything down ---- */

@@ -36,6 +36,7 @@ struct vm_config {
   const char *bootargs; /* never NULL */
   uint64_t affinity;    /* bit per CPU; 0: any */
   uint64_t virtio;      /* bit per word of SCENARIO_VIRTIO */
+  uint64_t balloon;     /* bit per word of SCENARIO_BALLOON_FEATURES */
   struct vm_quota quota;
   uint32_t weight; /* scheduler weight, 1..1000, default 100 */
   bool autostart;  /* started at boot; else by the monitor's `start` */

@@ -169,6 +169,15 @@ static void fill_config(struct vm_config *c, const struct raw_vm *raw, const cha
   c->console_quiet = raw->console_quiet;
 }
 
+static err_t check_balloon(struct parser *p, uint64_t *features) {
+  static const char *const words[] = SCENARIO_BALLOON_FEATURES;
+  if (p->raw.vm.balloon_features.bytes == 0) {
+    *features = SCENARIO_BALLOON_DEFAULT;
+    return ERR_OK;
+  }
+  return words_mask(p, SCN_BALLOON_FEATURES, &p->raw.vm.balloon_features, words, ARRAY_SIZE(words), features);
+}
+
 static err_t check_vm(struct parser *p) {
   static const char *const virtio_words[] = SCENARIO_VIRTIO;
   struct scenario *s = p->s;
@@ -187,6 +196,8 @@ static err_t check_vm(struct parser *p) {
     e = check_affinity(p, &v->config.affinity);
   if (e == ERR_OK)
     e = words_mask(p, SCN_VIRTIO, &p->raw.vm.virtio, virtio_words, ARRAY_SIZE(virtio_words), &v->config.virtio);
+  if (e == ERR_OK)
+    e = check_balloon(p, &v->config.balloon);
   if (e != ERR_OK)
     return e;
   fill_config(&v->config, &p->raw.vm, name);

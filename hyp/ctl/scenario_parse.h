@@ -53,7 +53,7 @@ struct raw_vm {
   uint32_t memory_mib, vcpus, image, initrd, weight;
   struct raw_quota quota;
   struct span affinity;
-  struct scenario_strings virtio;
+  struct scenario_strings virtio, balloon_features;
   bool no_autostart, trap_stage1_faults, force_4k, console_quiet;
 };
 

@@ -58,6 +58,7 @@
 #define SCN_QUOTA_LOW "quota-low-mib"
 #define SCN_QUOTA_HIGH "quota-high-mib"
 #define SCN_QUOTA_MAX "quota-max-mib"
+#define SCN_BALLOON_FEATURES "balloon-features"
 
 /* /timeline/<step> */
 #define SCN_AFTER_MS "after-ms"
@@ -73,7 +74,12 @@
 
 /* Words of `virtio`: the number of a device is that of its slot. */
 #define SCENARIO_VIRTIO                                                                                                                    \
-  { "console", "rng" }
+  { "console", "rng", "balloon" }
+
+/* Words of `balloon-features`; "none" for a list without any of them. Without the property: SCENARIO_BALLOON_DEFAULT (stats, deflate-on-oom, reporting, ranges). */
+#define SCENARIO_BALLOON_DEFAULT 0x36u
+#define SCENARIO_BALLOON_FEATURES                                                                                                          \
+  { "must-tell-host", "stats", "deflate-on-oom", "poison", "reporting", "ranges", "none" }
 
 /* Limits */
 #define SCENARIO_IMAGES_MAX 16u

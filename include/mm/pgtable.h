@@ -126,6 +126,16 @@ MUST_CHECK err_t pt_map_leaf(struct pt *pt, uint64_t ia, pa_t out, unsigned leve
 typedef void pt_leaf_fn(void *ctx, uint64_t ia, pa_t out, unsigned level, uint64_t desc);
 MUST_CHECK err_t pt_unmap(struct pt *pt, uint64_t ia, uint64_t size, pt_leaf_fn *leaf, void *ctx);
 
+/*
+ * Unmap up to `count` leaves of `level` (1..3), wherever they lie, under one tlb_flush for each PT_UNMAP_LEAVES_MAX of them (earlier when
+ * tables become empty): each `ias[i]` is the start of one, aligned to its size and within ia_bits; an address that no leaf of that level
+ * maps, or that stood before, is left alone. `may` is asked about each leaf that is there, before its entry is written; false leaves it. Otherwise as pt_unmap;
+ * `leaf` is called in the order of `ias` within a flush. Nothing is split, nothing can fail.
+ */
+#define PT_UNMAP_LEAVES_MAX 128u
+typedef bool pt_may_unmap_fn(void *ctx, uint64_t ia, pa_t out);
+void pt_unmap_leaves(struct pt *pt, unsigned level, unsigned count, const uint64_t *ias, pt_may_unmap_fn *may, pt_leaf_fn *leaf, void *ctx);
+
 /* Free the empty table that PT_FEAT_KEEP left, if there is one, and those above it that become empty. */
 void pt_trim(struct pt *pt);
 

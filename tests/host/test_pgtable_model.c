@@ -99,6 +99,52 @@ static void op_unmap(struct world *w) {
   assert_false(world_any_mapped(w, ia, size));
 }
 
+/* ---- leaves here and there ---- */
+
+#define SCATTERED 300u /* more than one flush takes */
+
+/* Which leaves may go: by a bit of the address, so that model and engine agree. */
+static bool may_go(void *ctx, uint64_t ia, pa_t out) {
+  struct world *w = ctx;
+  assert_int_equal(w->out[world_index(w, ia)], out.v);
+  return (ia >> 12 ^ ia >> 21) % 7 != 3;
+}
+
+static void scattered_leaf_gone(void *ctx, uint64_t ia, pa_t out, unsigned level, uint64_t desc) {
+  struct world *w = ctx;
+  w->leaf_cursor = 0; /* they come as they were named */
+  world_leaf_gone(w, ia, out, level, desc);
+}
+
+static void op_unmap_scattered(struct world *w) {
+  static uint64_t ias[SCATTERED], stays[SCATTERED];
+  unsigned level = world_random(w, 3) == 0 ? 2 : 3, count = 1 + (unsigned)world_random(w, SCATTERED), left = 0;
+  uint64_t size = level == 2 ? SZ_2M : SZ_4K, near = any_address(w, size), must_go = 0;
+  for (unsigned i = 0; i < count; i++) {
+    struct hw_leaf leaf;
+    bool close = world_random(w, 2) && near + (i + 1) * size <= w->window + (w->pages << PAGE_SHIFT);
+    ias[i] = i > 0 && world_random(w, 16) == 0 ? ias[i - 1] : close ? near + i * size : any_address(w, size);
+    if (w->out[world_index(w, ias[i])] == WORLD_UNMAPPED)
+      continue;
+    assert_true(hw_walk(&w->hw.regime, ias[i], &leaf));
+    if (leaf.level != level || !may_go(w, ias[i], pa(w->out[world_index(w, ias[i])])))
+      stays[left++] = ias[i];
+    else
+      must_go++;
+  }
+  uint64_t before = w->leaf_pages;
+  pt_unmap_leaves(&w->pt, level, count, ias, may_go, scattered_leaf_gone, w);
+  assert_true((w->leaf_pages > before) == (must_go > 0));
+  for (unsigned i = 0; i < left; i++)
+    assert_true(w->out[world_index(w, stays[i])] != WORLD_UNMAPPED);
+  for (unsigned i = 0, s = 0; i < count; i++) {
+    if (s < left && stays[s] == ias[i])
+      s++;
+    else
+      assert_int_equal(w->out[world_index(w, ias[i])], WORLD_UNMAPPED);
+  }
+}
+
 /* A page comes, is used and goes: what both quick ways are for. */
 static void op_page_comes_and_goes(struct world *w) {
   uint64_t ia = any_address(w, SZ_4K), out = any_out(w, ia, SZ_4K);
@@ -176,7 +222,11 @@ static void op_move(struct world *w) {
   world_check(w);
   assert_int_equal(pt_break_leaf(&w->pt, at, pa(leaf.out), leaf.level, &broken), ERR_OK);
   world_clear(w, at, size);
-  world_check(w);
+  if (leaf.level == 3) {
+    w->hw.regime.may_keep++; /* if it was the only page of its table */
+    world_check(w);
+    w->hw.regime.may_keep--;
+  }
   pt_make_leaf(&w->pt, &broken, pa(out));
   world_set(w, at, size, out, prot);
 }
@@ -247,10 +297,27 @@ static void op_mark(struct world *w) {
 
 static void random_op(struct world *w) {
   static void (*const ops[])(struct world *) = {
-      op_map,      op_map,      op_map,          op_map_leaf, op_map_leaf,
-      op_map_leaf, op_unmap,    op_unmap,        op_unmap,    op_page_comes_and_goes,
-      op_protect,  op_protect,  op_protect_each, op_replace,  op_move,
-      op_split,    op_collapse, op_age,          op_mark,
+      op_map,
+      op_map,
+      op_map,
+      op_map_leaf,
+      op_map_leaf,
+      op_map_leaf,
+      op_unmap,
+      op_unmap,
+      op_unmap,
+      op_page_comes_and_goes,
+      op_protect,
+      op_protect,
+      op_protect_each,
+      op_replace,
+      op_move,
+      op_split,
+      op_collapse,
+      op_age,
+      op_mark,
+      op_unmap_scattered,
+      op_unmap_scattered,
   };
   ops[world_random(w, sizeof(ops) / sizeof(ops[0]))](w);
 }

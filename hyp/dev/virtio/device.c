@@ -53,6 +53,8 @@ void virtio_power_on(struct virtio_device *d) {
   d->line = false; /* the vGIC is at reset, too */
   d->interrupt_status = 0;
   virtio_reset(d);
+  if (d->ops->power_on)
+    d->ops->power_on(d);
   spin_unlock(&d->lock);
 }
 

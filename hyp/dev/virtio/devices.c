@@ -4,6 +4,7 @@
 #include "abi/scenario.h"
 #include "core/bits.h"
 #include "hyp/core/vm.h"
+#include "hyp/dev/virtio/balloon.h"
 #include "hyp/dev/virtio/console.h"
 #include "hyp/dev/virtio/rng.h"
 #include "hyp/dev/virtio/virtio.h"
@@ -15,6 +16,7 @@ static const struct kind {
 } kinds[] = {
     {virtio_console_create, virtio_console_destroy},
     {virtio_rng_create, virtio_rng_destroy},
+    {virtio_balloon_create, virtio_balloon_destroy},
 };
 
 err_t virtio_devices_create(struct vm *vm) {

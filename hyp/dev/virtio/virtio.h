@@ -50,6 +50,8 @@ struct virtio_ops {
   /* DRIVER_OK was set; the device was reset (queues are gone already). NULL: nothing to do. */
   void (*driver_ok)(struct virtio_device *d);
   void (*reset)(struct virtio_device *d);
+  /* The VM begins anew, after reset(): forget what outlives a reset of the device. NULL: there is nothing. */
+  void (*power_on)(struct virtio_device *d);
 };
 
 struct virtio_device {

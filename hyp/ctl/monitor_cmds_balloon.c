@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Balloons: `balloon VM MIB` asks a guest to keep so much, `balloon VM` shows how far it is and, if it does not get on, why; `balloon VM wait [MS]` waits until the
+ * target is met and fails with that reason, `balloon VM stats` asks the guest for its statistics and waits for the answer.
+ *
+ * Everything that a guest says of itself is shown as its word. VMs are looked up anew in each step.
+ */
+#include "abi/scenario.h"
+#include "core/bits.h"
+#include "core/format.h"
+#include "core/string.h"
+#include "hyp/core/vm.h"
+#include "hyp/ctl/console.h"
+#include "hyp/ctl/monitor.h"
+#include "hyp/dev/virtio/balloon.h"
+#include "hyp/mem/balloon_target.h"
+
+#define WAIT_MS 10000u
+#define STATS_MS 1000u
+#define MIB_FRAMES (SZ_1M / PAGE_SIZE)
+#define REASON_MAX 72u
+
+typedef unsigned long long ull;
+
+static void say_stand(const struct balloon_report *r, char *to) {
+  static const char *const words[] = {
+      [BALLOON_DONE] = "done",
+      [BALLOON_STOPPED] = "the VM does not run",
+      [BALLOON_NO_DRIVER] = "no driver",
+      [BALLOON_NEEDS_RESET] = "the driver broke the rules and has not reset the device",
+      [BALLOON_MOVES] = "under way",
+      [BALLOON_SAYS_NO_MORE] = "guest answers, but nothing has moved",
+      [BALLOON_SILENT] = "guest has not answered",
+  };
+  if (r->stand < BALLOON_SAYS_NO_MORE)
+    format(to, REASON_MAX, "%s", words[r->stand]);
+  else
+    format(to, REASON_MAX, "%s for %llu ms", words[r->stand], (ull)r->waiting_ms);
+}
+
+static void print_features(const struct vm *vm, uint64_t features) {
+  static const char *const words[] = SCENARIO_BALLOON_FEATURES;
+  char line[80];
+  size_t used = 0;
+  line[0] = '\0';
+  for (unsigned i = 0; i < ARRAY_SIZE(words); i++)
+    if (features & virtio_balloon_features(BIT(i)))
+      used += (size_t)format(line + used, sizeof(line) - used, " %s", words[i]);
+  hyp_printf("balloon %s: features:%s\n", vm->config.name, used ? line : " none");
+}
+
+static void print_stats(const struct vm *vm, const struct balloon_report *r) {
+  static const char *const names[BALLOON_S_TAGS] = {"swap-in", "swap-out",  "major-faults", "minor-faults", "free",
+                                                    "total",   "available", "caches",       "huge-ok",      "huge-failed"};
+  static const uint32_t in_bytes = 1u << BALLOON_S_SWAP_IN | 1u << BALLOON_S_SWAP_OUT | 1u << BALLOON_S_MEMFREE | 1u << BALLOON_S_MEMTOT |
+                                   1u << BALLOON_S_AVAIL | 1u << BALLOON_S_CACHES;
+  char line[240];
+  size_t used = 0;
+  for (unsigned i = 0; i < BALLOON_S_TAGS; i++) {
+    bool bytes = in_bytes >> i & 1;
+    if (r->stats_known >> i & 1 && used < sizeof(line))
+      used += (size_t)format(line + used, sizeof(line) - used, " %s %llu%s", names[i], (ull)(bytes ? r->stats[i] / SZ_1K : r->stats[i]),
+                             bytes ? " KiB" : "");
+  }
+  if (used)
+    hyp_printf("balloon %s: the guest says:%s\n", vm->config.name, line);
+}
+
+static void print_sum(const struct vm *vm, const char *what, const struct reclaim_sum *sum) {
+  hyp_printf("balloon %s: %s: %llu frames released, %llu were not backed, %llu kept, %llu no RAM\n", vm->config.name, what,
+             (ull)sum->released, (ull)sum->absent, (ull)sum->kept, (ull)sum->outside);
+}
+
+static enum work_result show(const struct vm *vm, const struct balloon_state *state, const struct balloon_report *r) {
+  char stand[REASON_MAX];
+  say_stand(r, stand);
+  hyp_printf("balloon %s: keep %llu MiB of %llu; %llu of %u frames are in the balloon: %s\n", vm->config.name,
+             (ull)(state->keep / MIB_FRAMES), (ull)(vm->config.memory_bytes / SZ_1M), (ull)state->actual, r->target, stand);
+  hyp_printf("balloon %s: the guest says %u frames; %llu chains served; resident %llu KiB\n", vm->config.name, r->said, (ull)r->chains,
+             (ull)(vm->s2.populated_frames * PAGE_SIZE / SZ_1K));
+  print_features(vm, r->features);
+  print_sum(vm, "inflated", &r->inflated);
+  print_sum(vm, "reported", &r->reported);
+  if (r->ignored_reports)
+    hyp_printf("balloon %s: %llu reported frames left alone: the guest fills free pages with %#x\n", vm->config.name,
+               (ull)r->ignored_reports, r->poison);
+  print_stats(vm, r);
+  return WORK_DONE;
+}
+
+static enum work_result set_target(struct session *s, struct vm *vm) {
+  uint64_t mib;
+  if (!session_number(s, 2, &mib))
+    return WORK_DONE;
+  if (mib > vm->config.memory_bytes / SZ_1M)
+    return session_fail_done(s, "%s has %llu MiB", vm->config.name, (ull)(vm->config.memory_bytes / SZ_1M));
+  (void)balloon_set_target(vm, mib * MIB_FRAMES);
+  return WORK_DONE;
+}
+
+static enum work_result wait_done(struct session *s, const struct vm *vm, const struct balloon_state *state,
+                                  const struct balloon_report *r) {
+  char stand[REASON_MAX];
+  uint64_t ms = WAIT_MS;
+  if (s->argc > 3 && !session_number(s, 3, &ms))
+    return WORK_DONE;
+  if (s->deadline == ~(uint64_t)0)
+    s->deadline = time_now() + time_from_ms(ms);
+  if (r->stand == BALLOON_DONE) {
+    hyp_printf("sluice: balloon %s: keeps %llu MiB, %llu frames are in the balloon\n", vm->config.name, (ull)(state->keep / MIB_FRAMES),
+               (ull)state->actual);
+    return WORK_DONE;
+  }
+  if (time_now() < s->deadline)
+    return session_wait_ms(s, 1);
+  say_stand(r, stand);
+  return session_fail_done(s, "%llu of %u frames: %s", (ull)state->actual, r->target, stand);
+}
+
+/* state[0]: when the question was put */
+static enum work_result ask(struct session *s, struct vm *vm, const struct balloon_state *state, const struct balloon_report *r) {
+  if (s->phase == 0) {
+    if (!balloon_ask_stats(vm))
+      return session_fail_done(s, "the guest offers no statistics");
+    s->phase = 1;
+    s->state[0] = time_now();
+    return session_wait_ms(s, 1);
+  }
+  if (state->stats_at >= s->state[0]) {
+    print_stats(vm, r);
+    return WORK_DONE;
+  }
+  return time_now() - s->state[0] < time_from_ms(STATS_MS) ? session_wait_ms(s, 1)
+                                                           : session_fail_done(s, "no answer within %u ms", STATS_MS);
+}
+
+static enum work_result cmd_balloon(struct session *s) {
+  struct vm *vm = session_vm(s, 1);
+  struct balloon_state state;
+  struct balloon_report report;
+  if (!vm)
+    return WORK_DONE;
+  balloon_read(vm, &state);
+  if (!virtio_balloon_report(vm, &report))
+    return session_fail_done(s, "%s has no balloon", vm->config.name);
+  if (s->argc == 2)
+    return show(vm, &state, &report);
+  if (strcmp(s->argv[2], "wait") == 0)
+    return wait_done(s, vm, &state, &report);
+  return strcmp(s->argv[2], "stats") == 0 ? ask(s, vm, &state, &report) : set_target(s, vm);
+}
+
+const struct command monitor_balloon_commands[] = {
+    {"balloon", "VM [MIB | wait [MS] | stats]", "what the VM should keep, and how far its balloon is", cmd_balloon, 1, 3},
+    {0},
+};
