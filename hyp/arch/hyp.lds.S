@@ -65,4 +65,4 @@ SECTIONS {
   /DISCARD/ : { *(.comment) *(.note.*) *(.eh_frame*) *(.ARM.attributes) }
 }
 ASSERT(image_end - image_start <= 0x200000, "the image must fit its 2 MiB window")
-ASSERT(image_end - image_start <= 0x100000, "the tiny code model reaches 1 MiB")
+ASSERT(bss_end - image_start <= 0x100000, "the tiny code model reaches 1 MiB")

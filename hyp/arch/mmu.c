@@ -12,6 +12,7 @@
 #include "arch/sysreg.h"
 #include "core/check.h"
 #include "core/string.h"
+#include "hyp/arch/far.h"
 #include "hyp/arch/offsets.h"
 #include "hyp/arch/zero.h"
 #include "hyp/core/cpu.h"
@@ -25,18 +26,6 @@
 #define EARLY_BLOCK (1u /* block */ | BIT(10) /* AF */ | 1u << 6 /* AP[1] RES1 */)
 #define EARLY_NORMAL (EARLY_BLOCK | 1u << 2 /* AttrIndx 1 */ | 3u << 8 /* inner shareable */)
 #define EARLY_DEVICE (EARLY_BLOCK | BIT(54))
-
-static uint64_t early_l0[EARLY_ENTRIES] ALIGNED(4096) __attribute__((section(".noinit")));
-static uint64_t early_l1[EARLY_ENTRIES] ALIGNED(4096) __attribute__((section(".noinit")));
-
-struct cpu_stack {
-  uint8_t guard[4096];
-  uint8_t bytes[EL2_STACK_BYTES];
-};
-
-static struct cpu_stack cpu_stacks[CPUS_MAX] ALIGNED(4096) __attribute__((section(".noinit")));
-
-extern char boot_stack_top[], emergency_stack_top[];
 
 /* What secondary_start loads before it can use memory: layout known to start.S. */
 struct mmu_registers {
@@ -85,8 +74,17 @@ static uint64_t tcr_value(void) {
          (range > 5 ? 5 : range) << TCR_EL2_PS_SHIFT;
 }
 
+/* The two tables that EL2 begins with: level 0, and level 1 of the one region (512 GiB) that everything at boot lies in. */
+static uint64_t *early_l0(void) {
+  return (uint64_t *)early_tables_address();
+}
+
+static uint64_t *early_l1(void) {
+  return early_l0() + EARLY_ENTRIES;
+}
+
 static void early_block(uint64_t address, uint64_t attributes) {
-  uint64_t *entry = &early_l1[address / SZ_1G % EARLY_ENTRIES];
+  uint64_t *entry = &early_l1()[address / SZ_1G % EARLY_ENTRIES];
   if (*entry == 0)
     *entry = align_down(address, SZ_1G) | attributes;
 }
@@ -96,16 +94,15 @@ err_t mmu_enable_early(pa_t dtb, pa_t uart) {
   uint64_t region = image / (EARLY_ENTRIES * SZ_1G);
   if (dtb.v / (EARLY_ENTRIES * SZ_1G) != region || uart.v / (EARLY_ENTRIES * SZ_1G) != region)
     return ERR_RANGE;
-  memset(early_l0, 0, sizeof(early_l0));
-  memset(early_l1, 0, sizeof(early_l1));
+  memset(early_l0(), 0, 2 * PAGE_SIZE);
   early_block(image, EARLY_NORMAL);
   early_block(dtb.v, EARLY_NORMAL);
   early_block(dtb.v + SZ_2M, EARLY_NORMAL); /* booting.rst: at most 2 MiB, anywhere */
   early_block(uart.v, EARLY_DEVICE);
-  early_l0[region % EARLY_ENTRIES] = (uint64_t)early_l1 | DESC_TABLE;
+  early_l0()[region % EARLY_ENTRIES] = (uint64_t)early_l1() | DESC_TABLE;
   sysreg_write(mair_el2, PT_MAIR_VALUE);
   sysreg_write(tcr_el2, tcr_value());
-  sysreg_write(ttbr0_el2, (uint64_t)early_l0);
+  sysreg_write(ttbr0_el2, early_tables_address());
   __asm__ volatile("tlbi alle2" ::: "memory");
   dsb(nsh);
   __asm__ volatile("ic iallu" ::: "memory");
@@ -135,8 +132,8 @@ static err_t map(uint64_t start, uint64_t end, pt_prot_t prot) {
 }
 
 /* A stack's pages, less the guard page under it. */
-static err_t map_around_guard(uint64_t *from, const char *top) {
-  uint64_t guard = (uint64_t)top - EL2_STACK_BYTES - PAGE_SIZE;
+static err_t map_around_guard(uint64_t *from, uint64_t top) {
+  uint64_t guard = top - EL2_STACK_BYTES - PAGE_SIZE;
   err_t err = map(*from, guard, PT_R | PT_W);
   *from = guard + PAGE_SIZE;
   return err;
@@ -151,29 +148,16 @@ err_t mmu_build_image(void) {
     err = map((uint64_t)image_start, (uint64_t)text_end, PT_R | PT_X);
   if (err == ERR_OK)
     err = map((uint64_t)text_end, (uint64_t)rodata_end, PT_R);
-  /* Stacks in the order the linker laid them out; guards in ascending order. */
-  const char *tops[CPUS_MAX + 2];
-  unsigned count = 0;
-  tops[count++] = boot_stack_top;
-  tops[count++] = emergency_stack_top;
-  for (unsigned i = 0; i < CPUS_MAX; i++)
-    tops[count++] = (const char *)cpu_stacks[i].bytes + EL2_STACK_BYTES;
-  for (unsigned i = 1; i < count; i++)
-    for (unsigned j = i; j > 0 && tops[j - 1] > tops[j]; j--) {
-      const char *t = tops[j];
-      tops[j] = tops[j - 1];
-      tops[j - 1] = t;
-    }
   uint64_t from = (uint64_t)rodata_end;
-  for (unsigned i = 0; i < count && err == ERR_OK; i++)
-    err = map_around_guard(&from, tops[i]);
+  for (unsigned i = 0; i < EL2_STACKS && err == ERR_OK; i++)
+    err = map_around_guard(&from, stack_top_address(i));
   if (err == ERR_OK)
-    err = map(from, (uint64_t)image_end, PT_R | PT_W);
+    err = map(from, image_end_address(), PT_R | PT_W);
   return err;
 }
 
 err_t mmu_build_ram(pa_t start, pa_t end) {
-  uint64_t head = (uint64_t)image_start, tail = (uint64_t)image_end;
+  uint64_t head = (uint64_t)image_start, tail = image_end_address();
   if (end.v <= head || start.v >= tail)
     return map(start.v, end.v, PT_R | PT_W);
   err_t err = map(start.v, head, PT_R | PT_W);
@@ -206,5 +190,5 @@ void mmu_switch(void) {
 
 uint8_t *mmu_stack_top(unsigned id) {
   CHECK(id < CPUS_MAX);
-  return cpu_stacks[id].bytes + EL2_STACK_BYTES;
+  return (uint8_t *)stack_top_address(2 + id);
 }

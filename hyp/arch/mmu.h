@@ -26,6 +26,6 @@ void mmu_switch(void);
 /* Pages of EL2's stacks for CPU `id` > 0, with a guard page below each: top of the stack. */
 uint8_t *mmu_stack_top(unsigned id);
 
-extern char image_start[], text_end[], rodata_end[], data_end[], bss_start[], bss_end[], image_end[];
+extern char image_start[], text_end[], rodata_end[], data_end[], bss_start[], bss_end[];
 
 #endif

@@ -13,3 +13,4 @@ _Static_assert(offsetof(struct vcpu, requests) == VCPU_REQUESTS, "requests");
 _Static_assert(offsetof(struct cpu, stack_top) == CPU_STACK_TOP, "stack_top");
 _Static_assert(offsetof(struct cpu, current) == CPU_CURRENT, "current");
 _Static_assert(offsetof(struct cpu, emergency) == CPU_EMERGENCY, "emergency");
+_Static_assert(EL2_STACKS == CPUS_MAX + 2, "stacks");

@@ -13,5 +13,6 @@
 #define CPU_EMERGENCY 16
 
 #define EL2_STACK_BYTES 16384
+#define EL2_STACKS 18 /* boot, emergency, CPUS_MAX */
 
 #endif

@@ -132,9 +132,17 @@ secondary_start:
   mov x30, xzr
   b hyp_secondary_main
 
+/* Each stack has a page under it that is never mapped: far.h knows their order. */
   .section .noinit, "aw", %nobits
   .balign 4096
-  .skip 4096 /* guard */
-  .skip EL2_STACK_BYTES
-  .global boot_stack_top
+  .global early_tables
+early_tables:
+  .skip 2 * 4096
+  .global stacks
+stacks:
+  .skip 4096 + EL2_STACK_BYTES
 boot_stack_top:
+  .skip 4096 + EL2_STACK_BYTES
+  .global emergency_stack_top
+emergency_stack_top:
+  .skip (EL2_STACKS - 2) * (4096 + EL2_STACK_BYTES)

@@ -186,10 +186,3 @@ el2_exception:
   mrs x4, spsr_el2
   mov x29, xzr
   bl report_el2_exception
-
-  .section .noinit, "aw", %nobits
-  .balign 4096
-  .skip 4096 /* guard */
-  .skip EL2_STACK_BYTES
-  .global emergency_stack_top
-emergency_stack_top:

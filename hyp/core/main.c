@@ -7,6 +7,7 @@
 #include "arch/sysreg.h"
 #include "core/compiler.h"
 #include "core/string.h"
+#include "hyp/arch/far.h"
 #include "hyp/arch/features.h"
 #include "hyp/arch/fp.h"
 #include "hyp/arch/mmu.h"
@@ -46,7 +47,7 @@ static void read_machine(const void *dtb, struct machine *m) {
   m->uart = pa(UART_FALLBACK);
   if (machine_read(dtb, m, error) != ERR_OK)
     ctl_boot_error("%s", error);
-  must(machine_reserve(m, pa((uint64_t)image_start), pa((uint64_t)image_end)), "reserving the image");
+  must(machine_reserve(m, pa((uint64_t)image_start), pa(image_end_address())), "reserving the image");
   for (unsigned i = 0; i < m->ram_count; i++)
     must(mmu_extend_early(pfn_pa(m->ram[i].start), pfn_pa(m->ram[i].end)), "mapping RAM");
 }
@@ -89,7 +90,7 @@ static void start_vms(const struct scenario *s) {
 
 static void init_boot_cpu(const struct machine *m) {
   struct cpu *c = &cpus[0];
-  cpu_init(c, 0, sysreg_read(mpidr_el1) & MPIDR_AFF_MASK, (uint8_t *)boot_stack_top);
+  cpu_init(c, 0, sysreg_read(mpidr_el1) & MPIDR_AFF_MASK, (uint8_t *)stack_top_address(0));
   gic_init(&m->gic);
   must(gic_cpu_init(c), "no redistributor for the boot CPU");
   c->online = true;

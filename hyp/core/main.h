@@ -13,6 +13,4 @@ NORETURN void hyp_main(const void *dtb);
 NORETURN void hyp_secondary_main(struct cpu *c);
 NORETURN void boot_wrong_el(uint64_t el);
 
-extern char boot_stack_top[];
-
 #endif
