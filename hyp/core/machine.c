@@ -154,10 +154,13 @@ static uint64_t address_property(const struct walk *w, const char *name) {
 }
 
 static void visit_chosen(struct walk *w) {
-  uint32_t bytes;
+  uint32_t bytes, seed_bytes;
   const char *args = (const char *)property(w, "bootargs", &bytes);
   w->m->initrd_start = pa(address_property(w, "linux,initrd-start"));
   w->m->initrd_end = pa(address_property(w, "linux,initrd-end"));
+  const uint8_t *seed = property(w, "rng-seed", &seed_bytes);
+  for (uint32_t i = 0; i < seed_bytes; i++) /* a longer one is folded */
+    w->m->rng_seed[i % sizeof(w->m->rng_seed)] ^= seed[i];
   w->m->interactive = bytes >= sizeof("interactive") - 1 && strncmp(args, "interactive", sizeof("interactive") - 1) == 0;
 }
 

@@ -30,6 +30,7 @@ struct machine {
   unsigned uart_intid;
   pa_t initrd_start, initrd_end; /* equal: none */
   bool interactive;              /* bootargs say so */
+  uint8_t rng_seed[32];          /* what /chosen/rng-seed holds, folded; 0 without it */
 };
 
 /*

@@ -24,6 +24,7 @@
 #include "hyp/ctl/console.h"
 #include "hyp/ctl/ctl.h"
 #include "hyp/ctl/trace.h"
+#include "hyp/dev/virtio/rng.h"
 #include "hyp/mem/background.h"
 #include "hyp/mem/compactd.h"
 #include "hyp/mem/exhaust.h"
@@ -103,6 +104,7 @@ void hyp_main(const void *dtb) {
   sysreg_write(cptr_el2, CPTR_EL2_RES1); /* libfdt may use FP/SIMD now: no guest has anything there yet */
   must(mmu_enable_early(pa((uint64_t)dtb), pa(UART_FALLBACK)), "image, device tree and UART lie too far apart");
   read_machine(dtb, &m);
+  virtio_rng_seed(m.rng_seed, sizeof(m.rng_seed));
   console_init((volatile void *)m.uart.v);
   if (m.numa.warning[0])
     hyp_printf("sluice: NUMA: %s\n", m.numa.warning);

@@ -103,7 +103,7 @@ static bool wants_stop(const struct vcpu *v) {
 }
 
 static void obey_stop(struct cpu *c, struct vcpu *v) {
-  uint32_t req = atomic_fetch_and(&v->requests, VCPU_REQ_ALWAYS | VCPU_REQ_VGIC | VCPU_REQ_VTTBR | VCPU_REQ_SUSPEND);
+  uint32_t req = atomic_fetch_and(&v->requests, VCPU_REQ_ALWAYS | VCPU_REQ_VGIC | VCPU_REQ_VTTBR | VCPU_REQ_SUSPEND | VCPU_REQ_DEVICE);
   stop_here(c, v, req & VCPU_REQ_OFF ? VCPU_OFF : VCPU_PAUSED);
 }
 

@@ -88,6 +88,7 @@ err_t vcpu_power_on(struct vcpu *v, ipa_t entry, uint64_t context) {
   v->boot_context = context;
   v->reset_pending = true;
   v->resume = false;
+  atomic_store_relaxed(&v->device_work, 0);
   trace(TRACE_GROUP_VM, TRACE_CPU_ON, 0, v->id, entry.v, 0, 0, 0);
   atomic_store_relaxed(&v->requests, v->views || masked_is_measured() ? VCPU_REQ_ALWAYS : 0);
   if (sched_start_vcpu(v))

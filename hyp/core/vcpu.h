@@ -52,7 +52,7 @@ struct fp_state {
 #define VCPU_REQ_RESCHED 0x20u      /* its slice is over, or a better one is ready */
 #define VCPU_REQ_WORK 0x40u         /* EL2 has work of its own to do here */
 #define VCPU_REQ_SUSPEND 0x80u      /* by itself: power down until a wake-up event comes, and start anew from boot_entry */
-#define VCPU_REQ_DEVICE 0x100u      /* queues it notified are not done yet: virtio_resume() */
+#define VCPU_REQ_DEVICE 0x100u      /* queues are to be served on its time: virtio_resume() */
 #define VCPU_REQ_MEMWAIT 0x200u     /* by itself: park until there is memory: exhaust_wait() */
 #define VCPU_REQ_ALWAYS 0x80000000u /* never cleared: every exit takes the long way out (it has views, or masked time is measured) */
 
@@ -70,7 +70,7 @@ struct vcpu {
   bool serror_pending;   /* HCR_EL2.VSE is set on its behalf */
   bool reset_pending;    /* it starts from boot_entry with x0 = boot_context when it is next loaded; constant while it can be READY */
   bool resume; /* reset_pending is that of a CPU_SUSPEND: interrupts and the virtual timer go on, and only a wake-up event ends it */
-  uint64_t device_work; /* bit per queue of the VM's devices that it has to serve; itself only */
+  uint64_t device_work; /* bit per queue of the VM's devices that it has to serve; atomic */
   bool wiped;           /* nothing of an earlier life is left in it; false once it has been loaded */
   ipa_t boot_entry;
   uint64_t boot_context;

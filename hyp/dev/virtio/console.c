@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What a guest writes to its virtio console goes the way of what it writes to its UART: line by line, under its name. A chain of any length is taken
- * in pieces of TX_PIECE bytes, since a byte costs EL2 some hundred instructions; where it stands is kept between them.
+ * What a guest writes to its virtio console goes the way of what it writes to its UART: line by line, under its name. A chain of any
+ * length is taken in pieces of TX_PIECE bytes, since a byte costs EL2 some hundred instructions; where it stands is kept between them
+ * (virtqueue.progress).
  *
- * What is typed for the guest waits in a small ring until the driver has buffers: each piece fills one of them as far as it goes.
+ * What is typed for the guest waits in a small ring until the driver has buffers: each piece fills one of them as far as it goes. The
+ * ring is filled in EL2's interrupt handler, which may come in the middle of the device's own work, since that populates guest RAM and
+ * looks for interrupts meanwhile. So a key only goes into the ring, and a vCPU of the VM is asked to do the rest.
  *
- * Lock: the device's, for everything here.
+ * Lock: the device's for its queues; typed_lock, a leaf with which nothing is called, for the ring.
  */
 #include "hyp/dev/virtio/console.h"
 #include "abi/virtio.h"
+#include "core/atomic.h"
 #include "core/bits.h"
 #include "hyp/core/vm.h"
 #include "hyp/ctl/console.h"
@@ -20,8 +24,8 @@
 
 struct virtio_console {
   struct virtio_device device;
-  uint64_t sent;                /* bytes of the chain at the head of the transmit queue that are out */
-  uint32_t typed_in, typed_out; /* free-running */
+  struct spinlock typed_lock;
+  uint32_t typed_in, typed_out; /* free-running; typed_lock, as typed[] */
   uint8_t typed[TYPED_MAX];
 };
 
@@ -40,29 +44,43 @@ static enum virtio_work transmit(struct virtio_console *c, struct virtqueue *q) 
   err_t err = vq_pop(q, &chain);
   if (err != ERR_OK)
     return err == ERR_NOENT ? VIRTIO_IDLE : VIRTIO_BROKEN;
-  uint64_t n = vq_read(q, &chain, c->sent, piece, sizeof(piece));
+  uint64_t n = vq_read(q, &chain, q->progress, piece, sizeof(piece));
   for (uint64_t i = 0; i < n; i++)
     console_guest_byte(c->device.vm, piece[i]);
-  c->sent += n;
-  if (n == sizeof(piece)) {
-    vq_unpop(q); /* there may be more of it */
+  q->progress += n;
+  if (q->progress < chain.readable && n > 0) {
+    vq_unpop(q);
     return VIRTIO_MORE;
   }
-  c->sent = 0;
   return vq_push(q, chain.head, 0) == ERR_OK ? VIRTIO_MORE : VIRTIO_BROKEN;
 }
 
 static uint32_t take_typed(struct virtio_console *c, uint8_t *to, uint64_t room) {
   uint32_t n = 0;
+  spin_lock(&c->typed_lock);
   while (n < room && c->typed_out != c->typed_in)
     to[n++] = c->typed[c->typed_out++ % TYPED_MAX];
+  spin_unlock(&c->typed_lock);
   return n;
+}
+
+static bool keep_typed(struct virtio_console *c, uint8_t byte) {
+  spin_lock(&c->typed_lock);
+  bool room = c->typed_in - c->typed_out < TYPED_MAX;
+  if (room)
+    c->typed[c->typed_in++ % TYPED_MAX] = byte;
+  spin_unlock(&c->typed_lock);
+  return room;
+}
+
+static bool has_typed(struct virtio_console *c) {
+  return atomic_load_relaxed(&c->typed_in) != atomic_load_relaxed(&c->typed_out);
 }
 
 static enum virtio_work receive(struct virtio_console *c, struct virtqueue *q) {
   uint8_t bytes[TYPED_MAX];
   struct vq_chain chain;
-  if (c->typed_in == c->typed_out)
+  if (!has_typed(c))
     return VIRTIO_IDLE;
   err_t err = vq_pop(q, &chain);
   if (err != ERR_OK)
@@ -79,8 +97,9 @@ static enum virtio_work run(struct virtio_device *d, unsigned q) {
 
 static void reset(struct virtio_device *d) {
   struct virtio_console *c = console_of(d);
-  c->sent = 0;
-  c->typed_in = c->typed_out = 0;
+  spin_lock(&c->typed_lock);
+  c->typed_out = c->typed_in;
+  spin_unlock(&c->typed_lock);
 }
 
 static const struct virtio_ops ops = {
@@ -105,22 +124,11 @@ static struct virtio_device *find(struct vm *vm) {
   return NULL;
 }
 
-static bool keep_typed(struct virtio_console *c, uint8_t byte) {
-  if (!(c->device.status & VIRTIO_STATUS_DRIVER_OK) || c->typed_in - c->typed_out == TYPED_MAX)
-    return false;
-  c->typed[c->typed_in++ % TYPED_MAX] = byte;
-  return true;
-}
-
+/* The status is looked at without the device's lock: a reset that comes at the same time may leave a key behind, for the next driver. */
 bool virtio_console_receive(struct vm *vm, uint8_t byte) {
   struct virtio_device *d = find(vm);
-  if (!d)
+  if (!d || !virtio_is_live(d) || !keep_typed(console_of(d), byte))
     return false;
-  spin_lock(&d->lock);
-  bool kept = keep_typed(console_of(d), byte);
-  spin_unlock(&d->lock);
-  if (kept)
-    (void)virtio_run(
-        d, VIRTIO_CONSOLE_QUEUE_RX); /* at most TYPED_MAX bytes in as many buffers; what is left waits for the next key or notification */
-  return kept;
+  virtio_ask(d, VIRTIO_CONSOLE_QUEUE_RX);
+  return true;
 }

@@ -2,9 +2,13 @@
 /*
  * What all virtio devices share behind their registers: life, interrupts, and running queues in pieces.
  *
- * Who pays: a vCPU that notifies a queue serves it itself, chain by chain. Interrupts are looked at between chains; after VIRTIO_CHAINS_PER_EXIT of them the rest
- * becomes VCPU_REQ_DEVICE, which the way out of the exit answers together with everything else that may take the CPU from this vCPU. So a
- * guest that keeps a queue full spends its own slices on it, and nobody else's.
+ * Who pays: a vCPU that notifies a queue serves it itself, chain by chain. Interrupts are looked at between chains; after
+ * VIRTIO_CHAINS_PER_EXIT of them the rest becomes VCPU_REQ_DEVICE, which the way out of the exit answers together with everything else
+ * that may take the CPU from this vCPU. So a guest that keeps a queue full spends its own slices on it, and nobody else's. What EL2
+ * itself has for a VM (a key that was typed) it does not do on its own time either: it asks one of the VM's vCPUs to serve the queue.
+ *
+ * Populating guest RAM looks for interrupts with the device's lock held: so what an interrupt handler calls (virtio_ask()) takes no
+ * device's lock.
  */
 #include "abi/virtio.h"
 #include "core/atomic.h"
@@ -20,6 +24,7 @@
 
 /* Bit in vcpu->device_work of a queue; VIRTIO_SLOTS * 8 = 64 bits. */
 #define QUEUE_BITS 8u
+#define BREAKS_SHOWN_ALL 4u /* of a device */
 _Static_assert(VIRTIO_QUEUES_MAX <= QUEUE_BITS && VIRTIO_SLOTS * QUEUE_BITS <= 64, "one bit for each queue of a VM");
 
 void virtio_init(struct virtio_device *d, const struct virtio_ops *ops, struct vm *vm, unsigned slot) {
@@ -74,28 +79,34 @@ void virtio_signal_used(struct virtio_device *d, unsigned q) {
     interrupt(d, VIRTIO_INTERRUPT_USED);
 }
 
+/* The first few, then those whose number is a power of two: a guest may do this all day. */
+static bool deserves_a_line(uint32_t n) {
+  return n <= BREAKS_SHOWN_ALL || is_pow2(n);
+}
+
 void virtio_needs_reset(struct virtio_device *d, const char *why) {
   if (d->status & VIRTIO_STATUS_NEEDS_RESET)
     return;
   d->status |= VIRTIO_STATUS_NEEDS_RESET;
-  hyp_printf("sluice: %s: %s: %s: the device needs a reset\n", d->vm->config.name, d->ops->name, why);
+  if (deserves_a_line(++d->breaks))
+    hyp_printf("sluice: %s: %s: %s: the device needs a reset\n", d->vm->config.name, d->ops->name, why);
   if (d->status & VIRTIO_STATUS_DRIVER_OK)
     interrupt(d, VIRTIO_INTERRUPT_CONFIG);
 }
 
 static bool may_run(const struct virtio_device *d, unsigned q) {
-  return q < d->ops->queues && d->queue[q].ready &&
-         (d->status & (VIRTIO_STATUS_DRIVER_OK | VIRTIO_STATUS_NEEDS_RESET)) == VIRTIO_STATUS_DRIVER_OK;
+  return q < d->ops->queues && d->queue[q].ready && virtio_is_live(d);
 }
 
-static enum virtio_work run_one(struct virtio_device *d, unsigned q) {
+/* `last`: whatever comes after, the driver hears now of what was used. */
+static enum virtio_work run_one(struct virtio_device *d, unsigned q, bool last) {
   enum virtio_work done = VIRTIO_IDLE;
   spin_lock(&d->lock);
   if (may_run(d, q)) {
     done = d->ops->run(d, q);
     if (done == VIRTIO_BROKEN)
       virtio_needs_reset(d, "a descriptor that breaks the rules");
-    else if (done != VIRTIO_MORE)
+    else if (done != VIRTIO_MORE || last)
       virtio_signal_used(d, q);
   }
   spin_unlock(&d->lock);
@@ -103,18 +114,22 @@ static enum virtio_work run_one(struct virtio_device *d, unsigned q) {
 }
 
 bool virtio_run(struct virtio_device *d, unsigned q) {
-  for (unsigned i = 0; i < VIRTIO_CHAINS_PER_EXIT; i++) {
-    if (run_one(d, q) != VIRTIO_MORE)
+  for (unsigned i = 1; i <= VIRTIO_CHAINS_PER_EXIT; i++) {
+    if (run_one(d, q, i == VIRTIO_CHAINS_PER_EXIT) != VIRTIO_MORE)
       return true;
     irq_poll(this_cpu());
   }
   return false;
 }
 
+static void leave_work(struct vcpu *v, unsigned slot, unsigned q) {
+  atomic_fetch_or(&v->device_work, BIT(slot * QUEUE_BITS + q));
+}
+
 static void run_for(struct vcpu *v, unsigned slot, unsigned q) {
   struct virtio_device *d = v->vm->virtio[slot];
   if (d && !virtio_run(d, q)) {
-    v->device_work |= BIT(slot * QUEUE_BITS + q);
+    leave_work(v, slot, q);
     atomic_fetch_or(&v->requests, VCPU_REQ_DEVICE);
   }
 }
@@ -125,8 +140,18 @@ void virtio_notify(struct vcpu *v, unsigned slot, uint64_t q) {
 }
 
 void virtio_resume(struct vcpu *v) {
-  uint64_t work = v->device_work;
-  v->device_work = 0;
+  uint64_t work = atomic_exchange(&v->device_work, 0);
   for (; work != 0; work &= work - 1)
     run_for(v, bits_ffs(work) / QUEUE_BITS, bits_ffs(work) % QUEUE_BITS);
+}
+
+void virtio_ask(struct virtio_device *d, unsigned q) {
+  for (unsigned i = 0; i < d->vm->vcpu_count; i++) {
+    struct vcpu *v = d->vm->vcpus[i];
+    if (!atomic_load_relaxed(&v->powered))
+      continue;
+    leave_work(v, d->slot, q);
+    vcpu_request(v, VCPU_REQ_DEVICE);
+    return;
+  }
 }

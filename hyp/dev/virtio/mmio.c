@@ -2,9 +2,9 @@
 /*
  * The register window of virtio-mmio, version 2 (virtio 1.2, 4.2.2), for all slots of a VM.
  *
- * Registers are 32 bits wide and are accessed so; the configuration space also by byte, half-word and double word. Anything else reads as zero and is
- * ignored, as are writes at the wrong moment (4.2.2.2 leaves them to the driver's good sense): queue addresses and sizes of a queue that is
- * ready, features after FEATURES_OK. Writing a status that drops bits is refused, except 0, which resets.
+ * Registers are 32 bits wide and are accessed so; the configuration space also by byte, half-word and double word. Anything else reads as
+ * zero and is ignored, as are writes at the wrong moment (4.2.2.2 leaves them to the driver's good sense): queue addresses and sizes of a
+ * queue that is ready, features after FEATURES_OK. Writing a status that drops bits is refused, except 0, which resets.
  *
  * Lock: the device's, for each access; QueueNotify runs the queue outside of it (virtio_run()).
  */
@@ -48,6 +48,11 @@ static uint32_t read_register(struct virtio_device *d, uint64_t offset) {
     return d->status;
   case VIRTIO_MMIO_CONFIG_GENERATION:
     return d->generation;
+  case VIRTIO_MMIO_SHM_LEN_LOW:
+  case VIRTIO_MMIO_SHM_LEN_HIGH:
+  case VIRTIO_MMIO_SHM_BASE_LOW:
+  case VIRTIO_MMIO_SHM_BASE_HIGH:
+    return UINT32_MAX; /* there is no shared memory region */
   }
   return 0;
 }
@@ -143,6 +148,8 @@ static void start_queue(struct virtio_device *d, struct virtqueue *q) {
   q->event_idx = virtio_has(d, VIRTIO_F_EVENT_IDX);
   q->indirect = virtio_has(d, VIRTIO_F_INDIRECT_DESC);
   q->next_avail = q->next_used = q->signalled_used = 0;
+  q->progress = 0;
+  memset(q->out, 0, sizeof(q->out));
   q->ready = true;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The entropy device: fills what the driver offers, a piece at a time, from a ChaCha20 stream (RFC 8439, 2.3) that is its own: the nonce is the VM's id and how many
- * such devices there were before.
+ * The entropy device: fills what the driver offers, a piece at a time, from a ChaCha20 stream (RFC 8439, 2.3) that is its own: the nonce
+ * is the VM's id and how many such devices there were before.
  *
  * Lock: the device's. The key is constant after boot.
  */
@@ -50,7 +50,8 @@ static void next_block(uint32_t state[16], uint32_t out[16]) {
   }
   for (unsigned i = 0; i < 16; i++)
     out[i] += state[i];
-  state[12]++;
+  if (++state[12] == 0)
+    state[13]++; /* the nonce proper is the two words after */
 }
 
 static uint64_t features(struct virtio_device *d) {

@@ -3,16 +3,19 @@
 #define HYP_DEV_VIRTIO_VIRTIO_H
 
 /*
- * Virtio over MMIO (virtio 1.2, 4.2): one transport, and devices that ride on it. A VM has VIRTIO_SLOTS pages' worth of register windows where QEMU's virt
- * board has them; a slot without a device reads as device id 0.
+ * Virtio over MMIO (virtio 1.2, 4.2): one transport, and devices that ride on it. A VM has VIRTIO_SLOTS pages' worth of register windows
+ * where QEMU's virt board has them; a slot without a device reads as device id 0.
  *
- * What the guest does wrong costs the guest that device only: it gets DEVICE_NEEDS_RESET and a configuration interrupt (2.1.2), and nothing
- * more happens on its queues until it resets it.
+ * What the guest does wrong costs the guest that device only: it gets DEVICE_NEEDS_RESET and a configuration interrupt (2.1.2), and
+ * nothing more happens on its queues until it resets it.
  *
- * Lock: device->lock covers the device and its queues. Order: device->lock -> stage2.lock, device->lock -> vgic.lock. A device's functions are called with it held.
+ * Lock: device->lock covers the device and its queues. Order: device->lock -> stage2.lock, device->lock -> vgic.lock. A device's
+ * functions are called with it held.
  */
 
+#include "abi/virtio.h"
 #include "arch/lock.h"
+#include "core/atomic.h"
 #include "core/err.h"
 #include "core/types.h"
 #include "hyp/dev/virtio/virtqueue.h"
@@ -65,9 +68,16 @@ struct virtio_device {
   uint64_t driver_features; /* as written so far */
   uint32_t generation;      /* of the configuration */
   bool line;                /* as last told to the vGIC */
+  uint32_t breaks;          /* how often the driver broke the rules, resets or not */
   struct virtqueue queue[VIRTIO_QUEUES_MAX];
   uint8_t config[VIRTIO_CONFIG_MAX];
 };
+
+/* The driver is there, and has neither given up nor broken the rules. Without the lock it is a glance. */
+static inline bool virtio_is_live(const struct virtio_device *d) {
+  uint32_t bits = VIRTIO_STATUS_DRIVER_OK | VIRTIO_STATUS_NEEDS_RESET | VIRTIO_STATUS_FAILED;
+  return (atomic_load_relaxed(&d->status) & bits) == VIRTIO_STATUS_DRIVER_OK;
+}
 
 static inline bool virtio_has(const struct virtio_device *d, unsigned feature) {
   return d->features >> feature & 1;
@@ -83,13 +93,20 @@ uint64_t virtio_mmio_read(struct vcpu *v, uint64_t offset, unsigned bytes);
 void virtio_mmio_write(struct vcpu *v, uint64_t offset, unsigned bytes, uint64_t value);
 
 /*
- * Serve queue `q` for up to VIRTIO_CHAINS_PER_EXIT chains, the lock not held; interrupts are looked at in between. False: there is more. From an exit or from EL2's own work.
+ * Serve queue `q` for up to VIRTIO_CHAINS_PER_EXIT chains, the lock not held; interrupts are looked at in between, and what was used is
+ * announced at the end. False: there may be more. In the exit of a vCPU or from EL2's own work; not from an interrupt handler:
+ * virtio_ask().
  */
 #define VIRTIO_CHAINS_PER_EXIT 8u
 bool virtio_run(struct virtio_device *d, unsigned q);
 /* QueueNotify by `v`; and, on its way out of the exit (VCPU_REQ_DEVICE), what that left to do. */
 void virtio_notify(struct vcpu *v, unsigned slot, uint64_t q);
 void virtio_resume(struct vcpu *v);
+/*
+ * The device has something for queue `q`: one of the VM's vCPUs will serve it, on its own time. From any CPU and any interrupt handler,
+ * no lock needed; nothing if all of them are off.
+ */
+void virtio_ask(struct virtio_device *d, unsigned q);
 
 /* Held lock: the configuration changed (generation and interrupt); used buffers are to be announced; the driver broke the rules. */
 void virtio_config_changed(struct virtio_device *d);

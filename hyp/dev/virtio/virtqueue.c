@@ -2,12 +2,13 @@
 /*
  * The device's side of split virtqueues: taking chains, giving them back, and the two notification schemes.
  *
- * Every field of a ring is read once, through stage 2, into EL2's memory, and checked there. A chain is complete and checked before a device sees any of
- * it; a chain that breaks a rule leaves the queue as it was, and the device asks for a reset. Descriptor walks are bounded by the size of the
- * table, so a loop is found after that many steps.
+ * Every field of a ring is read once, through stage 2, into EL2's memory, and checked there. A chain is complete and checked before a
+ * device sees any of it; a chain that breaks a rule leaves the queue as it was, and the device asks for a reset. Descriptor walks are
+ * bounded by the size of the table, so a loop is found after that many steps.
  *
- * Order (virtio 1.2, 2.7.13; the driver's barriers pair with these): the available index is read before what it publishes; used elements are
- * written before the used index; and where one side's suppression word is read after an index was written, a full barrier stands between.
+ * Order (virtio 1.2, 2.7.13; the driver's barriers pair with these): the available index is read before what it publishes; used elements
+ * are written before the used index; and where one side's suppression word is read after an index was written, a full barrier stands
+ * between.
  */
 #include "hyp/dev/virtio/virtqueue.h"
 #include "abi/virtio.h"
@@ -93,10 +94,10 @@ static err_t available(const struct virtqueue *q) {
   uint16_t idx;
   if (!load16(q, at(q->avail, 2), &idx))
     return ERR_INVAL;
-  uint16_t ahead = (uint16_t)(idx - q->next_avail);
-  if (ahead > q->num)
-    return ERR_INVAL;
-  dmb(ishld); /* what the index publishes is read after it */
+  uint16_t ahead = (uint16_t)(idx - q->next_avail), held = (uint16_t)(q->next_avail - q->next_used);
+  if (ahead > q->num - held)
+    return ERR_INVAL; /* more than the driver has descriptors for */
+  dmb(ishld);         /* what the index publishes is read after it */
   return ahead == 0 ? ERR_NOENT : ERR_OK;
 }
 
@@ -110,6 +111,18 @@ static err_t await(struct virtqueue *q) {
   return available(q);
 }
 
+static bool is_out(const struct virtqueue *q, uint16_t head) {
+  return q->out[head / 64] >> head % 64 & 1;
+}
+
+static void set_out(struct virtqueue *q, uint16_t head) {
+  q->out[head / 64] ^= BIT(head % 64);
+}
+
+static bool next_head(const struct virtqueue *q, uint16_t *head) {
+  return load16(q, at(q->avail, RING_ENTRIES + 2u * (q->next_avail & (q->num - 1u))), head) && *head < q->num && !is_out(q, *head);
+}
+
 err_t vq_pop(struct virtqueue *q, struct vq_chain *c) {
   uint16_t head;
   err_t err = available(q);
@@ -117,13 +130,16 @@ err_t vq_pop(struct virtqueue *q, struct vq_chain *c) {
     err = await(q);
   if (err != ERR_OK)
     return err;
-  if (!load16(q, at(q->avail, RING_ENTRIES + 2u * (q->next_avail & (q->num - 1u))), &head) || head >= q->num || !walk(q, head, c))
+  if (!next_head(q, &head) || !walk(q, head, c))
     return ERR_INVAL;
+  set_out(q, head);
+  q->popped = head;
   q->next_avail++;
   return ERR_OK;
 }
 
 void vq_unpop(struct virtqueue *q) {
+  set_out(q, q->popped);
   q->next_avail--;
 }
 
@@ -132,12 +148,16 @@ void vq_unpop(struct virtqueue *q) {
 err_t vq_push(struct virtqueue *q, uint16_t head, uint32_t written) {
   struct virtq_used_elem elem = {head, written};
   ipa_t slot = at(q->used, RING_ENTRIES + 8u * (q->next_used & (q->num - 1u)));
+  if (!is_out(q, head))
+    return ERR_INVAL; /* the queue was stopped meanwhile */
   if (stage2_write(q->s2, slot, &elem, sizeof(elem)) != ERR_OK)
-    return ERR_INVAL;
-  dmb(ish); /* the element, and what was written into the buffers, before the index */
+    return ERR_NOMEM;
+  dmb(ishst); /* the element, and what was written into the buffers, before the index */
   if (!store16(q, at(q->used, 2), (uint16_t)(q->next_used + 1)))
-    return ERR_INVAL;
+    return ERR_NOMEM;
   q->next_used++;
+  q->progress = 0;
+  set_out(q, head);
   return ERR_OK;
 }
 
