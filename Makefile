@@ -33,7 +33,7 @@ LAUNCH = $(if $(CPUS),--cpus $(CPUS)) $(if $(MEM),--mem $(MEM)) $(if $(CPU),--cp
 # is there by then.
 build_then = $(Q)tools/setup $(1) && $(MAKE) -j$(JOBS) $(2)
 
-.PHONY: all run experiment test bench soak gdb setup clean help
+.PHONY: all run experiment sweep test bench soak gdb setup clean help
 
 all: images dtbs ## Build the hypervisor, the guest kernel with its programs, and every scenario
 
@@ -41,9 +41,13 @@ run: known-scenario ## Boot a scenario and stay at its console  [SCENARIO=two-gu
 	$(call build_then,run,all)
 	$(Q)tools/sluice run $(SCENARIO) $(LAUNCH)
 
-experiment: known-scenario ## Run a scenario headless to its verdict; leaves build/experiments/SCENARIO  [SCENARIO CPUS MEM CPU NODES TIMEOUT]
+experiment: known-scenario ## Run a scenario headless to its verdict; leaves build/experiments/SCENARIO  [SCENARIO SET='node/property=value ...' CPUS MEM CPU NODES TIMEOUT]
 	$(call build_then,run,all)
-	$(Q)tools/sluice experiment $(SCENARIO) $(LAUNCH)
+	$(Q)tools/sluice experiment $(SCENARIO) $(LAUNCH) $(foreach s,$(SET),--set '$(s)')
+
+sweep: known-scenario ## Run a scenario with properties varied, side by side; one CSV, one report  [SCENARIO OVER='node/property=v1,v2 ...' SET JOBS]
+	$(call build_then,run,all)
+	$(Q)tools/sluice sweep $(SCENARIO) $(LAUNCH) --jobs $(JOBS) $(foreach s,$(SET),--set '$(s)') $(foreach o,$(OVER),--over '$(o)')
 
 test: ## Run all tests: host tests, mutants, fuzzers, every scenario  [PYTEST=args]
 	$(call build_then,test,all host-tests fuzzers)

@@ -23,6 +23,7 @@
 #include "hyp/core/vm.h"
 #include "hyp/ctl/console.h"
 #include "hyp/ctl/ctl.h"
+#include "hyp/ctl/sample.h"
 #include "hyp/ctl/trace.h"
 #include "hyp/dev/virtio/rng.h"
 #include "hyp/mem/background.h"
@@ -125,6 +126,7 @@ void hyp_main(const void *dtb) {
   work_init();
   background_init(options->zeroed_pool_bytes);
   exhaust_init();
+  sample_start(options->sample_ms);
   if (options->measure_masked)
     trace_mask |= TRACE_WATCH_MASKED;
   sched_init(options->slice_us);

@@ -85,6 +85,7 @@ struct vm {
   bool loaded;                                /* images are in its RAM; work only */
   bool flushed;                               /* no TLB holds anything of it any more; work only */
   bool announced;                             /* its entry time has been printed */
+  bool sampled;                               /* the sampler has told its name */
   uint64_t load_done;                         /* bytes of image and initrd written so far; work only */
   uint64_t entered_at;                        /* CNTPCT when its first vCPU was first entered */
   ipa_t initrd, dtb;

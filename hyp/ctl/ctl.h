@@ -21,6 +21,7 @@ struct hyp_options {
   bool console_quiet;         /* guests' output is kept, not shown */
   bool measure_masked;        /* keep cpu->masked_max */
   uint64_t zeroed_pool_bytes; /* 0: none */
+  uint32_t sample_ms;         /* between two samples of memory; 0: none are taken */
 };
 
 #define HYP_FEAT_VMID16 0x01u

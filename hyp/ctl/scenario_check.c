@@ -69,6 +69,9 @@ static err_t check_hypervisor(struct parser *p) {
   if (e == ERR_OK)
     e = check_zeroed_pool(p, &o->zeroed_pool_bytes);
   o->features_off = (uint32_t)off;
+  if (raw->sample_ms)
+    o->trace_mask |= BIT(TRACE_GROUP_SAMPLE);
+  o->sample_ms = raw->sample_ms;
   o->trace_records = raw->trace_records;
   o->vmid_bits = raw->vmid_bits;
   o->slice_us = raw->slice_us;

@@ -34,7 +34,7 @@ struct raw_root {
 
 struct raw_hypervisor {
   struct scenario_strings trace, features_off;
-  uint32_t trace_records, vmid_bits, slice_us, zeroed_pool_mib;
+  uint32_t trace_records, vmid_bits, slice_us, zeroed_pool_mib, sample_ms;
   bool console_quiet, measure_masked;
 };
 

@@ -88,6 +88,7 @@ static void move_guest(pfn_t from, pfn_t to, unsigned order) {
   copy_contents(from, to);
   pt_make_leaf(&s2->pt, &s2->broken, pfn_pa(to));
   s2->broken.entry = NULL;
+  s2->moved_frames++;
 }
 
 /* Where it was, if the core called the move off. */

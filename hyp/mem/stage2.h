@@ -30,6 +30,7 @@ struct stage2 {
   uint64_t ram_bytes;
   uint8_t ran_here[CPUS_MAX]; /* vCPU id + 1 that ran last on each CPU; that CPU only */
   uint8_t populate;           /* POPULATE_*; constant */
+  uint64_t moved_frames;      /* given another frame; lock */
   struct pt_broken broken;    /* of the page that is being moved (move.c); lock */
   uint64_t
       notice_frames; /* populating beyond this takes notice: quota.c; lock. In one load with the next, which is in one with the one behind it */

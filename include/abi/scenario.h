@@ -38,6 +38,7 @@
 #define SCN_CONSOLE_QUIET "console-quiet" /* a VM's as well */
 #define SCN_MEASURE_MASKED "measure-masked"
 #define SCN_ZEROED_POOL "zeroed-pool-mib"
+#define SCN_SAMPLE_MS "sample-ms"
 
 /* /images/<name> */
 #define SCN_DATA "data"

@@ -30,12 +30,13 @@ enum trace_group {
   TRACE_GROUP_IRQ,       /* injections */
   TRACE_GROUP_VM,        /* life cycle */
   TRACE_GROUP_GUEST,     /* SLUICE_HVC_TRACE */
+  TRACE_GROUP_SAMPLE,    /* who has how much memory, every sample-ms */
   TRACE_GROUPS
 };
 
 /* Their names in scenarios, in the monitor and in tools, by number. */
 #define TRACE_GROUP_NAMES                                                                                                                  \
-  { "fault", "pt", "frame", "exit", "sched", "irq", "vm", "guest" }
+  { "fault", "pt", "frame", "exit", "sched", "irq", "vm", "guest", "sample" }
 
 enum trace_type {
   TRACE_NONE = 0,
@@ -69,6 +70,12 @@ enum trace_type {
   TRACE_CPU_ON, /* a0: vcpu, a1: entry */
   /* GUEST */
   TRACE_GUEST, /* a0..a3: x1..x4 of the call */
+  /* SAMPLE: a0: what it is about | number of the sample << 32; two counts to a word, the first in its low half; frames unless said otherwise */
+  TRACE_SAMPLE_ZONE,   /* a0: zone; a1: managed, free; a2: in per-CPU lists, zeroed; a3: min, low watermark; a4: node */
+  TRACE_SAMPLE_ORDERS, /* a0: zone | first order << 16; a1..a4: free blocks of eight orders from that on */
+  TRACE_SAMPLE_NAME,   /* a0: vm id; a1..a4: its name, filled up with NUL */
+  TRACE_SAMPLE_VM, /* a0: vm id; a1: assigned, resident; a2: ballooned, ever reported; a3: shared, lent; a4: quota max, vCPUs that wait for memory */
+  TRACE_SAMPLE_EVENTS, /* a0: vm id; counts: a1: stage-2 faults by 4 KiB, by 2 MiB; a2: stage-1 faults, waits for memory; a3: pages moved, tables; a4: exits */
   TRACE_TYPES
 };
 

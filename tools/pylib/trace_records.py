@@ -10,12 +10,13 @@ from dataclasses import dataclass
 MAGIC = 0x4543415254434C53
 VERSION = 1
 PAGE = 4096
-GROUPS = ["fault", "pt", "frame", "exit", "sched", "irq", "vm", "guest"]
+GROUPS = ["fault", "pt", "frame", "exit", "sched", "irq", "vm", "guest", "sample"]
 
 (NONE, PTE_WRITE, DSB, ISB, TLBI, VTTBR, VMID, TABLE_ALLOC, TABLE_FREE, S2_FAULT, S1_FAULT, S1_OTHER, FRAME_STATE, FRAME_MOVE, EXIT, HVC,
- SWITCH, WFI, INJECT, VM_CREATE, VM_DESTROY, CPU_ON, GUEST) = range(23)
+ SWITCH, WFI, INJECT, VM_CREATE, VM_DESTROY, CPU_ON, GUEST, SAMPLE_ZONE, SAMPLE_ORDERS, SAMPLE_NAME, SAMPLE_VM, SAMPLE_EVENTS) = range(28)
 TYPES = ["none", "pte-write", "dsb", "isb", "tlbi", "vttbr", "vmid", "table-alloc", "table-free", "s2-fault", "s1-fault", "s1-other",
-         "frame-state", "frame-move", "exit", "hvc", "switch", "wfi", "inject", "vm-create", "vm-destroy", "cpu-on", "guest"]
+         "frame-state", "frame-move", "exit", "hvc", "switch", "wfi", "inject", "vm-create", "vm-destroy", "cpu-on", "guest",
+         "sample-zone", "sample-orders", "sample-name", "sample-vm", "sample-events"]
 TLBIS = ["IPAS2E1IS", "RIPAS2E1IS", "VMALLE1IS", "VMALLS12E1IS", "ALLE1IS", "VAE2IS", "ALLE2IS", "VMALLE1", "IC IALLUIS"]
 (IPAS2E1IS, RIPAS2E1IS, VMALLE1IS, VMALLS12E1IS, ALLE1IS, VAE2IS, ALLE2IS, VMALLE1, IALLUIS) = range(9)
 FAULT_RESULTS = ["mapped 4 KiB", "mapped 2 MiB", "spurious", "MMIO", "reflected", "no memory", "re-armed"]
@@ -208,6 +209,20 @@ def set_text(ident):
     return f"vm {ident & 0xFF}" + (f" vcpu {(view - 1) // 2} {'armed' if view % 2 else 'open'}" if view else "")
 
 
+def halves(words):
+    """Two counts to a word, as samples have them."""
+    return [half for word in words for half in (word & 0xFFFFFFFF, word >> 32)]
+
+
+def vm_name(a):
+    return struct.pack("<4Q", *a[1:5]).split(b"\0")[0].decode(errors="replace")
+
+
+def sample_text(a, about, *names):
+    counts = ", ".join(f"{name} {count}" for name, count in zip(names, halves(a[1:5])))
+    return f"#{a[0] >> 32} {about}: {counts}"
+
+
 FORMATS = {
     PTE_WRITE: lambda r, a: (f"{set_text(a[4] >> 32)} #{a[4] & 0xFFFFFFFF} L{a[3] & 3} {a[3] & ~0xFFF:#x}: "
                              f"{desc_text(a[1], a[3] & 3)} -> {desc_text(a[2], a[3] & 3)} at {a[0]:#x}"),
@@ -233,6 +248,11 @@ FORMATS = {
     VM_DESTROY: lambda r, a: f"vm {a[0]}",
     CPU_ON: lambda r, a: f"vcpu {a[0]} at {a[1]:#x}",
     GUEST: lambda r, a: " ".join(f"{x:#x}" for x in a[:4]),
+    SAMPLE_ZONE: lambda r, a: sample_text(a, f"zone {a[0] & 0xFFFF}", "managed", "free", "cached", "zeroed", "min", "low", "node"),
+    SAMPLE_ORDERS: lambda r, a: f"#{a[0] >> 32} zone {a[0] & 0xFFFF}: from order {a[0] >> 16 & 0xFFFF}: " + " ".join(map(str, halves(a[1:5]))),
+    SAMPLE_NAME: lambda r, a: f"#{a[0] >> 32} vm {a[0] & 0xFFFF}: {vm_name(a)}",
+    SAMPLE_VM: lambda r, a: sample_text(a, f"vm {a[0] & 0xFFFF}", "assigned", "resident", "ballooned", "reported", "shared", "lent", "quota", "waiting"),
+    SAMPLE_EVENTS: lambda r, a: sample_text(a, f"vm {a[0] & 0xFFFF}", "4 KiB faults", "2 MiB faults", "stage-1 faults", "waits", "moved", "tables", "exits"),
 }
 
 

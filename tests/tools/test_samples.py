@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Samples out of a trace, properties changed from the command line, and reports: on traces and scenarios made up here."""
+
+import struct
+import subprocess
+from pathlib import Path
+
+import overrides
+import pytest
+import samples
+import trace_records as tr
+from trace_maker import Maker
+
+TREE = Path(__file__).resolve().parent.parent.parent
+SCENARIO = """/dts-v1/;
+/ { compatible = "sluice,scenario";
+    vms { alpha { compatible = "sluice,vm"; memory-mib = <64>; force-4k; }; beta { compatible = "sluice,vm"; memory-mib = <32>; }; };
+    timeline { end { run = "vms"; }; }; };
+"""
+
+
+def pair(low, high=0):
+    return low | high << 32
+
+
+def sample(maker, number, resident, moved=0):
+    """Zone 0 and VM 1 of one sample, 1 ms after the last."""
+    maker.time += 62_500
+    maker.add(0, tr.SAMPLE_ZONE, pair(0, number), pair(1000, 1000 - resident), pair(3, 4), pair(16, 20), 0)
+    maker.add(0, tr.SAMPLE_ORDERS, pair(0, number), pair(1, 2), pair(3, 4), pair(5, 6), pair(7, 8))
+    maker.add(0, tr.SAMPLE_ORDERS, pair(8 << 16, number), pair(9, 10), pair(11))
+    if number == 0:
+        maker.add(0, tr.SAMPLE_NAME, pair(1, 0), *struct.unpack("<4Q", b"alpha".ljust(32, b"\0")))
+    maker.add(0, tr.SAMPLE_VM, pair(1, number), pair(512, resident), pair(20, 30), pair(40, 50), pair(400, 1))
+    maker.add(0, tr.SAMPLE_EVENTS, pair(1, number), pair(resident, 2), pair(3, 4), pair(moved, 6), 1 << 40)
+
+
+def made_up():
+    maker = Maker(cpus=1)
+    for number, resident in enumerate((256, 512, 0)):
+        sample(maker, number, resident, moved=number)
+    return maker
+
+
+def test_rows():
+    zone, vm = samples.rows_of(made_up().trace(), "7", "a=b")[:2]
+    assert (zone["scope"], zone["name"], zone["free_kib"], zone["cached_kib"], zone["zeroed_kib"], zone["min_kib"]) == ("zone", "0", 744 * 4, 12, 16, 64)
+    assert [zone[f"free_order{n}_blocks"] for n in range(11)] == list(range(1, 12))
+    assert (vm["run"], vm["parameters"], vm["scope"], vm["name"]) == ("7", "a=b", "vm", "alpha")
+    assert [vm[c] for c in samples.VM_COLUMNS] == [2048, 1024, 80, 120, 160, 200, 24, 1600, 1, 256, 2, 3, 4, 0, 1 << 40]
+
+
+def test_footprint_is_the_integral():
+    rows = samples.by_name(samples.rows_of(made_up().trace()), "vm")["alpha"]
+    assert samples.footprint_mib_s(rows) == pytest.approx((1 + 2) * 0.001, rel=0.01)
+
+
+def test_csv_there_and_back():
+    rows = samples.rows_of(made_up().trace())
+    text = samples.to_csv(rows)
+    assert text.splitlines()[0] == ",".join(samples.COLUMNS)
+    assert samples.from_csv(text) == [{**row, "run": "1", "parameters": ""} for row in rows]
+    with pytest.raises(samples.SampleError):
+        samples.from_csv("run,name\n1,alpha\n")
+
+
+def test_no_samples_and_lost_ones():
+    with pytest.raises(samples.SampleError, match="sample-ms"):
+        samples.rows_of(Maker(cpus=1).trace())
+    with pytest.raises(samples.SampleError, match="lost"):
+        samples.rows_of(made_up().trace(lost=3))
+
+
+# ---- overrides ----
+
+@pytest.fixture
+def blob(tmp_path):
+    (tmp_path / "s.dts").write_text(SCENARIO)
+    subprocess.run(["dtc", "-q", "-O", "dtb", "-o", tmp_path / "s.dtb", tmp_path / "s.dts"], check=True)
+    return tmp_path / "s.dtb"
+
+
+def value(blob, node, name, kind="u"):
+    done = subprocess.run(["fdtget", "-t", kind, blob, node, name], capture_output=True, text=True)
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+@pytest.mark.parametrize("text, node, name, kind, expected", [
+    ("vms/alpha/memory-mib=128", "/vms/alpha", "memory-mib", "u", "128"),
+    ("vms/beta/memory-mib=0x40", "/vms/beta", "memory-mib", "u", "64"),
+    ("vms/beta/bootargs=run=hog", "/vms/beta", "bootargs", "s", "run=hog"),
+    ("vms/beta/force-4k=on", "/vms/beta", "force-4k", "s", ""),
+    ("vms/alpha/force-4k=off", "/vms/alpha", "force-4k", "s", None),
+    ("vms/beta/force-4k=off", "/vms/beta", "force-4k", "s", None),
+    ("hypervisor/sample-ms=5", "/hypervisor", "sample-ms", "u", "5"),
+    ("hypervisor/trace=vm+frame", "/hypervisor", "trace", "s", "vm frame"),
+    ("sluice,machine-cpus=2", "/", "sluice,machine-cpus", "u", "2"),
+    ("vms/alpha/cpu-affinity=0 1", "/vms/alpha", "cpu-affinity", "u", "0 1"),
+])
+def test_override(blob, text, node, name, kind, expected):
+    overrides.apply(blob, text)
+    assert value(blob, node, name, kind) == expected
+
+
+@pytest.mark.parametrize("text, said", [
+    ("vms/alpha/memory-mib", "say NODE/PROPERTY=VALUE"),
+    ("vms/alpah/memory-mib=2", "no node `alpah` in /vms (did you mean `alpha`?)"),
+    ("vms/alpha/memory-mb=2", "no property `memory-mb` (did you mean `memory-mib`?)"),
+    ("vms/alpha/memory-mib=many", "a number is wanted, not `many`"),
+    ("vms/alpha/force-4k=1", "a flag is on or off"),
+    ("vms/alpha/image=3", "cannot be changed here"),
+    ("images/x/data=3", "no node `images` in /"),
+    ("hypervisor/trace=vm++frame", "an empty string"),
+])
+def test_override_refused(blob, text, said):
+    before = blob.read_bytes()
+    with pytest.raises(overrides.OverrideError) as error:
+        overrides.apply(blob, text)
+    assert said in str(error.value)
+    assert blob.read_bytes() == before
+
+
+def test_combinations():
+    assert overrides.combinations(["a=1,2", "b=x,y"]) == [["a=1", "b=x"], ["a=1", "b=y"], ["a=2", "b=x"], ["a=2", "b=y"]]
+    with pytest.raises(overrides.OverrideError):
+        overrides.combinations(["a=1,,2"])
+
+
+def test_rules_are_the_parsers():
+    rules = overrides.read_rules()
+    assert rules["vms"]["memory-mib"] == "NUMBER" and rules["vms"]["virtio"] == "STRINGS" and rules["hypervisor"]["console-quiet"] == "FLAG"
+
+
+# ---- reports ----
+
+def test_report(tmp_path):
+    rows = [row for run in ("1", "2") for row in samples.rows_of(made_up().trace(), run, f"vms/alpha/memory-mib={run}")]
+    (tmp_path / "samples.csv").write_text(samples.to_csv(rows))
+    made = []
+    for name in ("a.html", "b.html"):
+        subprocess.run([TREE / "tools/experiment-report", tmp_path / "samples.csv", tmp_path / name, "--title", "one & two"], check=True)
+        made.append((tmp_path / name).read_text())
+    assert made[0] == made[1]
+    text = made[0]
+    assert text.count("<svg") == 1 + 2 * 4 and "one &amp; two" in text and "footprint" in text
+    assert "http://" not in text.replace("http://www.w3.org", "") and "<script" not in text  # nothing from elsewhere
+    ids = [part.split('"')[0] for part in text.split(' id="')[1:]]
+    assert len(ids) == len(set(ids))
+
+
+def test_report_of_nothing(tmp_path):
+    (tmp_path / "samples.csv").write_text(samples.to_csv([]))
+    done = subprocess.run([TREE / "tools/experiment-report", tmp_path / "samples.csv", tmp_path / "r.html"], capture_output=True, text=True)
+    assert done.returncode == 1 and "no samples" in done.stderr

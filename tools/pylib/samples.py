@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Samples of memory out of a trace (group `sample`, include/abi/trace.h): one row per VM and per zone of each sample, as the CSV of experiments has them."""
+
+import csv
+import io
+from collections import defaultdict
+
+import trace_records as trace
+
+PAGE_KIB = 4
+ORDERS = 11
+
+VM_COLUMNS = ["assigned_kib", "resident_kib", "ballooned_kib", "reported_kib", "shared_kib", "lent_kib", "tables_kib", "quota_max_kib", "waiting_vcpus",
+              "faults_4k_count", "faults_2m_count", "faults_stage1_count", "memory_waits_count", "moved_pages_count", "exits_count"]
+ZONE_COLUMNS = ["managed_kib", "free_kib", "cached_kib", "zeroed_kib", "min_kib", "low_kib"] + [f"free_order{n}_blocks" for n in range(ORDERS)]
+COLUMNS = ["run", "parameters", "sample", "time_us", "scope", "name"] + VM_COLUMNS + ZONE_COLUMNS
+
+
+class SampleError(Exception):
+    """There is nothing to report on; one line."""
+
+
+def sample_of(record):
+    return record.arg[0] >> 32
+
+
+def about(record):
+    return record.arg[0] & 0xFFFF
+
+
+def zone_values(record):
+    managed, free, cached, zeroed, low_min, low, *_ = trace.halves(record.arg[1:5])
+    return {"managed_kib": managed * PAGE_KIB, "free_kib": free * PAGE_KIB, "cached_kib": cached * PAGE_KIB, "zeroed_kib": zeroed * PAGE_KIB,
+            "min_kib": low_min * PAGE_KIB, "low_kib": low * PAGE_KIB}
+
+
+def order_values(record):
+    first = record.arg[0] >> 16 & 0xFFFF
+    return {f"free_order{first + n}_blocks": count for n, count in enumerate(trace.halves(record.arg[1:5])) if first + n < ORDERS}
+
+
+def vm_values(record):
+    assigned, resident, ballooned, reported, shared, lent, quota, waiting = trace.halves(record.arg[1:5])
+    frames = {"assigned": assigned, "resident": resident, "ballooned": ballooned, "reported": reported, "shared": shared, "lent": lent, "quota_max": quota}
+    return {f"{name}_kib": count * PAGE_KIB for name, count in frames.items()} | {"waiting_vcpus": waiting}
+
+
+def event_values(record):
+    by_4k, by_2m, stage1, waits, moved, tables = trace.halves(record.arg[1:4])
+    return {"faults_4k_count": by_4k, "faults_2m_count": by_2m, "faults_stage1_count": stage1, "memory_waits_count": waits, "moved_pages_count": moved,
+            "tables_kib": tables * PAGE_KIB, "exits_count": record.arg[4]}
+
+
+VALUES = {trace.SAMPLE_ZONE: ("zone", zone_values), trace.SAMPLE_ORDERS: ("zone", order_values), trace.SAMPLE_VM: ("vm", vm_values),
+          trace.SAMPLE_EVENTS: ("vm", event_values)}
+
+
+def rows_of(found, run="1", parameters=""):
+    """Rows (dicts of COLUMNS) of a trace, in order of sample, zones before VMs. SampleError if there are none, or some were lost."""
+    records = [r for r in trace.merged(found) if trace.SAMPLE_ZONE <= r.type <= trace.SAMPLE_EVENTS]
+    if not records:
+        raise SampleError("the trace has no samples: give the scenario `/hypervisor { sample-ms = <n>; }`")
+    if any(found.lost):
+        raise SampleError("; ".join(p for p in found.problems() if "lost" in p))
+    names, rows, start = {}, defaultdict(dict), records[0].time
+    for record in records:
+        if record.type == trace.SAMPLE_NAME:
+            names[about(record)] = trace.vm_name(record.arg)
+            continue
+        scope, values = VALUES[record.type]
+        name = names.get(about(record), str(about(record))) if scope == "vm" else str(about(record))
+        row = rows[sample_of(record), scope != "zone", about(record)]
+        row.setdefault("time_us", round((record.time - start) * 1e6 / found.counter_hz))
+        row.update({"run": run, "parameters": parameters, "sample": sample_of(record), "scope": scope, "name": name}, **values(record))
+    return [rows[key] for key in sorted(rows)]
+
+
+def to_csv(rows):
+    out = io.StringIO()
+    writer = csv.DictWriter(out, COLUMNS, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()
+
+
+def from_csv(text):
+    """Rows again, numbers as numbers."""
+    words = {"run", "parameters", "scope", "name"}
+    rows = [{k: v if k in words else int(v) for k, v in row.items() if v != "" or k in words} for row in csv.DictReader(io.StringIO(text))]
+    if rows and set(COLUMNS) - set(csv.DictReader(io.StringIO(text)).fieldnames):
+        raise SampleError("not a CSV of samples: columns are missing")
+    return rows
+
+
+# ---- What a report counts ----
+
+def by_name(rows, scope):
+    """Rows of each VM, or each zone, in order of time."""
+    found = defaultdict(list)
+    for row in rows:
+        if row["scope"] == scope:
+            found[row["name"]].append(row)
+    return dict(found)
+
+
+def footprint_mib_s(rows, column="resident_kib"):
+    """The integral of a VM's memory over time, in MiB-seconds; each value stands until the next sample."""
+    return sum(a[column] * (b["time_us"] - a["time_us"]) for a, b in zip(rows, rows[1:])) / 1024 / 1e6
