@@ -41,7 +41,7 @@ static ALWAYS_INLINE void vma_link_lower(struct mm_struct *mm, struct vm_area_st
   else
     mm->mmap = lower;
   lower->vm_rb.bound = vma_gap_below(lower);
-  if (!upper->vm_rb.left)
+  if (!prev || !upper->vm_rb.left) /* without one before it, nothing is on its left */
     rb_insert(&mm->mm_rb, &lower->vm_rb, &upper->vm_rb, &upper->vm_rb.left);
   else
     rb_insert(&mm->mm_rb, &lower->vm_rb, &prev->vm_rb, &prev->vm_rb.right);
