@@ -58,22 +58,19 @@ static void count_stall(struct zone *z, enum zone_event event) {
 static void set_aside(pfn_t f) {
   uint32_t pb = pageblock_of(pfn_index(f));
   struct zone *z = zone_of(pfn_index(f));
-  port_flags_t irq = port_irq_save();
-  port_lock_acquire(&z->lock);
+  port_flags_t irq = zone_lock(z);
   if (pageblock_type(pb) < PERCPU_TYPES && z->highatomic + PAGEBLOCK_FRAMES <= z->managed / HIGHATOMIC_PART) {
     pageblock_set(pb, pageblock_kind(pb), MIGRATE_HIGHATOMIC);
     buddy_move_pageblock(z, pb, MIGRATE_HIGHATOMIC);
     z->highatomic += (uint32_t)PAGEBLOCK_FRAMES;
   }
-  port_lock_release(&z->lock);
-  port_irq_restore(irq);
+  zone_unlock(z, irq);
 }
 
 /* One pageblock that was set aside, and has free frames, is everybody's again. */
 static bool release_one(struct zone *z) {
   bool released = false;
-  port_flags_t irq = port_irq_save();
-  port_lock_acquire(&z->lock);
+  port_flags_t irq = zone_lock(z);
   if (z->avail[MIGRATE_HIGHATOMIC] != 0) {
     unsigned order = bits_fls(z->avail[MIGRATE_HIGHATOMIC]);
     uint32_t pb = pageblock_of(z->list[MIGRATE_HIGHATOMIC][order].head);
@@ -83,8 +80,7 @@ static bool release_one(struct zone *z) {
     z->highatomic -= (uint32_t)PAGEBLOCK_FRAMES;
     released = true;
   }
-  port_lock_release(&z->lock);
-  port_irq_restore(irq);
+  zone_unlock(z, irq);
   return released;
 }
 
@@ -190,11 +186,9 @@ static bool is_short(const struct zone *z) {
 static bool fade_boost(struct zone *z) {
   if (atomic_load_relaxed(&z->boost) == 0)
     return false;
-  port_flags_t irq = port_irq_save();
-  port_lock_acquire(&z->lock);
+  port_flags_t irq = zone_lock(z);
   z->boost -= (z->boost + 7) / 8;
-  port_lock_release(&z->lock);
-  port_irq_restore(irq);
+  zone_unlock(z, irq);
   return true;
 }
 

@@ -115,16 +115,14 @@ static bool above_high(const struct zone *z, unsigned order) {
 /* A whole pageblock, if the zone has one free, else a frame. */
 static uint32_t take_block(struct zone *z, unsigned order) {
   uint32_t index = INDEX_NONE;
-  port_flags_t irq = port_irq_save();
-  port_lock_acquire(&z->lock);
+  port_flags_t irq = zone_lock(z);
   if (above_high(z, order) && (order == 0 || z->unopened != 0 || z->avail[MIGRATE_MOVABLE] >> order != 0))
     index = buddy_take(z, order, MIGRATE_MOVABLE);
   if (index != INDEX_NONE) {
     word_store(frame_at(index), word_make(FRAME_CACHED, order, MIGRATE_MOVABLE, FRAME_F_HEAD));
     ledger_move(percpu_this(), ledger_key(FRAME_FREE, OWNER_CORE), ledger_key(FRAME_CACHED, OWNER_CORE), 1u << order);
   }
-  port_lock_release(&z->lock);
-  port_irq_restore(irq);
+  zone_unlock(z, irq);
   if (index != INDEX_NONE && unlikely(poison_generation != 0))
     poison_check(index_pfn(index), order);
   return index;
@@ -133,8 +131,7 @@ static uint32_t take_block(struct zone *z, unsigned order) {
 static void enter(struct zone *z, unsigned which, uint32_t index) {
   unsigned order = order_of(which);
   struct free_list *list = &z->zeroed[which];
-  port_flags_t irq = port_irq_save();
-  port_lock_acquire(&z->lock);
+  port_flags_t irq = zone_lock(z);
   word_store(frame_at(index), word_make(FRAME_ZEROED, order, MIGRATE_MOVABLE, FRAME_F_HEAD));
   ledger_move(percpu_this(), ledger_key(FRAME_CACHED, OWNER_CORE), ledger_key(FRAME_ZEROED, OWNER_CORE), 1u << order);
   frame_at(index)->next = list->head;
@@ -142,8 +139,7 @@ static void enter(struct zone *z, unsigned which, uint32_t index) {
   list->count++;
   z->events[ZONE_POOL_FILLED] += 1u << order;
   count_move(which, 1);
-  port_lock_release(&z->lock);
-  port_irq_restore(irq);
+  zone_unlock(z, irq);
 }
 
 static bool take_from_any(unsigned order, struct zone **z, uint32_t *index) {
@@ -222,15 +218,13 @@ err_t page_zero_pool_step(void) {
 
 static bool drop_one(struct zone *z, unsigned which) {
   unsigned order = order_of(which);
-  port_flags_t irq = port_irq_save();
-  port_lock_acquire(&z->lock);
+  port_flags_t irq = zone_lock(z);
   uint32_t index = pop(z, which, ZONE_POOL_DROPPED);
   if (index != INDEX_NONE) {
     ledger_move(percpu_this(), ledger_key(FRAME_ZEROED, OWNER_CORE), ledger_key(FRAME_FREE, OWNER_CORE), 1u << order);
     buddy_give(z, index, order);
   }
-  port_lock_release(&z->lock);
-  port_irq_restore(irq);
+  zone_unlock(z, irq);
   return index != INDEX_NONE;
 }
 
