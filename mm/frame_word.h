@@ -111,8 +111,7 @@ static inline uint64_t word_with_order(uint64_t word, unsigned order) {
 
 /* A block is given back: nothing of its life is left in its head. Free heads, and tails, have these at 0. */
 static inline void frame_forget(struct frame *f) {
-  f->refs = 0;
-  atomic_store_relaxed(&f->private, 0);
+  atomic_store_relaxed(&f->life, 0);
   atomic_store_relaxed(&f->rmap, 0);
 }
 

@@ -2,7 +2,8 @@
 /*
  * Per-CPU lists: what most allocations and frees meet, without a lock.
  *
- * Each CPU has, per migrate type, a stack of single frames and one of whole pageblocks; what lies there is in state CACHED with
+ * Each CPU has, per migrate type, a stack of single frames and one of whole pageblocks, and for movable frames one of runs, 64 neighbours
+ * put by as a block: a pageblock's worth goes to and from the zone under one hold of its lock. What lies there is in state CACHED with
  * FRAME_F_PERCPU and of the CPU's own node. An empty stack is refilled by a batch under one hold of the zone's lock, from few blocks, so that
  * it hands out ascending neighbours; a full one gives a batch back, neighbours as blocks again. Batches of pageblocks double as long as things
  * move the same way, and are small when they turn: what goes up and down by more than a list holds takes only the difference to the zone and
@@ -28,8 +29,13 @@ static uint32_t managed_pageblocks(void) {
   return (uint32_t)(managed >> PAGEBLOCK_ORDER);
 }
 
-/* Where a list begins: single frames as many as there is room for, of pageblocks 1/64 of RAM; 0 on a machine too small. */
+/*
+ * Where a list begins: single frames as many as there is room for, of pageblocks 1/64 of RAM, of runs as many as there are in 1/256; 0 on a
+ * machine too small.
+ */
 static uint32_t first_high(const struct percpu_list *list) {
+  if (list->order == PERCPU_RUN_ORDER)
+    return (uint32_t)min_u64(managed_pageblocks() / 32, PERCPU_RUNS_HIGH);
   return list->order == 0 ? PERCPU_ROOM : (uint32_t)min_u64(managed_pageblocks() / 64, PERCPU_BLOCKS_HIGH);
 }
 
@@ -86,10 +92,25 @@ static unsigned allowance(const struct zone *z, unsigned want, unsigned order) {
   return spare < want ? spare : want;
 }
 
+/* Runs, if nothing smaller lies about, which goes first; then larger blocks come from it only. */
+static unsigned take_runs(struct zone *z, enum migratetype type, unsigned want, struct block *to) {
+  bool crumbs = z->avail[type] & ((1u << PERCPU_RUN_ORDER) - 1);
+  if (crumbs || z->avail[type] == 0)
+    return 0;
+  unsigned got = buddy_take_many(z, type, to, want << PERCPU_RUN_ORDER);
+  for (unsigned i = 0; i < got; i++) {
+    if (pageblock_kind(pageblock_of(to[i].index)) == PAGEBLOCK_WHOLE)
+      pageblock_write_entries(pageblock_of(to[i].index));
+  }
+  return got;
+}
+
 static ALWAYS_INLINE unsigned take_from(struct zone *z, enum migratetype type, unsigned want, struct block *to, unsigned order) {
   port_lock_acquire(&z->lock);
   want = allowance(z, want, order);
-  unsigned got = order == 0 ? buddy_take_many(z, type, to, want) : buddy_take_pageblocks(z, type, to, want);
+  unsigned got = order == 0                  ? buddy_take_many(z, type, to, want)
+                 : order == PERCPU_RUN_ORDER ? take_runs(z, type, want, to)
+                                             : buddy_take_pageblocks(z, type, to, want);
   port_lock_release(&z->lock);
   return got;
 }
@@ -133,8 +154,22 @@ static ALWAYS_INLINE bool refill(struct percpu *pc, struct percpu_list *list, en
   return got != 0;
 }
 
+/* The newest run as single frames, which the list has none of; or the frames of runs taken for it, as long as refills follow each other. */
+static bool refill_from_runs(struct percpu *pc, struct percpu_list *list) {
+  struct percpu_list *runs = &pc->list[PERCPU_RUNS];
+  if (runs->count == 0 && (list->batch < PERCPU_BATCH || !refill(pc, runs, MIGRATE_MOVABLE, runs->high, PERCPU_RUN_ORDER)))
+    return false;
+  struct block run = {pfn_index(runs->frames[runs->count - 1]), PERCPU_RUN_ORDER};
+  atomic_store_relaxed(&runs->count, runs->count - 1);
+  add_block(list->frames, &run, list->word, 0);
+  atomic_store_relaxed(&list->count, PERCPU_BATCH);
+  return true;
+}
+
 bool percpu_refill(struct percpu *pc, unsigned number) {
   struct percpu_list *list = &pc->list[number];
+  if (number == MIGRATE_MOVABLE && list->high != 0 && refill_from_runs(pc, list))
+    return true;
   unsigned batch = next_batch(list, true);
   if (batch == 0)
     return false;
@@ -159,6 +194,15 @@ static unsigned count_in_zone(const struct zone *z, const pfn_t *frames, unsigne
   return n;
 }
 
+/* Runs of one zone: as they follow each other. */
+static void give_runs(struct zone *z, const pfn_t *runs, unsigned count) {
+  for (unsigned done = 0, n; done < count; done += n) {
+    for (n = 1; done + n < count && runs[done + n].v == runs[done].v + n * PERCPU_BATCH;)
+      n++;
+    buddy_give_run(z, pfn_index(runs[done]), n << PERCPU_RUN_ORDER);
+  }
+}
+
 /* Blocks of one zone, up to the first of another; returns how many went. */
 static unsigned give_zone(const pfn_t *frames, unsigned count, unsigned order) {
   struct zone *z = zone_of(pfn_index(frames[0]));
@@ -166,6 +210,8 @@ static unsigned give_zone(const pfn_t *frames, unsigned count, unsigned order) {
   port_lock_acquire(&z->lock);
   if (order == 0)
     buddy_give_frames(z, frames, n);
+  else if (order == PERCPU_RUN_ORDER)
+    give_runs(z, frames, n);
   else
     buddy_give_pageblocks(z, frames, n);
   port_lock_release(&z->lock);
@@ -181,10 +227,36 @@ void percpu_drain(struct percpu *pc, struct percpu_list *list, unsigned count) {
   ledger_move(pc, ledger_key(FRAME_CACHED, OWNER_CORE), ledger_key(FRAME_FREE, OWNER_CORE), count << list->order);
 }
 
+/* Are these frames the neighbours of a run, in ascending order? */
+static bool are_run(const pfn_t *frames) {
+  if (!is_aligned(frames[0].v, PERCPU_BATCH) || frames[PERCPU_BATCH - 1].v != frames[0].v + PERCPU_BATCH - 1)
+    return false;
+  for (unsigned i = 1; i < PERCPU_BATCH - 1; i++) {
+    if (frames[i].v != frames[0].v + i)
+      return false;
+  }
+  return true;
+}
+
+/* The newest frames of a full list, if they are a run, become one; when there are enough of them, all go to the zone. */
+static bool put_by(struct percpu *pc, struct percpu_list *list) {
+  struct percpu_list *runs = &pc->list[PERCPU_RUNS];
+  const pfn_t *newest = list->frames + list->count - PERCPU_BATCH;
+  if (list != &pc->list[MIGRATE_MOVABLE] || list->count < PERCPU_BATCH || runs->high == 0 || !are_run(newest))
+    return false;
+  if (runs->count >= runs->high)
+    percpu_drain(pc, runs, runs->count);
+  word_store(frame_of(newest[0]), runs->word);
+  atomic_store_relaxed(&runs->frames[runs->count].v, newest[0].v);
+  atomic_store_relaxed(&runs->count, runs->count + 1);
+  atomic_store_relaxed(&list->count, list->count - PERCPU_BATCH);
+  return true;
+}
+
 void percpu_make_room(struct percpu *pc, struct percpu_list *list) {
   bool turned = list->refilled;
   unsigned batch = next_batch(list, false);
-  if (turned && grow(list))
+  if ((turned && grow(list)) || put_by(pc, list))
     return;
   percpu_drain(pc, list, batch != 0 && batch < list->count ? batch : list->count);
 }
@@ -203,18 +275,20 @@ void percpu_drain_all(struct percpu *pc) {
 void percpu_set_enabled(bool on) {
   for (struct percpu *pc = percpus; pc < percpus + PORT_CPUS_MAX; pc++) {
     for (unsigned type = 0; type < PERCPU_TYPES; type++) {
-      for (unsigned number = type; number < PERCPU_LISTS; number += PERCPU_BLOCKS)
+      for (unsigned number = type; number < PERCPU_RUNS; number += PERCPU_BLOCKS)
         atomic_store_relaxed(&pc->list[number].high, on ? first_high(&pc->list[number]) : 0);
     }
+    atomic_store_relaxed(&pc->list[PERCPU_RUNS].high, on ? first_high(&pc->list[PERCPU_RUNS]) : 0);
   }
 }
 
 static void set_up(struct percpu *pc) {
   for (unsigned number = 0; number < PERCPU_LISTS; number++) {
     struct percpu_list *list = &pc->list[number];
-    list->order = number < PERCPU_BLOCKS ? 0 : PAGEBLOCK_ORDER;
+    list->order = number < PERCPU_BLOCKS ? 0 : number < PERCPU_RUNS ? PAGEBLOCK_ORDER : PERCPU_RUN_ORDER;
     list->batch = number < PERCPU_BLOCKS ? PERCPU_BATCH_FIRST : 0;
-    list->word = word_make(FRAME_CACHED, list->order, number % PERCPU_BLOCKS, FRAME_F_HEAD | FRAME_F_PERCPU);
+    unsigned type = number == PERCPU_RUNS ? MIGRATE_MOVABLE : number % PERCPU_BLOCKS;
+    list->word = word_make(FRAME_CACHED, list->order, type, FRAME_F_HEAD | FRAME_F_PERCPU);
     pc->lists[number] = list;
   }
   pc->local = PAGEBLOCK_STATE(PAGEBLOCK_SPLIT, 0);

@@ -13,20 +13,24 @@
 #define PERCPU_BATCH_FIRST 8u  /* the first batch of single frames; of pageblocks it is a pair */
 #define PERCPU_BLOCKS_HIGH 32u /* pageblocks a list holds before it has grown */
 
-/* A stack of blocks in state CACHED with FRAME_F_PERCPU: single frames, or whole pageblocks. */
+#define PERCPU_RUN_ORDER 6u /* PERCPU_BATCH frames put by as one block */
+#define PERCPU_RUNS_HIGH 8u /* a pageblock's worth of them */
+
+/* A stack of blocks in state CACHED with FRAME_F_PERCPU: single frames, runs of them, or whole pageblocks. */
 struct percpu_list {
   uint32_t count;
   uint32_t high;  /* full at this; 0: never used, every request takes the slow way */
   uint16_t batch; /* of single frames: of the next refill; of pageblocks: moved last */
   bool refilled;  /* pageblocks were moved last because the list was empty, not because it was full */
-  uint8_t order;  /* of its blocks: 0 or PAGEBLOCK_ORDER */
+  uint8_t order;  /* of its blocks: 0, PERCPU_RUN_ORDER or PAGEBLOCK_ORDER */
   uint64_t word;  /* of their entries */
   pfn_t frames[PERCPU_ROOM];
 };
 
-/* Numbers of a CPU's lists: of single frames by type, then of pageblocks. The fourth of each, of no type, stays empty. */
+/* Numbers of a CPU's lists: of single frames by type, of pageblocks; the fourth of each, of no type, stays empty; of movable runs. */
 #define PERCPU_BLOCKS 4u
-#define PERCPU_LISTS 8u
+#define PERCPU_RUNS 8u
+#define PERCPU_LISTS 9u
 
 /*
  * Only its own CPU writes it, but for `high` (percpu_set_enabled) and `drain_wanted`; others may glimpse. The ledger has a counter per owner

@@ -63,9 +63,14 @@ struct frame {
     uint64_t word; /* all of the above: the core reads entries it does not own with one load, and writes them with one store */
   };
   uint32_t next, prev; /* links by frame index (pfn - frame_base_pfn): free list; owner's use (LRU, slab) when allocated */
-  uint32_t refs;       /* the home's count: mappings of a guest page, users of a table; 0 when allocated */
-  uint32_t private;    /* the home's own, e.g. LRU bits, swap slot; 0 when allocated; of the head only, like refs and rmap */
-  uint64_t rmap;       /* reverse mapping of the head, in the owner's terms: ipa for OWNED of a VM, anon or file key in the guest */
+  union {
+    struct {
+      uint32_t refs;    /* the home's count: mappings of a guest page, users of a table; 0 when allocated */
+      uint32_t private; /* the home's own, e.g. LRU bits, swap slot; 0 when allocated; of the head only, like refs and rmap */
+    };
+    uint64_t life; /* both, for one store */
+  };
+  uint64_t rmap; /* reverse mapping of the head, in the owner's terms: ipa for OWNED of a VM, anon or file key in the guest */
 };
 
 _Static_assert(sizeof(struct frame) == 32, "struct frame must stay at 32 bytes");

@@ -95,11 +95,62 @@ static void pageblocks_have_the_type_of_who_asks(void **state) {
   world_destroy(&w);
 }
 
+static uint64_t free_frames(void) {
+  struct buddyinfo info;
+  assert_true(page_buddyinfo(0, &info));
+  return info.free_frames;
+}
+
+/* The most that one request took from the zone, or gave back. */
+static uint64_t largest_step(struct world *w, pfn_t *frames, unsigned count, bool takes) {
+  uint64_t largest = 0, last = free_frames();
+  for (unsigned i = 0; i < count; i++) {
+    if (takes) {
+      assert_int_equal(page_alloc(0, ALLOC_MOVABLE, &frames[i]), ERR_OK);
+      world_note_alloc(w, frames[i], 0);
+    } else {
+      page_free(frames[i], 0);
+      world_note_free(w, frames[i], 0);
+    }
+    uint64_t now = free_frames(), step = takes ? last - now : now - last;
+    if (step > largest)
+      largest = step;
+    last = now;
+  }
+  return largest;
+}
+
+/* What is filled and emptied in order goes to and from the zone by the pageblock, and all of it is there afterwards. */
+static void much_in_order_goes_by_the_pageblock(void **state) {
+  (void)state;
+  static pfn_t frames[8 * 512];
+  struct world w;
+  world_create(&w, &large);
+  for (unsigned round = 0; round < 3; round++) {
+    assert_int_equal(largest_step(&w, frames, ARRAY_SIZE(frames), true), PAGEBLOCK_FRAMES);
+    world_audit(&w, false);
+    assert_int_equal(largest_step(&w, frames, ARRAY_SIZE(frames), false), PAGEBLOCK_FRAMES);
+    world_audit(&w, false);
+  }
+  /* one frame amid each run is of another */
+  largest_step(&w, frames, ARRAY_SIZE(frames), true);
+  for (unsigned i = 10; i < ARRAY_SIZE(frames); i += 128) {
+    pfn_t f = frames[i];
+    frames[i] = frames[i + 64];
+    frames[i + 64] = f;
+  }
+  assert_true(largest_step(&w, frames, ARRAY_SIZE(frames), false) < PAGEBLOCK_FRAMES);
+  page_drain_local();
+  world_audit(&w, true);
+  world_destroy(&w);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_pair_parts_if_one_is_set_aside),
       cmocka_unit_test(what_comes_and_goes_stays_in_the_list),
       cmocka_unit_test(pageblocks_have_the_type_of_who_asks),
+      cmocka_unit_test(much_in_order_goes_by_the_pageblock),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
