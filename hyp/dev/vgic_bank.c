@@ -27,7 +27,7 @@ static uint64_t resident_in_state(struct vcpu *v, struct vgic_bank *b, uint64_t 
   for (uint64_t bits = b->resident & among; bits != 0; bits &= bits - 1) {
     unsigned index = bits_ffs(bits);
     struct vcpu *holder = holder_of(v, b, index);
-    if (vgic_lr_peek(holder, b->lr[index]) & (vgic_is_reachable(holder) ? state : far_state))
+    if (vgic_lr_get(holder, b->lr[index]) & (vgic_is_reachable(holder) ? state : far_state))
       found |= BIT(index);
     look_again(holder, kick);
   }

@@ -11,7 +11,7 @@
 static NOINLINE unsigned most_urgent(struct vcpu *v, uint32_t among) {
   unsigned best = 0x100;
   for (; among != 0; among &= among - 1) {
-    uint64_t lr = vgic_lr_peek(v, bits_ffs(among));
+    uint64_t lr = vgic_lr_get(v, bits_ffs(among));
     if ((lr & VGIC_LR_STATE) == ICH_LR_PENDING && vgic_lr_priority(lr) < best)
       best = vgic_lr_priority(lr);
   }
@@ -32,7 +32,7 @@ static unsigned best_latched(struct vcpu *v) {
   unsigned best = 0x100;
   for (uint64_t bits = b->latch & b->resident & b->enabled; bits != 0; bits &= bits - 1) {
     unsigned index = bits_ffs(bits);
-    if (!(vgic_lr_peek(v, b->lr[index]) & VGIC_LR_STATE) && b->priority[index] < best)
+    if (!(vgic_lr_get(v, b->lr[index]) & VGIC_LR_STATE) && b->priority[index] < best)
       best = b->priority[index];
   }
   return best;

@@ -68,12 +68,48 @@ static inline unsigned vgic_lr_priority(uint64_t lr) {
   return (unsigned)bits_get(lr, 55, 48);
 }
 
+/* List register `n` of `v`, by the best knowledge this CPU has. */
+static inline uint64_t vgic_lr_get(struct vcpu *v, unsigned n) {
+  if (vgic_is_here(v))
+    v->vgic.lr[n] = (v->vgic.lr[n] & ~VGIC_LR_STATE) | (vgic_hw_read_lr(n) & VGIC_LR_STATE);
+  return v->vgic.lr[n];
+}
+
+static inline void vgic_lr_set(struct vcpu *v, unsigned n, uint64_t lr) {
+  v->vgic.lr[n] = lr;
+  if (vgic_is_here(v))
+    vgic_hw_write_lr(n, lr);
+}
+
+static inline unsigned vgic_lr_intid(uint64_t lr) {
+  return (unsigned)(lr & ICH_LR_VINTID_MASK);
+}
+
+/* May this interrupt be signalled to `v` at all? */
+static inline bool vgic_is_wanted(const struct vcpu *v, const struct vgic_bank *b, uint64_t bit) {
+  return v->vm->vgic.enabled && (b->enabled & bit) && (!vgic_is_spi(v, b) || (v->vm->vgic.routed[v->id] & bit));
+}
+
+/* The candidates of a bank for `v`. */
+static inline uint64_t vgic_ready_for(const struct vcpu *v, const struct vgic_bank *b) {
+  if (!v->vm->vgic.enabled)
+    return 0;
+  return vgic_ready(b) & (vgic_is_spi(v, b) ? v->vm->vgic.routed[v->id] : ~(uint64_t)0);
+}
+
 /* vgic_lr.c */
 
 /* Take over what the guest did with list register `n` of `v` (reachable), and what software wants of it. */
 void vgic_lr_reconcile(struct vcpu *v, unsigned n);
 /* All of them. */
 void vgic_lr_sync(struct vcpu *v);
+/* Its interrupt, active or pending, goes back to the bank; the list register is free. `v` is reachable. */
+void vgic_lr_evict(struct vcpu *v, unsigned n);
+/* An SPI that was routed elsewhere while `v` had it, pending again, is owed to the other vCPU. */
+void vgic_hand_over(struct vcpu *v, unsigned index);
+
+/* vgic_fill.c */
+
 /* Move candidates into list registers, the most urgent first; `v` is here. Sets maintenance interrupts as what stays behind needs. */
 void vgic_lr_fill(struct vcpu *v);
 /* What a request asks for: all of the above as far as needed; `v` is here. */
@@ -85,8 +121,6 @@ void vgic_lr_flush(struct vcpu *v);
 bool vgic_lr_update(struct vcpu *v, struct vgic_bank *b, unsigned index);
 /* The bank and index of the most urgent candidate for `v`; NULL if there is none. */
 struct vgic_bank *vgic_lr_pick(struct vcpu *v, unsigned *index);
-/* List register `n` of `v`, by the best knowledge this CPU has. */
-uint64_t vgic_lr_peek(struct vcpu *v, unsigned n);
 
 /* vgic_bank.c */
 

@@ -4,8 +4,8 @@
  * vCPU must be signalled exactly what the architecture says, and every register read the same. The CPU interface is played by
  * fakehw/vgic_fake.c from the list registers alone, with 1 to 16 of them.
  */
-// sources: hyp/dev/vgic.c hyp/dev/vgic_lr.c hyp/dev/vgic_pending.c hyp/dev/vgic_bank.c hyp/dev/vgic_dist.c hyp/dev/vgic_redist.c hyp/dev/vgic_sgi.c
-// sources: hyp/dev/vgic_timer.c
+// sources: hyp/dev/vgic.c hyp/dev/vgic_lr.c hyp/dev/vgic_fill.c hyp/dev/vgic_pending.c hyp/dev/vgic_bank.c hyp/dev/vgic_dist.c hyp/dev/vgic_redist.c
+// sources: hyp/dev/vgic_sgi.c hyp/dev/vgic_timer.c
 // sources: tests/host/fakehw/vgic_fake.c tests/host/fakehw/hyp_fake.c tests/host/gic_model.c tests/host/vgic_world.c
 // cflags: -include tests/host/fakehw/vgic_fake.h
 #include "vgic_world.h"
