@@ -22,7 +22,7 @@ static ALWAYS_INLINE void vma_link_upper(struct mm_struct *mm, struct vm_area_st
   if (next)
     next->vm_prev = upper;
   upper->vm_rb.bound = 0;
-  if (!lower->vm_rb.right)
+  if (!next || !lower->vm_rb.right) /* without one after it, nothing is on its right */
     rb_insert(&mm->mm_rb, &upper->vm_rb, &lower->vm_rb, &lower->vm_rb.right);
   else
     rb_insert(&mm->mm_rb, &upper->vm_rb, &next->vm_rb, &next->vm_rb.left);
