@@ -90,6 +90,7 @@ void stage_debug(void);
 void stage_gic(void);
 void stage_timers(void);
 void stage_uart(void);
+void stage_virtio(void);
 void stage_waits(void);
 void stage_ipi_storm(void);
 void stage_cpu_on(void);
