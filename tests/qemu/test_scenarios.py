@@ -22,6 +22,8 @@ OTHER_MACHINES = [
     ("smp", {"cpus": 1, "cpu": "cortex-a72"}),
     ("smp", {"cpu": "cortex-a72"}),
     ("lifecycle", {"cpu": "cortex-a72"}),
+    ("virtio", {"cpu": "cortex-a72"}),
+    ("virtio", {"icount": False, "cpus": 2}),
     ("hostile", {"cpu": "cortex-a72"}),
     ("hostile", {"icount": False, "cpus": 2}),
 ]
