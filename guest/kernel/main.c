@@ -15,6 +15,7 @@
 #include "guest/drivers/psci.h"
 #include "guest/drivers/timer.h"
 #include "guest/drivers/uart.h"
+#include "guest/drivers/virtio/balloon.h"
 #include "guest/drivers/virtio/mmio.h"
 #include "guest/fs/initramfs.h"
 #include "guest/kernel/bootargs.h"
@@ -100,5 +101,6 @@ _Noreturn void kernel_main(pa_t fdt, pa_t image) {
     probe_run();
   must(process_start_init(), "init");
   must(compactd_start(), "compaction");
+  must(balloon_start(), "balloon");
   sched_idle();
 }

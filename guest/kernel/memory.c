@@ -6,6 +6,7 @@
 #include "guest/arch/cpu.h"
 #include "guest/arch/machine.h"
 #include "guest/arch/mmu.h"
+#include "guest/drivers/virtio/balloon.h"
 #include "guest/kernel/irq.h"
 #include "guest/vm/vm.h"
 #include "mm/page_alloc.h"
@@ -60,6 +61,7 @@ static err_t map_all(const struct machine *m) {
  * (sched.c). There is no zeroed pool: frames zeroed ahead would be backed by the hypervisor before anybody wants them.
  */
 static const struct page_alloc_ops alloc_ops = {
+    .reclaim = balloon_reclaim,
     .relax = irq_poll,
 };
 

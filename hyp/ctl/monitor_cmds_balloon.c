@@ -134,6 +134,18 @@ static enum work_result ask(struct session *s, struct vm *vm, const struct ballo
                                                            : session_fail_done(s, "no answer within %u ms", STATS_MS);
 }
 
+static enum work_result check(struct session *s, const struct vm *vm) {
+  uint64_t mib, frames = vm->s2.populated_frames;
+  if (s->argc < 4)
+    return session_fail_done(s, "how many MiB?");
+  if (!session_number(s, 3, &mib))
+    return WORK_DONE;
+  if (frames > mib * MIB_FRAMES)
+    return session_fail_done(s, "%s has %llu KiB", vm->config.name, (ull)(frames * PAGE_SIZE / SZ_1K));
+  hyp_printf("sluice: balloon %s: has %llu KiB, no more than %llu MiB\n", vm->config.name, (ull)(frames * PAGE_SIZE / SZ_1K), (ull)mib);
+  return WORK_DONE;
+}
+
 static enum work_result cmd_balloon(struct session *s) {
   struct vm *vm = session_vm(s, 1);
   struct balloon_state state;
@@ -147,10 +159,12 @@ static enum work_result cmd_balloon(struct session *s) {
     return show(vm, &state, &report);
   if (strcmp(s->argv[2], "wait") == 0)
     return wait_done(s, vm, &state, &report);
+  if (strcmp(s->argv[2], "check") == 0)
+    return check(s, vm);
   return strcmp(s->argv[2], "stats") == 0 ? ask(s, vm, &state, &report) : set_target(s, vm);
 }
 
 const struct command monitor_balloon_commands[] = {
-    {"balloon", "VM [MIB | wait [MS] | stats]", "what the VM should keep, and how far its balloon is", cmd_balloon, 1, 3},
+    {"balloon", "VM [MIB | wait [MS] | stats | check MIB]", "what the VM should keep, and how far its balloon is", cmd_balloon, 1, 3},
     {0},
 };

@@ -107,10 +107,10 @@ static void print_faults(const struct vm *vm) {
              (unsigned long long)exits);
 }
 
-/* Every frame of a VM came by a fault or by loading (which populates as a fault does), and the ledger must know all of them. */
+/* Every frame of a VM came by a fault or by loading (which populates as a fault does) and has not been given up; the ledger must know all of them. */
 static bool faults_add_up(struct session *s, const struct vm *vm) {
   struct ledger l;
-  uint64_t frames = stage2_faults(&vm->s2) - vm->s2.faults_2m + vm->s2.faults_2m * PAGEBLOCK_FRAMES;
+  uint64_t frames = stage2_faults(&vm->s2) - vm->s2.faults_2m + vm->s2.faults_2m * PAGEBLOCK_FRAMES - vm->s2.released_frames;
   ledger_read_owner(vm->id, &l);
   uint64_t owned = l.frames[FRAME_OWNED] + l.frames[FRAME_SHARED] + l.frames[FRAME_LENT];
   if (frames != vm->s2.populated_frames || owned != frames) {

@@ -36,6 +36,7 @@ struct stage2 {
       notice_frames; /* populating beyond this takes notice: quota.c; lock. In one load with the next, which is in one with the one behind it */
   uint64_t populated_frames;     /* lock */
   uint64_t faults_4k, faults_2m; /* served by populating; lock */
+  uint64_t released_frames;      /* that the guest gave up (reclaim.c); lock */
 };
 
 MUST_CHECK err_t stage2_init(struct stage2 *s2, struct vm *vm, uint64_t ram_bytes);

@@ -26,6 +26,8 @@ OTHER_MACHINES = [
     ("virtio", {"icount": False, "cpus": 2}),
     ("hostile", {"cpu": "cortex-a72"}),
     ("hostile", {"icount": False, "cpus": 2}),
+    ("balloon", {"cpu": "cortex-a72"}),
+    ("balloon", {"icount": False, "cpus": 2}),
 ]
 
 

@@ -6,8 +6,8 @@
 
 struct virtio_driver;
 
-extern const struct virtio_driver virtio_console_driver, virtio_rng_driver;
+extern const struct virtio_driver virtio_console_driver, virtio_rng_driver, virtio_balloon_driver;
 
-static const struct virtio_driver *const virtio_drivers[] = {&virtio_console_driver, &virtio_rng_driver};
+static const struct virtio_driver *const virtio_drivers[] = {&virtio_console_driver, &virtio_rng_driver, &virtio_balloon_driver};
 
 #endif

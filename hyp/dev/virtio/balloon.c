@@ -84,7 +84,10 @@ static enum virtio_work take_stats(struct virtio_balloon *b, unsigned q) {
   read_stats(b, q, &c);
   b->stats_head = c.head;
   b->stats_held = true;
-  return VIRTIO_IDLE;
+  err = vq_pop(&b->device.queue[q], &c); /* to be told of the next one (VIRTIO_F_EVENT_IDX) */
+  if (err == ERR_OK)
+    vq_unpop(&b->device.queue[q]);
+  return err == ERR_INVAL ? VIRTIO_BROKEN : VIRTIO_IDLE;
 }
 
 static bool ask_stats(struct virtio_balloon *b) {
