@@ -80,12 +80,23 @@ static void print_ledger(const char *who, const struct ledger *l, uint64_t charg
     hyp_printf("ledger: of %llu frames%s\n", (unsigned long long)total, sum == total ? "" : "; the rest is on the move, or lost");
 }
 
+/*
+ * Empty slabs go back first, a bounded piece in a step: until SHRINK_QUIET pieces in a row have freed nothing (one may only have emptied magazines).
+ * state[0]: how many that is. True when it is done.
+ */
+#define SHRINK_QUIET 8u
+static bool shrink_slabs(struct session *s) {
+  s->state[0] = slab_shrink_some(~(uint64_t)0) ? 0 : s->state[0] + 1;
+  return s->state[0] == SHRINK_QUIET;
+}
+
 static enum work_result compare_ledger(struct session *s) {
   struct ledger now;
   bool equal = true;
   if (!is_saved)
     return session_fail_done(s, "nothing is saved");
-  slab_shrink_all(~(uint64_t)0);
+  if (!shrink_slabs(s))
+    return WORK_MORE;
   read_machine(&now);
   if (sum_of(&now) != ledger_total())
     return session_fail_done(s, "the ledger sums to %llu, not %llu frames", (unsigned long long)sum_of(&now),
@@ -136,7 +147,8 @@ static enum work_result cmd_ledger(struct session *s) {
     return compare_ledger(s);
   if (strcmp(s->argv[1], "save") != 0)
     return session_fail_done(s, "save or compare?");
-  slab_shrink_all(~(uint64_t)0);
+  if (!shrink_slabs(s))
+    return WORK_MORE;
   read_machine(&saved);
   saved_charges = all_charges();
   is_saved = true;
