@@ -85,6 +85,18 @@ def test_typing_to_a_guest_and_back(monitor):
     assert "alpha" in answer(monitor, "vms")
 
 
+def test_what_is_typed_reaches_a_virtio_console(console):
+    live = console("virtio")
+    live.expect("timeline: done", timeout=60)
+    live.expect(PROMPT)
+    ask(live, "start carol")
+    live.expect("heard: say something", timeout=60)
+    ask(live, "focus carol")
+    live.child.send("a line for you\r")
+    live.expect("heard: <a line for you>")
+    live.expect("verdict passed")
+
+
 def test_shutdown_ends_the_machine(monitor):
     monitor.type("shutdown")
     monitor.child.expect(pexpect.EOF, timeout=30)
