@@ -26,6 +26,7 @@
 #include "hyp/ctl/sample.h"
 #include "hyp/ctl/trace.h"
 #include "hyp/dev/virtio/rng.h"
+#include "hyp/mem/age.h"
 #include "hyp/mem/background.h"
 #include "hyp/mem/compactd.h"
 #include "hyp/mem/exhaust.h"
@@ -126,6 +127,7 @@ void hyp_main(const void *dtb) {
   work_init();
   background_init(options->zeroed_pool_bytes);
   exhaust_init();
+  age_init();
   sample_start(options->sample_ms);
   if (options->measure_masked)
     trace_mask |= TRACE_WATCH_MASKED;

@@ -341,6 +341,7 @@ static enum work_result step_restart(struct vm *vm) {
     return failed(vm, err, "restart");
   vuart_init(vm);
   virtio_devices_power_on(vm);
+  vm->age = (struct age){0};
   vm->loaded = vm->flushed = false;
   vm->load_done = 0;
   vm->verdict = VERDICT_NONE;

@@ -17,6 +17,7 @@
 #include "hyp/dev/vgic.h"
 #include "hyp/dev/virtio/virtio.h"
 #include "hyp/dev/vuart.h"
+#include "hyp/mem/age.h"
 #include "hyp/mem/quota.h"
 #include "hyp/mem/stage2.h"
 
@@ -92,6 +93,7 @@ struct vm {
   enum vm_verdict verdict;
   uint64_t verdict_value;
   uint32_t unknown_traps; /* for rate-limited logging */
+  struct age age;         /* ageing work only */
   struct vm_quota quota;  /* s2.lock */
   uint64_t wait_since;    /* CNTPCT since when vCPUs of it have waited for memory; 0: none does; atomic */
   uint32_t wait_episodes; /* times that it began; atomic */

@@ -10,6 +10,7 @@
 #include "hyp/core/vm.h"
 #include "hyp/ctl/console.h"
 #include "hyp/ctl/monitor.h"
+#include "hyp/mem/age.h"
 #include "hyp/mem/exhaust.h"
 #include "hyp/mem/quota.h"
 #include "mm/page_alloc.h"
@@ -62,6 +63,60 @@ static enum work_result cmd_quota(struct session *s) {
     return session_fail_done(s, "not so: min <= low <= high <= max <= %llu, and 2 or more for high",
                              (ull)(vm->config.memory_bytes / SZ_1M));
   print_quota(vm);
+  return WORK_DONE;
+}
+
+/* ---- working sets. state[0]: the last VM that was printed; state[1]: passes that are waited for ---- */
+
+static void print_working_set(const struct vm *vm) {
+  uint64_t frames;
+  if (age_working_set(vm, &frames))
+    hyp_printf("sluice: wss: %s: %llu KiB of %llu resident were accessed within %u ms\n", vm->config.name,
+               (ull)(frames * PAGE_SIZE / SZ_1K), (ull)(vm->s2.populated_frames * PAGE_SIZE / SZ_1K), age_period_ms());
+  else
+    hyp_printf("sluice: wss: %s: not known\n", vm->config.name);
+}
+
+/* One VM in a step. */
+static enum work_result print_working_sets(struct session *s) {
+  const struct vm *vm = vm_by_id((unsigned)++s->state[0]);
+  if (vm)
+    print_working_set(vm);
+  return s->state[0] < VMS_MAX ? WORK_MORE : WORK_DONE;
+}
+
+/* wss check VM LEAST MOST, in KiB */
+static enum work_result check_working_set(struct session *s) {
+  const struct vm *vm = session_vm(s, 2);
+  uint64_t least, most, frames;
+  if (!vm || !session_number(s, 3, &least) || !session_number(s, 4, &most))
+    return WORK_DONE;
+  if (!age_working_set(vm, &frames))
+    return session_fail_done(s, "%s: not known", vm->config.name);
+  uint64_t kib = frames * PAGE_SIZE / SZ_1K;
+  if (kib < least || kib > most)
+    return session_fail_done(s, "%s: %llu KiB, not %llu to %llu", vm->config.name, (ull)kib, (ull)least, (ull)most);
+  print_working_set(vm);
+  return WORK_DONE;
+}
+
+static enum work_result cmd_wss(struct session *s) {
+  uint64_t ms;
+  if (s->argc == 1)
+    return print_working_sets(s);
+  if (strcmp(s->argv[1], "check") == 0)
+    return s->argc == 5 ? check_working_set(s) : session_fail_done(s, "check VM LEAST MOST, in KiB");
+  if (s->argc > 2)
+    return session_fail_done(s, "one word is enough");
+  if (strcmp(s->argv[1], "off") == 0) {
+    age_off();
+    return WORK_DONE;
+  }
+  if (!session_number(s, 1, &ms))
+    return WORK_DONE;
+  if (ms < 1 || ms > 60000)
+    return session_fail_done(s, "1 to 60000 ms");
+  age_on((uint32_t)ms);
   return WORK_DONE;
 }
 
@@ -132,6 +187,7 @@ static enum work_result cmd_reserve(struct session *s) {
 
 const struct command monitor_policy_commands[] = {
     {"quota", "VM [min|low|high|max MIB]...", "how much memory it may have", cmd_quota, 1, 9},
+    {"wss", "[MS|off|check VM LEAST MOST]", "working sets; find them every MS", cmd_wss, 0, 4},
     {"reserve", "[check|wait WAITING]", "what is left of memory, and who waits for some", cmd_reserve, 0, 2},
     {0},
 };

@@ -25,6 +25,8 @@ OTHER_MACHINES = [
     ("virtio", {"cpu": "cortex-a72"}),
     ("virtio", {"icount": False, "cpus": 2}),
     ("hostile", {"cpu": "cortex-a72"}),
+    ("wss", {"cpu": "cortex-a72"}),
+    ("squeeze", {"cpu": "cortex-a72"}),
     ("hostile", {"icount": False, "cpus": 2}),
     ("balloon", {"cpu": "cortex-a72"}),
     ("balloon", {"icount": False, "cpus": 2}),
