@@ -93,6 +93,7 @@ struct vm {
   enum vm_verdict verdict;
   uint64_t verdict_value;
   uint32_t unknown_traps; /* for rate-limited logging */
+  uint64_t quota_passed;  /* times that it passed the high mark; s2.lock */
   struct age age;         /* ageing work only */
   struct vm_quota quota;  /* s2.lock */
   uint64_t wait_since;    /* CNTPCT since when vCPUs of it have waited for memory; 0: none does; atomic */

@@ -25,9 +25,10 @@ typedef unsigned long long ull;
 
 static void print_quota(const struct vm *vm) {
   const struct vm_quota *q = &vm->quota;
-  hyp_printf("sluice: quota: %s: min %llu, low %llu, high %llu, max %llu MiB; has %llu KiB of %llu MiB\n", vm->config.name,
-             (ull)(q->min / FRAMES_PER_MIB), (ull)(q->low / FRAMES_PER_MIB), (ull)(q->high / FRAMES_PER_MIB),
-             (ull)(q->max / FRAMES_PER_MIB), (ull)(vm->s2.populated_frames * PAGE_SIZE / SZ_1K), (ull)(vm->config.memory_bytes / SZ_1M));
+  hyp_printf("sluice: quota: %s: min %llu, low %llu, high %llu, max %llu MiB; has %llu KiB of %llu MiB; passed high %llu times\n",
+             vm->config.name, (ull)(q->min / FRAMES_PER_MIB), (ull)(q->low / FRAMES_PER_MIB), (ull)(q->high / FRAMES_PER_MIB),
+             (ull)(q->max / FRAMES_PER_MIB), (ull)(vm->s2.populated_frames * PAGE_SIZE / SZ_1K), (ull)(vm->config.memory_bytes / SZ_1M),
+             (ull)vm->quota_passed);
 }
 
 static uint64_t *mark_named(struct vm_quota *q, const char *name) {

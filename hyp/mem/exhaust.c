@@ -80,10 +80,6 @@ void exhaust_poke(void) {
     work_wake(&work);
 }
 
-void exhaust_tell_high(struct vm *vm) {
-  (void)vm;
-}
-
 /* ---- letting go ---- */
 
 static bool page_is_there(struct vcpu *v) {

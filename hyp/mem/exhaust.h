@@ -29,9 +29,6 @@ void exhaust_wait(struct vcpu *v, uint64_t at, err_t why);
 /* Memory has come back, or may be had now: look at once, not at the next tick. Any CPU; any lock held but work.c's. */
 void exhaust_poke(void);
 
-/* A VM has passed its quota's high mark. s2->lock of it held. */
-void exhaust_tell_high(struct vm *vm);
-
 /* vCPUs of `vm` that wait, by reason; a glimpse. */
 struct memory_waiters {
   unsigned memory, quota;

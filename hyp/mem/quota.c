@@ -2,7 +2,7 @@
 /*
  * Quotas of VMs. The fault path compares what a VM has with one mark, s2->notice_frames; all else happens here, when that is passed:
  *
- *   notice_frames = high    until the VM passes it: the policy is told, once
+ *   notice_frames = high    until the VM passes it: that is counted, once
  *                 = max     from then on, till it is below high again and somebody looks (quota_rearm)
  *
  * vm->quota and s2->notice_frames are under s2->lock, like the count that they bound. Refuses a quota whose marks are out of order. A quota
@@ -42,7 +42,7 @@ err_t quota_notice(struct stage2 *s2, unsigned order) {
     return ERR_NOSPC;
   if (frames > q->high && s2->notice_frames != q->max) {
     s2->notice_frames = q->max;
-    exhaust_tell_high(s2->vm);
+    s2->vm->quota_passed++;
   }
   return ERR_OK;
 }

@@ -6,7 +6,7 @@
  * How much memory a VM may have (the four marks of Linux's memory cgroups, counted in frames that back its RAM):
  *
  *   0 ........ min ........ low ........ high ........ max ........ RAM of the VM
- *     never taken   taken last   taken first   tells policy   refused
+ *     never taken   taken last   taken first   counted        refused
  */
 
 #include "core/compiler.h"
@@ -34,14 +34,14 @@ bool quota_is_sane(const struct vm_quota *q, uint64_t memory_bytes);
 MUST_CHECK err_t quota_set(struct vm *vm, const struct vm_quota *q);
 
 /*
- * Set the mark at which populating takes notice (s2->notice_frames): high, or max if the crossing of high has been told. With s2->lock held, or before anybody
- * can populate. quota_rearm() takes the lock: tell of high again if the VM has come below it.
+ * Set the mark at which populating takes notice (s2->notice_frames): high, or max if the crossing of high has been counted. With s2->lock held, or before anybody
+ * can populate. quota_rearm() takes the lock: count it again if the VM has come below it.
  */
 void quota_arm(struct stage2 *s2);
 void quota_rearm(struct vm *vm);
 
 /*
- * Populating 2^order frames more would pass the mark: may it? Tells the policy when high is passed, once until quota_rearm(). ERR_NOSPC above
+ * Populating 2^order frames more would pass the mark: may it? Counts in vm->quota_passed when high is passed, once until quota_rearm(). ERR_NOSPC above
  * max. s2->lock held.
  */
 MUST_CHECK err_t quota_notice(struct stage2 *s2, unsigned order);

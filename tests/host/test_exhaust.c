@@ -236,7 +236,8 @@ static void test_marks_of_a_quota(void **state) {
   assert_int_equal(vm[0].s2.notice_frames, 16 * mib);
   populate(&vm[0], 16 * mib);
   assert_int_equal(quota_notice(&vm[0].s2, 0), ERR_OK);
-  assert_int_equal(vm[0].s2.notice_frames, 32 * mib); /* told once */
+  assert_int_equal(vm[0].s2.notice_frames, 32 * mib);
+  assert_int_equal(vm[0].quota_passed, 1);
   populate(&vm[0], 16 * mib - 1);
   assert_true(quota_has_room(&vm[0]));
   assert_int_equal(quota_notice(&vm[0].s2, 0), ERR_OK);
