@@ -37,6 +37,9 @@ uintptr_t frame_table_bias;
 
 /* What a change of state and owner leaves alone. */
 #define WORD_KEPT_BY_STATE (~(uint64_t)0xffff)
+#define WORD_STATE_OWNER ((uint64_t)0xffff)
+#define WORD_ORDER_FLAGS ((uint64_t)0xffff << WORD_ORDER_SHIFT)
+#define WORD_PINS_SHIFT 48
 
 static uint32_t total_frames;
 
@@ -74,6 +77,45 @@ void frame_set_state(pfn_t f, unsigned order, enum frame_state to, owner_t owner
   port_irq_restore(flags);
   if (unlikely(port_event_on(MM_EVENT_FRAME_STATE)))
     port_event(MM_EVENT_FRAME_STATE, f.v, order, old & WORD_STATE_MASK, (uint64_t)to | (uint64_t)owner << 8, 0);
+}
+
+/* One block of a chain. `word` is what it becomes. */
+static ALWAYS_INLINE void set_link(struct frame *frame, uint64_t word, uint64_t rmap, bool release) {
+  word_store(frame, word);
+  if (rmap != FRAME_RMAP_KEPT)
+    atomic_store_relaxed(&frame->rmap, rmap);
+  if (release) {
+    frame->next = FRAME_LINK_NONE;
+    frame->refs = 0;
+  }
+}
+
+uint32_t frame_set_state_chain(uint32_t first, unsigned max, enum frame_state to, owner_t owner, uint64_t rmap, bool release,
+                               uint64_t *frames) {
+  uint64_t before = word_load(&frame_table[first]), step = PAGE_SIZE << word_order(before);
+  uint64_t kept = WORD_KEPT_BY_STATE & (release ? ~((uint64_t)0xffff << WORD_PINS_SHIFT) : ~(uint64_t)0);
+  uint64_t same = WORD_STATE_OWNER | WORD_ORDER_FLAGS, now = to | (uint64_t)owner << WORD_OWNER_SHIFT;
+  uint32_t count = 0, index = first;
+  if (unlikely(!word_is_claimed(before, word_order(before))) || unlikely(owner >= OWNERS_MAX) ||
+      unlikely(!(frame_transitions[before & 0xf] & ~STATES_OF_ALLOCATOR & STATE_BIT(to))))
+    refuse(index_pfn(first), word_order(before), to);
+  port_flags_t flags = port_irq_save();
+  for (; index != FRAME_LINK_NONE && count < max; count++) {
+    struct frame *frame = &frame_table[index];
+    uint64_t old = word_load(frame);
+    if ((old ^ before) & same)
+      break;
+    uint32_t next = frame->next;
+    set_link(frame, (old & kept) | now, rmap, release);
+    rmap += rmap != FRAME_RMAP_KEPT ? step : 0;
+    if (unlikely(port_event_on(MM_EVENT_FRAME_STATE)))
+      port_event(MM_EVENT_FRAME_STATE, index_pfn(index).v, word_order(old), old & WORD_STATE_MASK, (uint64_t)to | (uint64_t)owner << 8, 0);
+    index = next;
+  }
+  *frames = (uint64_t)count << word_order(before);
+  ledger_move(percpu_this(), ledger_key_of(before), ledger_key(to, owner), (uint32_t)*frames);
+  port_irq_restore(flags);
+  return index;
 }
 
 /* Do frames in this state have an input address that advances with them? */

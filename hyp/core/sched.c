@@ -7,7 +7,7 @@
  * last vCPU loaded and waits in WFI: if that vCPU's interrupt is the next thing to happen, nothing has to move.
  *
  * Queues and their lock: runqueue.c. Slices and the alarm: alarm.c. Moving a vCPU's registers: load.c.
- * Lock order: vms_lock -> stage2.lock -> vgic locks -> rq_lock -> (zone lock, console lock).
+ * Lock order: vms_lock -> stage2.lock (of two VMs, the lower VM id's first: hyp/mem/handover.h) -> vgic locks -> rq_lock -> (zone lock, console lock).
  */
 #include "hyp/core/sched.h"
 #include "hyp/arch/gic.h"
@@ -21,6 +21,7 @@
 #include "hyp/core/vm.h"
 #include "hyp/core/work.h"
 #include "hyp/ctl/trace.h"
+#include "hyp/dev/ffa.h"
 #include "hyp/dev/virtio/virtio.h"
 #include "hyp/mem/background.h"
 #include "hyp/mem/view.h"
@@ -103,7 +104,8 @@ static bool wants_stop(const struct vcpu *v) {
 }
 
 static void obey_stop(struct cpu *c, struct vcpu *v) {
-  uint32_t req = atomic_fetch_and(&v->requests, VCPU_REQ_ALWAYS | VCPU_REQ_VGIC | VCPU_REQ_VTTBR | VCPU_REQ_SUSPEND | VCPU_REQ_DEVICE);
+  uint32_t req =
+      atomic_fetch_and(&v->requests, VCPU_REQ_ALWAYS | VCPU_REQ_VGIC | VCPU_REQ_VTTBR | VCPU_REQ_SUSPEND | VCPU_REQ_DEVICE | VCPU_REQ_FFA);
   stop_here(c, v, req & VCPU_REQ_OFF ? VCPU_OFF : VCPU_PAUSED);
 }
 
@@ -246,6 +248,8 @@ static NOINLINE struct vcpu *answer(struct cpu *c, struct vcpu *v, uint32_t req)
     vttbr_load(v);
   if (req & VCPU_REQ_DEVICE)
     virtio_resume(v);
+  if (req & VCPU_REQ_FFA)
+    ffa_resume(v);
   if (req & VCPU_REQ_VGIC)
     vgic_flush(v);
   if ((req & VCPU_REQ_WORK) && c->id == 0)

@@ -54,6 +54,7 @@ struct fp_state {
 #define VCPU_REQ_SUSPEND 0x80u      /* by itself: power down until a wake-up event comes, and start anew from boot_entry */
 #define VCPU_REQ_DEVICE 0x100u      /* queues are to be served on its time: virtio_resume() */
 #define VCPU_REQ_MEMWAIT 0x200u     /* by itself: park until there is memory: exhaust_wait() */
+#define VCPU_REQ_FFA 0x400u         /* its FF-A call is not done yet: ffa_resume() */
 #define VCPU_REQ_ALWAYS 0x80000000u /* never cleared: every exit takes the long way out (it has views, or masked time is measured) */
 
 struct vcpu {

@@ -21,9 +21,11 @@
 #include "hyp/ctl/console.h"
 #include "hyp/ctl/ctl.h"
 #include "hyp/ctl/trace.h"
+#include "hyp/dev/ffa.h"
 #include "hyp/dev/virtio/devices.h"
 #include "hyp/mem/background.h"
 #include "hyp/mem/exhaust.h"
+#include "hyp/mem/handover.h"
 #include "hyp/mem/view.h"
 #include "mm/port.h"
 #include "mm/slab.h"
@@ -63,6 +65,10 @@ err_t vm_init(void) {
     err = slab_create("vcpu", sizeof(struct vcpu), _Alignof(struct vcpu), &vcpu_cache);
   if (err == ERR_OK)
     err = view_init_cache();
+  if (err == ERR_OK)
+    err = handover_init();
+  if (err == ERR_OK)
+    err = ffa_init();
   return err;
 }
 
@@ -114,7 +120,7 @@ static err_t make(struct vm *vm) {
   if (err == ERR_OK)
     err = vgic_init(vm);
   if (err == ERR_OK)
-    err = stage2_init(&vm->s2, vm, vm->config.memory_bytes);
+    err = stage2_init(&vm->s2, vm, vm->config.memory_bytes, vm->config.window_bytes);
   if (err == ERR_OK)
     vuart_init(vm);
   if (err == ERR_OK)
@@ -145,8 +151,11 @@ static bool config_is_sane(const struct vm_config *c) {
          c->image && quota_is_sane(&c->quota, c->memory_bytes);
 }
 
-/* True when stage 2 is empty and its tables are gone. First no TLB may hold anything of it. */
+/* True when stage 2 is empty and its tables are gone. First it is party to no hand-over and no TLB holds anything of it. */
 static bool take_memory_down(struct vm *vm) {
+  if (handover_leave(vm) != ERR_OK)
+    return false;
+  ffa_close(vm);
   if (!vm->flushed) {
     tlb_flush_vmid(&vm->s2.pt, &vm->s2.vmid);
     for (unsigned i = 0; i < vm->vcpu_count; i++)
@@ -334,7 +343,7 @@ static enum work_result step_restart(struct vm *vm) {
   for (unsigned i = 0; i < vm->vcpu_count; i++)
     vm->vcpus[i]->wiped = false; /* what was written to the redistributor of one that was off goes, too */
   if (err == ERR_OK)
-    err = stage2_init(&vm->s2, vm, vm->config.memory_bytes);
+    err = stage2_init(&vm->s2, vm, vm->config.memory_bytes, vm->config.window_bytes);
   if (err == ERR_OK)
     err = make_views(vm);
   if (err != ERR_OK)

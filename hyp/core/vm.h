@@ -29,6 +29,7 @@
 struct vm_config {
   char name[VM_NAME_MAX];
   uint64_t memory_bytes; /* a multiple of 2 MiB, at least 4 MiB */
+  uint64_t window_bytes; /* above RAM, for what other VMs hand over; a multiple of 2 MiB */
   unsigned vcpus;        /* 1..VCPUS_MAX */
   const void *image;     /* arm64 Image */
   uint64_t image_bytes;
@@ -80,6 +81,8 @@ struct vm {
   struct vgic vgic;
   struct vuart vuart;
   struct virtio_device *virtio[VIRTIO_SLOTS]; /* NULL: nothing there; constant after creation */
+  struct handover_table *handover;            /* regions it gives; NULL: none yet; s2.lock */
+  struct ffa *ffa;                            /* its FF-A buffers and the call in progress; NULL: none yet */
   struct work life;                           /* drives `goal` */
   enum vm_goal goal;                          /* vms_lock */
   bool stopping;                              /* no vCPU may be started: set before the first is stopped; atomic */

@@ -133,6 +133,8 @@ static err_t check_memory(struct parser *p) {
   uint32_t mib = p->raw.vm.memory_mib;
   if (mib % 2)
     return parse_fail(p, SCN_MEMORY ": %u is odd, memory comes in steps of 2 MiB", mib);
+  if (p->raw.vm.window_mib % 2)
+    return parse_fail(p, SCN_WINDOW ": %u is odd, the window comes in steps of 2 MiB", p->raw.vm.window_mib);
   if (mib * SZ_1M > p->ram_bytes)
     return parse_fail(p, SCN_MEMORY ": %u MiB, but the machine has %u MiB", mib, (unsigned)(p->ram_bytes / SZ_1M));
   return ERR_OK;
@@ -163,6 +165,7 @@ static err_t check_quota(struct parser *p, struct vm_quota *out) {
 static void fill_config(struct vm_config *c, const struct raw_vm *raw, const char *name) {
   strlcpy(c->name, name, sizeof c->name);
   c->memory_bytes = raw->memory_mib * SZ_1M;
+  c->window_bytes = raw->window_mib * SZ_1M;
   c->vcpus = raw->vcpus;
   c->bootargs = raw->bootargs;
   c->weight = raw->weight;

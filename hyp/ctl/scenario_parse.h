@@ -50,7 +50,7 @@ struct raw_quota {
 
 struct raw_vm {
   const char *compatible, *bootargs;
-  uint32_t memory_mib, vcpus, image, initrd, weight;
+  uint32_t memory_mib, window_mib, vcpus, image, initrd, weight;
   struct raw_quota quota;
   struct span affinity;
   struct scenario_strings virtio, balloon_features;

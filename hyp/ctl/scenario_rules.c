@@ -75,6 +75,7 @@ static const struct rule vm_rules[] = {
     {SCN_QUOTA_LOW, FORM_NUMBER, false, AT(vm.quota.low), 0, 1u << 20},
     {SCN_QUOTA_HIGH, FORM_NUMBER, false, AT(vm.quota.high), 2, 1u << 20},
     {SCN_QUOTA_MAX, FORM_NUMBER, false, AT(vm.quota.max), 2, 1u << 20},
+    {SCN_WINDOW, FORM_NUMBER, false, AT(vm.window_mib), 2, 1u << 20},
     {SCN_VIRTIO, FORM_STRINGS, false, AT(vm.virtio), 0, SCENARIO_STRINGS_MAX},
     {SCN_BALLOON_FEATURES, FORM_STRINGS, false, AT(vm.balloon_features), 0, SCENARIO_STRINGS_MAX},
     {SCN_CONSOLE_QUIET, FORM_FLAG, false, AT(vm.console_quiet), 0, 0},

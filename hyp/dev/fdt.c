@@ -117,6 +117,16 @@ static void memory(struct tree *t, const struct vm *vm) {
   end(t);
 }
 
+/* Where memory that other VMs hand over may be mapped (docs/handover.md): the guest chooses the place in it. */
+static void window(struct tree *t, const struct vm *vm) {
+  if (vm->s2.window_bytes == 0)
+    return;
+  begin(t, "handover-window");
+  text(t, "compatible", "sluice,handover-window");
+  reg(t, stage2_window(&vm->s2).v, vm->s2.window_bytes);
+  end(t);
+}
+
 static void gic(struct tree *t, const struct vm *vm) {
   fdt64_t regions[4] = {cpu_to_fdt64(GUEST_GICD_BASE), cpu_to_fdt64(GUEST_GICD_BYTES), cpu_to_fdt64(GUEST_GICR_BASE),
                         cpu_to_fdt64(vm->vcpu_count * GUEST_GICR_STRIDE)};
@@ -189,6 +199,7 @@ static void root(struct tree *t, const struct vm *vm, ipa_t initrd_start, ipa_t 
   psci(t);
   cpu_nodes(t, vm);
   memory(t, vm);
+  window(t, vm);
   gic(t, vm);
   timer(t);
   clock(t);

@@ -13,6 +13,7 @@
 #include "hyp/ctl/ctl.h"
 #include "hyp/ctl/trace.h"
 #include "hyp/dev/dev.h"
+#include "hyp/dev/ffa.h"
 #include "hyp/dev/psci.h"
 #include "mm/frame.h"
 
@@ -93,7 +94,7 @@ static int64_t vendor_call(struct vcpu *v, uint32_t fid) {
 static int64_t call(struct vcpu *v, uint32_t fid) {
   switch (fid >> SMCCC_OWNER_SHIFT & 0x3f) {
   case SMCCC_OWNER_STANDARD:
-    return psci_call(v, fid);
+    return ffa_is_call(fid) ? ffa_call(v, fid) : psci_call(v, fid);
   case SMCCC_OWNER_HYP_VENDOR:
     return vendor_call(v, fid);
   case SMCCC_OWNER_ARCH:

@@ -88,6 +88,10 @@ static NOINLINE void serve_rare(struct vcpu *v, uint64_t esr, uint64_t at) {
 static NOINLINE void populated_rare(struct vcpu *v, err_t err) {
   uint64_t at, esr = sysreg_read(esr_el2);
   CHECK(fault_ipa(esr, &at)); /* a translation fault: HPFAR_EL2 has it */
+  if (err == ERR_PERM) {      /* it has handed that memory over */
+    external_abort(v, esr, esr_ec(esr) == ESR_EC_IABT_LOWER, at);
+    return;
+  }
   if (err == ERR_OK) {
     note_mapped(v, esr, at);
     return;

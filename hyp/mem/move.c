@@ -63,7 +63,7 @@ static err_t freeze_guest(pfn_t from, unsigned order, owner_t owner, uint64_t rm
   if (!s2)
     return ERR_NOENT;
   err_t err = ERR_NOENT;
-  if (stage2_is_ram(s2, ipa(rmap)))
+  if (stage2_is_memory(s2, ipa(rmap)))
     err = order == 0 ? break_page(s2, from, rmap) : order == ORDER_2M ? split_block(s2, rmap) : ERR_PERM;
   if (err != ERR_OK)
     spin_unlock(&s2->lock);

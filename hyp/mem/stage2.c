@@ -103,8 +103,8 @@ static uint8_t populate_how(bool force_4k) {
   return force_4k ? POPULATE_POOLED | POPULATE_POOLED_PAGES : POPULATE_POOLED;
 }
 
-err_t stage2_init(struct stage2 *s2, struct vm *vm, uint64_t ram_bytes) {
-  struct geometry g = geometry_for(VM_RAM_BASE + ram_bytes);
+err_t stage2_init(struct stage2 *s2, struct vm *vm, uint64_t ram_bytes, uint64_t window_bytes) {
+  struct geometry g = geometry_for(VM_RAM_BASE + ram_bytes + window_bytes);
   if (g.ia_bits > features.pa_bits || g.root_order > 4)
     return ERR_RANGE;
   pfn_t root;
@@ -117,6 +117,7 @@ err_t stage2_init(struct stage2 *s2, struct vm *vm, uint64_t ram_bytes) {
   s2->vm = vm;
   s2->ram_base = ipa(VM_RAM_BASE);
   s2->ram_bytes = ram_bytes;
+  s2->window_bytes = window_bytes;
   s2->populate = populate_how(vm->config.force_4k);
   quota_arm(s2);
   s2->vtcr = vtcr_for(&g);
@@ -142,6 +143,11 @@ static ALWAYS_INLINE void cleanse(pfn_t f, unsigned order) {
   cleanse_icache();
 }
 
+void stage2_cleanse(pfn_t first, uint64_t frames) {
+  cleanse_lines(port_frame_ptr(first), frames * PAGE_SIZE);
+  cleanse_icache();
+}
+
 /*
  * How far each request goes. No lock is held over any of them. A page is what the guest cannot do without; a block is worth no wait in a
  * fault, since pages will do and compactd makes a block of them later (so does Linux by default); in a VM that is being loaded it is worth one.
@@ -151,7 +157,9 @@ static ALWAYS_INLINE void cleanse(pfn_t f, unsigned order) {
 #define LOAD_BLOCK_FLAGS (ALLOC_MOVABLE | ALLOC_EFFORT)
 
 static ALWAYS_INLINE err_t link_populated(struct stage2 *s2, uint64_t ia, unsigned order, pfn_t f) {
-  err_t err = pt_map_leaf(&s2->pt, ia, pfn_pa(f), order ? 2 : 3, RAM_PROT);
+  err_t err = unlikely(s2->given != NULL) && stage2_is_given(s2, ia, (uint64_t)1 << order)
+                  ? ERR_PERM
+                  : pt_map_leaf(&s2->pt, ia, pfn_pa(f), order ? 2 : 3, RAM_PROT);
   if (likely(err == ERR_OK)) {
     s2->populated_frames += (uint64_t)1 << order;
     if (order)
@@ -221,13 +229,14 @@ static NOINLINE err_t populate_page(struct stage2 *s2, uint64_t a) {
   return or_was_there(populate_leaf(s2, align_down(a, PAGE_SIZE), 0, PAGE_FLAGS));
 }
 
-/* May a 2 MiB block go here? Not if a table of 4 KiB leaves, or a leaf, stands there already. */
+/* May a 2 MiB block go here? Not if a table of 4 KiB leaves, or a leaf, stands there already, nor where part of it is handed over. */
 static bool block_possible(struct stage2 *s2, uint64_t ia) {
   struct pt_leaf leaf;
   spin_lock(&s2->lock);
   err_t err = pt_lookup(&s2->pt, ia, &leaf);
+  bool possible = err == ERR_NOENT && leaf.level <= 2 && !stage2_is_given(s2, align_down(ia, SZ_2M), SZ_2M / PAGE_SIZE);
   spin_unlock(&s2->lock);
-  return err == ERR_NOENT && leaf.level <= 2;
+  return possible;
 }
 
 static NOINLINE err_t populate_large(struct stage2 *s2, uint64_t a) {
@@ -374,8 +383,8 @@ void stage2_forget_views(struct stage2 *s2, ipa_t start, uint64_t bytes) {
 static void free_leaf(void *ctx, uint64_t ia, pa_t out, unsigned level, uint64_t desc) {
   struct stage2 *s2 = ctx;
   unsigned order = 9 * (3 - level);
-  (void)ia, (void)desc;
-  s2->populated_frames -= (uint64_t)1 << order;
+  (void)desc;
+  stage2_count(s2, ia, -((int64_t)1 << order));
   page_free(pa_pfn(out), order);
 }
 
@@ -383,13 +392,30 @@ err_t stage2_split(struct stage2 *s2, uint64_t a) {
   struct pt_leaf leaf;
   if (pt_lookup(&s2->pt, a, &leaf) != ERR_OK || leaf.level != 2)
     return ERR_OK;
+  if (frame_of(pa_pfn(pa(align_down(leaf.out.v, SZ_2M))))->pins > 0)
+    return ERR_BUSY; /* under way to another VM */
   err_t err = pt_split(&s2->pt, a);
   if (err == ERR_OK)
     frame_split_block(pa_pfn(pa(align_down(leaf.out.v, SZ_2M))), ORDER_2M, 0);
   return err;
 }
 
+/* No page of it is pinned: what is shared, or about to be handed over, has others who rely on it. */
+static bool may_be_released(struct stage2 *s2, uint64_t start, uint64_t bytes) {
+  struct pt_leaf leaf;
+  for (uint64_t at = start, step; s2->vm->handover && at - start < bytes; at += step) {
+    err_t err = pt_lookup(&s2->pt, at, &leaf);
+    uint64_t size = (uint64_t)1 << (PAGE_SHIFT + 9 * (3 - leaf.level));
+    if (err == ERR_OK && frame_of(frame_head(pa_pfn(leaf.out)))->pins > 0)
+      return false;
+    step = align_down(at, size) + size - at;
+  }
+  return true;
+}
+
 static err_t release(struct stage2 *s2, uint64_t start, uint64_t bytes) {
+  if (!may_be_released(s2, start, bytes))
+    return ERR_BUSY;
   err_t err = is_aligned(start, SZ_2M) ? ERR_OK : stage2_split(s2, start);
   if (err == ERR_OK && !is_aligned(start + bytes, SZ_2M))
     err = stage2_split(s2, start + bytes);
@@ -416,7 +442,7 @@ err_t stage2_destroy_step(struct stage2 *s2) {
   err_t err = pt_destroy(&s2->pt, DESTROY_TABLES_PER_STEP, free_leaf, s2);
   spin_unlock(&s2->lock);
   if (err == ERR_OK) {
-    CHECK(s2->populated_frames == 0);
+    CHECK(s2->populated_frames + s2->window_frames == 0);
     page_free(s2->pt.root_pfn, s2->pt.root_order);
     s2->pt.root = NULL;
   }

@@ -28,6 +28,9 @@ struct stage2 {
   uint64_t vtcr; /* VTCR_EL2 for this geometry; constant */
   ipa_t ram_base;
   uint64_t ram_bytes;
+  uint64_t window_frames;     /* of its own that are mapped in the window, not among populated_frames: no quota counts them; lock */
+  uint64_t window_bytes;      /* above RAM: where what other VMs hand over may be mapped (handover.h); constant */
+  uint64_t *given;            /* bit for each page of RAM that is lent or given away: not to be populated; NULL: none ever was; lock */
   uint8_t ran_here[CPUS_MAX]; /* vCPU id + 1 that ran last on each CPU; that CPU only */
   uint8_t populate;           /* POPULATE_*; constant */
   uint64_t moved_frames;      /* given another frame; lock */
@@ -39,7 +42,7 @@ struct stage2 {
   uint64_t released_frames;      /* that the guest gave up (reclaim.c); lock */
 };
 
-MUST_CHECK err_t stage2_init(struct stage2 *s2, struct vm *vm, uint64_t ram_bytes);
+MUST_CHECK err_t stage2_init(struct stage2 *s2, struct vm *vm, uint64_t ram_bytes, uint64_t window_bytes);
 
 /* True if `a` lies in the VM's RAM. */
 static inline bool stage2_is_ram(const struct stage2 *s2, ipa_t a) {
@@ -51,8 +54,45 @@ static inline bool stage2_is_ram_range(const struct stage2 *s2, ipa_t a, uint64_
   return bytes <= s2->ram_bytes && a.v >= s2->ram_base.v && a.v - s2->ram_base.v <= s2->ram_bytes - bytes;
 }
 
+/* RAM, or the window for what others hand over, which follows it at once. */
+static inline bool stage2_is_memory(const struct stage2 *s2, ipa_t a) {
+  return a.v - s2->ram_base.v < s2->ram_bytes + s2->window_bytes;
+}
+
+static inline bool stage2_is_memory_range(const struct stage2 *s2, ipa_t a, uint64_t bytes) {
+  uint64_t size = s2->ram_bytes + s2->window_bytes, offset = a.v - s2->ram_base.v;
+  return offset < size && bytes <= size - offset;
+}
+
+static inline ipa_t stage2_window(const struct stage2 *s2) {
+  return ipa(s2->ram_base.v + s2->ram_bytes);
+}
+
+static inline bool stage2_is_window_range(const struct stage2 *s2, ipa_t a, uint64_t bytes) {
+  return a.v - stage2_window(s2).v < s2->window_bytes && bytes <= s2->window_bytes - (a.v - stage2_window(s2).v);
+}
+
 /*
- * Make sure RAM at `a` is backed by a zeroed frame and mapped. ERR_RANGE if it is not RAM, ERR_NOMEM. Idempotent; from any CPU.
+ * Pages of RAM that the VM has lent or given away: stage2_populate() answers ERR_PERM there. stage2_open_given() makes the record of them (ERR_NOMEM),
+ * idempotent, without a lock; stage2_close_given() drops it when the VM ends. The other two act on `pages` at `a`, all in RAM or all
+ * outside, under the lock; `is`: any of them. What is not RAM is never given, and setting it does nothing.
+ */
+MUST_CHECK err_t stage2_open_given(struct stage2 *s2);
+void stage2_close_given(struct stage2 *s2);
+void stage2_set_given(struct stage2 *s2, uint64_t a, uint64_t pages, bool given);
+bool stage2_is_given(const struct stage2 *s2, uint64_t a, uint64_t pages);
+
+/* `frames` of the VM's own at `a` come (or, negative, go). Lock. */
+static inline void stage2_count(struct stage2 *s2, uint64_t a, int64_t frames) {
+  uint64_t *count = stage2_is_ram(s2, ipa(a)) ? &s2->populated_frames : &s2->window_frames;
+  *count += (uint64_t)frames;
+}
+
+/* Zero `frames` of a VM's that are mapped nowhere, as their next owner must find them; a step's worth, interrupts stay masked. */
+void stage2_cleanse(pfn_t first, uint64_t frames);
+
+/*
+ * Make sure RAM at `a` is backed by a zeroed frame and mapped. ERR_RANGE if it is not RAM, ERR_PERM if the VM has handed it over, ERR_NOMEM. Idempotent; from any CPU.
  * No lock may be held: pending interrupts are handled half-way through a block.
  */
 MUST_CHECK err_t stage2_populate(struct stage2 *s2, ipa_t a);
@@ -82,14 +122,14 @@ MUST_CHECK err_t stage2_load16(struct stage2 *s2, ipa_t from, uint16_t *out);
 MUST_CHECK err_t stage2_store16(struct stage2 *s2, ipa_t to, uint16_t value);
 
 /*
- * Give back [start, start + bytes), 4 KiB aligned: unmapped, TLBs cleared, frames freed. ERR_RANGE; ERR_NOMEM if a block could not be
- * split.
+ * Give back [start, start + bytes), 4 KiB aligned: unmapped, TLBs cleared, frames freed. ERR_RANGE; ERR_BUSY if any of it is shared or about to be handed
+ * over; ERR_NOMEM if a block could not be split.
  */
 MUST_CHECK err_t stage2_release(struct stage2 *s2, ipa_t start, uint64_t bytes);
 
 /*
  * For those who change the VM's tables; s2->lock held. stage2_split(): a block that holds `a` becomes 4 KiB leaves, and its frames 512 that can
- * be moved and freed alone; ERR_OK also if there is no block, ERR_NOMEM. stage2_forget_views(): drop a range from every vCPU's views.
+ * be moved and freed alone; ERR_OK also if there is no block, ERR_NOMEM, ERR_BUSY if it is pinned. stage2_forget_views(): drop a range from every vCPU's views.
  */
 MUST_CHECK err_t stage2_split(struct stage2 *s2, uint64_t a);
 void stage2_forget_views(struct stage2 *s2, ipa_t start, uint64_t bytes);

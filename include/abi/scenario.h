@@ -60,6 +60,7 @@
 #define SCN_QUOTA_HIGH "quota-high-mib"
 #define SCN_QUOTA_MAX "quota-max-mib"
 #define SCN_BALLOON_FEATURES "balloon-features"
+#define SCN_WINDOW "handover-window-mib"
 
 /* /timeline/<step> */
 #define SCN_AFTER_MS "after-ms"

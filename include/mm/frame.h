@@ -136,6 +136,15 @@ bool frame_transition_legal(enum frame_state from, enum frame_state to);
 void frame_set_state(pfn_t f, unsigned order, enum frame_state to, owner_t owner, uint64_t rmap);
 
 /*
+ * As frame_set_state() for blocks of one order, state and owner that hang together by `next` (frame indexes): from `first` on, at most `max`, and no further than their order
+ * stays the same. Their rmaps stay (FRAME_RMAP_KEPT), or follow one another from `rmap` on. With `release` they leave the chain: unpinned, unlinked, refs 0.
+ * Returns the index after the last, FRAME_LINK_NONE at the end; `*frames` is how many frames it were. One move in the ledger for all.
+ */
+#define FRAME_RMAP_KEPT (~(uint64_t)0)
+uint32_t frame_set_state_chain(uint32_t first, unsigned max, enum frame_state to, owner_t owner, uint64_t rmap, bool release,
+                               uint64_t *frames);
+
+/*
  * Split the bookkeeping of an allocated block into 2^(order - to_order) blocks of `to_order`, all in the same state with the same owner
  * (rmap advancing, refs, pins and private copied): what a split of a 2 MiB leaf needs before its 4 KiB parts go separate ways. Each
  * part may then be freed or moved alone. Time: 2^(order - to_order) entries.

@@ -65,6 +65,8 @@ RUNS = (
     Run("switch", scenario="bench-switch"),
     Run("boot", scenario="bench-boot"),
     Run("boot-2g", scenario="bench-boot", memory=2048),
+    Run("handover-4k", scenario="bench-handover-4k"),
+    Run("handover-2m", scenario="bench-handover-2m"),
     Run("guest", scenario="bench-guest"),
 )
 

@@ -12,6 +12,7 @@
 #include "hyp/ctl/ctl.h"
 #include "hyp/ctl/trace.h"
 #include "hyp/dev/dev.h"
+#include "hyp/dev/ffa.h"
 #include "hyp/dev/psci.h"
 #include "mm/frame.h"
 #include <setjmp.h>
@@ -24,13 +25,14 @@
 
 #define NOT_SUPPORTED (-1)
 #define INVALID_PARAMETER (-3)
+#define FFA_ANSWER 0x5566778811223344
 #define PSCI_ANSWER 0x1122334455667788
 
 static struct vm vm;
 static struct vcpu vcpu;
 static struct cpu cpu;
 static uint32_t psci_fid;
-static unsigned psci_calls, events;
+static unsigned psci_calls, ffa_calls, events;
 static uint64_t traced[4];
 uint64_t trace_mask;
 
@@ -43,6 +45,13 @@ int64_t psci_call(struct vcpu *v, uint32_t fid) {
   psci_fid = fid;
   psci_calls++;
   return PSCI_ANSWER;
+}
+
+int64_t ffa_call(struct vcpu *v, uint32_t fid) {
+  assert_ptr_equal(v, &vcpu);
+  assert_true((fid & 0xffff) >= 0x60 && (fid & 0xffff) <= 0xef); /* DEN0077A */
+  ffa_calls++;
+  return FFA_ANSWER;
 }
 
 void ctl_vm_event(struct vm *of, const char *what) {
@@ -121,19 +130,21 @@ static bool is_known(uint32_t fid) {
   return false;
 }
 
-/* Owner 4 is PSCI's, whatever the function; everybody else's unknown functions, fast or yielding, are not supported. */
+/* Owner 4 is FF-A's from 0x60 to 0xef (fast calls), PSCI's for every other function; everybody else's unknown functions, fast or yielding, are not supported. */
 static void sweep(uint32_t base) {
   for (uint32_t owner = 0; owner < 64; owner++)
-    for (uint32_t function = 0; function < 0x10000; function += function < 0x40 || function >= 0xff00 ? 1 : 0x3c1) {
+    for (uint32_t function = 0; function < 0x10000; function += function < 0x100 || function >= 0xff00 ? 1 : 0x3c1) {
       uint32_t fid = base | owner << 24 | function;
-      unsigned before = psci_calls;
+      unsigned before = psci_calls, ffa_before = ffa_calls;
       if (is_known(fid))
         continue;
       uint64_t answer = call(fid, 0, 0, 0);
-      assert_int_equal(psci_calls - before, owner == 4 ? 1 : 0);
-      if (owner == 4)
+      bool ffa = owner == 4 && function >= 0x60 && function <= 0xef && base >> 31, psci = owner == 4 && !ffa;
+      assert_int_equal(psci_calls - before, psci);
+      assert_int_equal(ffa_calls - ffa_before, ffa);
+      if (psci)
         assert_int_equal(psci_fid, fid);
-      assert_int_equal(answer, owner == 4 ? (uint64_t)PSCI_ANSWER : (uint64_t)(int64_t)NOT_SUPPORTED);
+      assert_int_equal(answer, ffa ? (uint64_t)FFA_ANSWER : psci ? (uint64_t)PSCI_ANSWER : (uint64_t)(int64_t)NOT_SUPPORTED);
     }
 }
 

@@ -24,6 +24,8 @@ OTHER_MACHINES = [
     ("lifecycle", {"cpu": "cortex-a72"}),
     ("virtio", {"cpu": "cortex-a72"}),
     ("virtio", {"icount": False, "cpus": 2}),
+    ("handover", {"cpu": "cortex-a72"}),
+    ("handover", {"icount": False, "cpus": 2}),
     ("hostile", {"cpu": "cortex-a72"}),
     ("wss", {"cpu": "cortex-a72"}),
     ("squeeze", {"cpu": "cortex-a72"}),

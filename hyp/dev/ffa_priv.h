@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef HYP_DEV_FFA_PRIV_H
+#define HYP_DEV_FFA_PRIV_H
+
+/* What ffa.c and ffa_memory.c share: the state of a VM's FF-A, and how a call is answered. */
+
+#include "hyp/core/vcpu.h"
+#include "hyp/dev/ffa_desc.h"
+#include "hyp/mem/handover.h"
+
+enum stage {
+  STAGE_IDLE = 0,
+  STAGE_CLAIM,    /* DONATE, LEND, SHARE: constituents are read, their pages pinned */
+  STAGE_FRAGMENT, /* the sender is asked for more of them; no call in progress */
+  STAGE_CANCEL,
+  STAGE_SEND,
+  STAGE_MAP, /* RETRIEVE_REQ */
+  STAGE_TRANSFER,
+  STAGE_UNMAP,  /* RELINQUISH, or a retrieval that failed: `err` */
+  STAGE_RETURN, /* RECLAIM */
+};
+
+struct ffa {
+  struct vcpu *caller; /* atomic */
+  bool mapped, rx_full;
+  ipa_t tx, rx;
+  enum stage stage;
+  err_t err; /* what the call returns when it has been undone */
+  uint64_t handle;
+  struct ffa_desc d;
+  uint8_t *copy;   /* of the fragment in TX: a page */
+  uint32_t length; /* bytes in it */
+  uint32_t at;     /* of the next constituent */
+  uint32_t received, total, ranges;
+  uint64_t pages;             /* of the constituents read so far */
+  struct handover_range left; /* of the last of them */
+};
+
+static inline int64_t ffa_answer(struct vcpu *v, uint32_t fid, uint64_t x1, uint64_t x2, uint64_t x3) {
+  for (unsigned i = 4; i < 8; i++)
+    v->x[i] = 0;
+  v->x[1] = x1;
+  v->x[2] = x2;
+  v->x[3] = x3;
+  v->x[0] = fid;
+  return (int64_t)v->x[0];
+}
+
+static inline int64_t ffa_refuse(struct vcpu *v, enum ffa_status status) {
+  return ffa_answer(v, FFA_ERROR, 0, (uint32_t)status, 0);
+}
+
+static inline int64_t ffa_succeed(struct vcpu *v, uint64_t x2, uint64_t x3) {
+  return ffa_answer(v, FFA_SUCCESS_32, 0, x2, x3);
+}
+
+/* The VM's memory call from now on is this vCPU's. NULL: answered already, no buffers (DENIED) or another call is in progress (BUSY). ffa_leave() ends that. */
+struct ffa *ffa_enter(struct vcpu *v);
+void ffa_leave(struct ffa *f);
+
+/* All calls that are not ffa.c's. */
+int64_t ffa_memory_call(struct vcpu *v, uint32_t fid);
+
+#endif
