@@ -42,11 +42,13 @@ static void begin(struct piece *p, struct stage2 *s2, unsigned order, struct rec
   p->count = 0;
 }
 
-/* The VM's alone, whole, and free to go. */
+/* All of an entry but its type: state, owner, order, flags, pins. */
+#define PLAIN_MASK ((struct frame){.state = 0xf, .owner = 0xfff, .order = 0xff, .flags = 0xff, .pins = 0xffff}.word)
+
+/* The VM's alone, whole, and free to go: in one look at its entry. */
 static ALWAYS_INLINE bool is_plain(const struct stage2 *s2, pfn_t f, unsigned order) {
-  const struct frame *frame = frame_of(f);
-  return frame->state == FRAME_OWNED && frame->owner == s2->vm->id && frame->order == order && (frame->flags & FRAME_F_HEAD) &&
-         frame->pins == 0;
+  struct frame plain = {.state = FRAME_OWNED, .owner = s2->vm->id & 0xfff, .order = (uint8_t)order, .flags = FRAME_F_HEAD};
+  return (atomic_load_relaxed(&frame_of(f)->word) & PLAIN_MASK) == plain.word;
 }
 
 static bool may_go(void *ctx, uint64_t ia, pa_t out) {
