@@ -135,6 +135,8 @@ static err_t check_memory(struct parser *p) {
     return parse_fail(p, SCN_MEMORY ": %u is odd, memory comes in steps of 2 MiB", mib);
   if (p->raw.vm.window_mib % 2)
     return parse_fail(p, SCN_WINDOW ": %u is odd, the window comes in steps of 2 MiB", p->raw.vm.window_mib);
+  if (p->raw.vm.window_mib && p->raw.vm.trap_stage1_faults)
+    return parse_fail(p, SCN_WINDOW ": not together with " SCN_TRAP_S1 ", whose views show RAM only");
   if (mib * SZ_1M > p->ram_bytes)
     return parse_fail(p, SCN_MEMORY ": %u MiB, but the machine has %u MiB", mib, (unsigned)(p->ram_bytes / SZ_1M));
   return ERR_OK;

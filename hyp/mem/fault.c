@@ -75,10 +75,10 @@ static NOINLINE void note_mapped(struct vcpu *v, uint64_t esr, uint64_t at) {
 }
 
 static NOINLINE void serve_rare(struct vcpu *v, uint64_t esr, uint64_t at) {
-  if (v->views != NULL)
-    view_fault(v, esr, ipa(at));
-  else
+  if (v->views == NULL)
     touch_mapped(v, esr, at);
+  else if (view_fault(v, esr, ipa(at)) != ERR_OK)
+    external_abort(v, esr, esr_ec(esr) == ESR_EC_IABT_LOWER, at);
 }
 
 /*

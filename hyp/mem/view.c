@@ -234,7 +234,7 @@ void view_fetch_denied(struct vcpu *v) {
   activate(v, VIEW_OPEN);
 }
 
-void view_fault(struct vcpu *v, uint64_t esr, ipa_t at) {
+err_t view_fault(struct vcpu *v, uint64_t esr, ipa_t at) {
   err_t err = mirror(v, at.v);
   if (err == ERR_NOENT) {
     v->s2_faults++;
@@ -242,8 +242,11 @@ void view_fault(struct vcpu *v, uint64_t esr, ipa_t at) {
     if (err == ERR_OK)
       err = mirror(v, at.v);
   }
+  if (err == ERR_PERM)
+    return err;
   trace(TRACE_GROUP_FAULT, TRACE_S2_FAULT, vmid_value(&view_active(v)->vmid), at.v, esr, sysreg_read(far_el2), vcpu_pc(),
         err == ERR_OK ? TRACE_FAULT_MAPPED_4K : TRACE_FAULT_NOMEM);
   if (err != ERR_OK)
     exhaust_wait(v, at.v, err);
+  return ERR_OK;
 }

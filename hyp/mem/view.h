@@ -41,8 +41,11 @@ MUST_CHECK err_t view_destroy_step(struct vcpu *v);
 /* Forget every TLB entry of both views; no vCPU of the VM runs any more. */
 void view_flush(struct vcpu *v);
 
-/* Any other stage-2 fault of the current vCPU on RAM at `at`, when it has views. */
-void view_fault(struct vcpu *v, uint64_t esr, ipa_t at);
+/*
+ * Any other stage-2 fault of the current vCPU on RAM at `at`, when it has views. ERR_PERM: it has handed that memory over. Without a frame
+ * it waits for one, which is no error here.
+ */
+MUST_CHECK err_t view_fault(struct vcpu *v, uint64_t esr, ipa_t at);
 /* A fetch that the current view of the current vCPU does not allow: the vectors are entered, or left. */
 void view_fetch_denied(struct vcpu *v);
 /* The guest may have moved its vectors: at every exit. */
