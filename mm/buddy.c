@@ -111,14 +111,19 @@ uint32_t buddy_take(struct zone *z, unsigned order, enum migratetype type) {
   return index;
 }
 
-/* From another type's pageblocks one frame, and only if there is nothing else. */
-unsigned buddy_take_many(struct zone *z, enum migratetype type, struct block *to, unsigned want) {
+/*
+ * From another type's pageblocks one frame, and only if there is nothing else. A look for it may also bring back what compaction had set aside, in
+ * blocks of any order.
+ */
+unsigned buddy_take_many(struct zone *z, enum migratetype type, struct block *to, unsigned want, unsigned least) {
   unsigned left = want, blocks = 0, from, order;
   while (left != 0) {
     enum migratetype source = z->avail[type] != 0 ? type : fallback_find(z, 0, type);
     if (source == MIGRATE_TYPES || (source != type && blocks != 0))
       break;
     from = bits_ffs(z->avail[source]);
+    if (from < least)
+      break;
     order = source == type ? bits_fls(left) : 0;
     if (order > from)
       order = from;

@@ -97,7 +97,7 @@ static unsigned take_runs(struct zone *z, enum migratetype type, unsigned want, 
   bool crumbs = z->avail[type] & ((1u << PERCPU_RUN_ORDER) - 1);
   if (crumbs || z->avail[type] == 0)
     return 0;
-  unsigned got = buddy_take_many(z, type, to, want << PERCPU_RUN_ORDER);
+  unsigned got = buddy_take_many(z, type, to, want << PERCPU_RUN_ORDER, PERCPU_RUN_ORDER);
   for (unsigned i = 0; i < got; i++) {
     if (pageblock_kind(pageblock_of(to[i].index)) == PAGEBLOCK_WHOLE)
       pageblock_write_entries(pageblock_of(to[i].index));
@@ -108,7 +108,7 @@ static unsigned take_runs(struct zone *z, enum migratetype type, unsigned want, 
 static ALWAYS_INLINE unsigned take_from(struct zone *z, enum migratetype type, unsigned want, struct block *to, unsigned order) {
   port_lock_acquire(&z->lock);
   want = allowance(z, want, order);
-  unsigned got = order == 0                  ? buddy_take_many(z, type, to, want)
+  unsigned got = order == 0                  ? buddy_take_many(z, type, to, want, 0)
                  : order == PERCPU_RUN_ORDER ? take_runs(z, type, want, to)
                                              : buddy_take_pageblocks(z, type, to, want);
   port_lock_release(&z->lock);

@@ -73,12 +73,12 @@ static inline void zone_unlock(struct zone *z, port_flags_t flags) {
 uint32_t buddy_take(struct zone *z, unsigned order, enum migratetype type);
 /* The block at exactly `index`, if it is free. */
 bool buddy_take_at(struct zone *z, uint32_t index, unsigned order);
-/* Up to `want` frames as blocks of any order, small ones first; returns the blocks. `to` has room for `want`. */
+/* Up to `want` frames (a multiple of 2^least) as blocks of order `least` or more, small ones first; returns the blocks. `to` has room for `want` of them. */
 struct block {
   uint32_t index;
   uint32_t order;
 };
-unsigned buddy_take_many(struct zone *z, enum migratetype type, struct block *to, unsigned want);
+unsigned buddy_take_many(struct zone *z, enum migratetype type, struct block *to, unsigned want, unsigned least);
 /* Put a block back and merge it. Its head's entry need not be valid; its tails must be no heads. Takes `free` up, ledger not. */
 void buddy_give(struct zone *z, uint32_t index, unsigned order);
 /* The frames [index, index + count), all single: as aligned blocks. Their entries must not say FREE. */
