@@ -355,9 +355,9 @@ static void list_calls(void) {
   call_count = 0;
   for (uint8_t by = 1; by <= VMS; by++)
     for (uint8_t thing = 0; thing < THINGS; thing++) {
-      for (uint8_t how = SHARED_TO; how <= DONATED_TO; how++)
+      for (unsigned how = SHARED_TO; how <= DONATED_TO; how++)
         for (uint8_t to = 1; to <= VMS; to++)
-          calls[call_count++] = (struct call){GIVE, by, thing, how, to};
+          calls[call_count++] = (struct call){GIVE, by, thing, (uint8_t)how, to};
       for (unsigned what = RETRIEVE; what <= RECLAIM; what++)
         calls[call_count++] = (struct call){what, by, thing, 0, 0};
     }
@@ -412,7 +412,7 @@ static void try_granted(unsigned state, unsigned call) {
 /* All that is refused changes nothing, so one visit tries it all. */
 static void visit(unsigned state) {
   struct model m = found[state].m;
-  bool granted[CALLS_MAX];
+  bool granted[CALLS_MAX] = {false};
   go_to(state);
   for (unsigned i = 0; i < call_count; i++) {
     struct model after = m;

@@ -5,7 +5,7 @@
  */
 // sources: hyp/dev/virtio/virtqueue.c hyp/dev/virtio/device.c hyp/dev/virtio/mmio.c tests/host/virtio_world.c
 // cflags: -include tests/host/fakehw/ctl_fake.h
-#include "hyp/dev/virtio/rng.c" /* for the block function */
+#include "hyp/dev/virtio/rng.c" /* for the block function */ // NOLINT(bugprone-suspicious-include)
 #include "virtio_world.h"
 #include <setjmp.h>
 #include <stdarg.h>

@@ -34,7 +34,7 @@ static void start(bool indirect, bool event_idx) {
 }
 
 static unsigned pick(unsigned n) {
-  return (unsigned)random() % n;
+  return (unsigned)((uint64_t)random() * n >> 31); /* random() gives 31 bits */
 }
 
 /* --- the model -------------------------------------------------------------------------------------------------------------- */
