@@ -31,6 +31,15 @@ struct unmap {
   struct gone gone[BATCH]; /* [0, count) made invalid, not flushed yet */
 };
 
+/* Nothing is unmapped yet. Field by field: the array is not to be cleared. */
+static ALWAYS_INLINE void unmap_begin(struct unmap *u, struct pt *pt, pt_leaf_fn *leaf, void *ctx) {
+  u->pt = pt;
+  u->leaf = leaf;
+  u->ctx = ctx;
+  u->span = span_none();
+  u->count = 0;
+}
+
 static ALWAYS_INLINE void tell(const struct unmap *u, uint64_t ia, uint64_t desc, unsigned shift) {
   if (u->leaf)
     u->leaf(u->ctx, align_down(ia, BIT(shift)), desc_out(desc), shift_level(shift), desc);
@@ -182,11 +191,7 @@ static NOINLINE err_t unmap_range(struct pt *pt, uint64_t ia, uint64_t size, pt_
   if (unlikely(err != ERR_OK))
     return err;
   struct unmap u;
-  u.pt = pt;
-  u.leaf = leaf;
-  u.ctx = ctx;
-  u.span = span_none();
-  u.count = 0;
+  unmap_begin(&u, pt, leaf, ctx);
   while (ia < end)
     ia = unmap_in_table(&u, ia, end);
   batch_finish(&u);
@@ -233,11 +238,7 @@ static ALWAYS_INLINE void unmap_leaf(struct unmap *u, uint64_t ia, unsigned shif
 void pt_unmap_leaves(struct pt *pt, unsigned level, unsigned count, const uint64_t *ias, pt_may_unmap_fn *may, pt_leaf_fn *leaf,
                      void *ctx) {
   struct unmap u;
-  u.pt = pt;
-  u.leaf = leaf;
-  u.ctx = ctx;
-  u.span = span_none();
-  u.count = 0;
+  unmap_begin(&u, pt, leaf, ctx);
   for (unsigned i = 0; i < count; i++)
     unmap_leaf(&u, ias[i], level_shift(level), may);
   batch_finish(&u);

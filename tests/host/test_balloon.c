@@ -54,6 +54,9 @@ void virtio_init(struct virtio_device *d, const struct virtio_ops *ops, struct v
   d->slot = slot;
   of->virtio[slot] = device = d;
 }
+struct virtio_device *virtio_find(const struct vm *of, const struct virtio_ops *ops) {
+  return of == &vm && device->ops == ops ? device : NULL;
+}
 void virtio_config_changed(struct virtio_device *d) {
   d->generation++;
   config_interrupts++;

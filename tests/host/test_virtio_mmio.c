@@ -39,7 +39,7 @@ static enum virtio_work toy_run(struct virtio_device *d, unsigned q) {
   runs++;
   err_t e = vq_pop(&d->queue[q], &c);
   if (e != ERR_OK)
-    return e == ERR_NOENT ? VIRTIO_IDLE : VIRTIO_BROKEN;
+    return virtio_no_chain(e);
   return vq_push(&d->queue[q], c.head, 0) == ERR_OK ? VIRTIO_MORE : VIRTIO_BROKEN;
 }
 

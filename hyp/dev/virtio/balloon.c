@@ -80,7 +80,7 @@ static enum virtio_work take_stats(struct virtio_balloon *b, unsigned q) {
     return VIRTIO_IDLE;
   err_t err = vq_pop(&b->device.queue[q], &c);
   if (err != ERR_OK)
-    return err == ERR_NOENT ? VIRTIO_IDLE : VIRTIO_BROKEN;
+    return virtio_no_chain(err);
   read_stats(b, q, &c);
   b->stats_head = c.head;
   b->stats_held = true;
@@ -92,8 +92,7 @@ static enum virtio_work take_stats(struct virtio_balloon *b, unsigned q) {
 
 static bool ask_stats(struct virtio_balloon *b) {
   struct virtio_device *d = &b->device;
-  bool live = (d->status & (VIRTIO_STATUS_DRIVER_OK | VIRTIO_STATUS_NEEDS_RESET)) == VIRTIO_STATUS_DRIVER_OK;
-  if (!live || !virtio_has(d, VIRTIO_BALLOON_F_STATS_VQ))
+  if (!virtio_is_live(d) || !virtio_has(d, VIRTIO_BALLOON_F_STATS_VQ))
     return false;
   if (!b->stats_held)
     return true; /* the answer is on its way */
@@ -189,10 +188,8 @@ void virtio_balloon_destroy(struct virtio_device *d) {
 /* --- what is asked of it ------------------------------------------------------------------------------------------------------ */
 
 static struct virtio_balloon *find(const struct vm *vm) {
-  for (unsigned i = 0; i < VIRTIO_SLOTS; i++)
-    if (vm->virtio[i] && vm->virtio[i]->ops == &ops)
-      return balloon_of(vm->virtio[i]);
-  return NULL;
+  struct virtio_device *d = virtio_find(vm, &ops);
+  return d ? balloon_of(d) : NULL;
 }
 
 bool balloon_set_target(struct vm *vm, uint64_t frames_to_keep) {

@@ -79,7 +79,7 @@ static void mark_ranges(struct virtio_balloon *b, const struct reclaim_range *r,
 
 static bool pop(struct virtio_balloon *b, unsigned q, struct vq_chain *c, enum virtio_work *answer) {
   err_t err = vq_pop(&b->device.queue[q], c);
-  *answer = err == ERR_NOENT ? VIRTIO_IDLE : VIRTIO_BROKEN;
+  *answer = virtio_no_chain(err);
   return err == ERR_OK;
 }
 

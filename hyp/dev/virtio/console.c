@@ -33,17 +33,12 @@ static struct virtio_console *console_of(struct virtio_device *d) {
   return container_of(d, struct virtio_console, device);
 }
 
-static uint64_t features(struct virtio_device *d) {
-  (void)d;
-  return 0;
-}
-
 static enum virtio_work transmit(struct virtio_console *c, struct virtqueue *q) {
   uint8_t piece[TX_PIECE];
   struct vq_chain chain;
   err_t err = vq_pop(q, &chain);
   if (err != ERR_OK)
-    return err == ERR_NOENT ? VIRTIO_IDLE : VIRTIO_BROKEN;
+    return virtio_no_chain(err);
   uint64_t n = vq_read(q, &chain, q->progress, piece, sizeof(piece));
   for (uint64_t i = 0; i < n; i++)
     console_guest_byte(c->device.vm, piece[i]);
@@ -84,7 +79,7 @@ static enum virtio_work receive(struct virtio_console *c, struct virtqueue *q) {
     return VIRTIO_IDLE;
   err_t err = vq_pop(q, &chain);
   if (err != ERR_OK)
-    return err == ERR_NOENT ? VIRTIO_IDLE : VIRTIO_BROKEN;
+    return virtio_no_chain(err);
   uint32_t n = take_typed(c, bytes, chain.writable);
   if (n == 0 || vq_write(q, &chain, 0, bytes, n) != n)
     return VIRTIO_BROKEN; /* a buffer for input that cannot be written */
@@ -102,8 +97,7 @@ static void reset(struct virtio_device *d) {
   spin_unlock(&c->typed_lock);
 }
 
-static const struct virtio_ops ops = {
-    .name = "virtio-console", .device_id = VIRTIO_ID_CONSOLE, .queues = 2, .features = features, .run = run, .reset = reset};
+static const struct virtio_ops ops = {.name = "virtio-console", .device_id = VIRTIO_ID_CONSOLE, .queues = 2, .run = run, .reset = reset};
 
 err_t virtio_console_create(struct vm *vm, unsigned slot) {
   struct virtio_console *c = mem_alloc(sizeof(*c));
@@ -117,16 +111,9 @@ void virtio_console_destroy(struct virtio_device *d) {
   mem_free(console_of(d));
 }
 
-static struct virtio_device *find(struct vm *vm) {
-  for (unsigned i = 0; i < VIRTIO_SLOTS; i++)
-    if (vm->virtio[i] && vm->virtio[i]->ops == &ops)
-      return vm->virtio[i];
-  return NULL;
-}
-
 /* The status is looked at without the device's lock: a reset that comes at the same time may leave a key behind, for the next driver. */
 bool virtio_console_receive(struct vm *vm, uint8_t byte) {
-  struct virtio_device *d = find(vm);
+  struct virtio_device *d = virtio_find(vm, &ops);
   if (!d || !virtio_is_live(d) || !keep_typed(console_of(d), byte))
     return false;
   virtio_ask(d, VIRTIO_CONSOLE_QUEUE_RX);

@@ -34,6 +34,13 @@ void virtio_init(struct virtio_device *d, const struct virtio_ops *ops, struct v
   vm->virtio[slot] = d;
 }
 
+struct virtio_device *virtio_find(const struct vm *vm, const struct virtio_ops *ops) {
+  for (unsigned i = 0; i < VIRTIO_SLOTS; i++)
+    if (vm->virtio[i] && vm->virtio[i]->ops == ops)
+      return vm->virtio[i];
+  return NULL;
+}
+
 void virtio_update_line(struct virtio_device *d) {
   bool line = d->interrupt_status != 0;
   if (line == d->line)

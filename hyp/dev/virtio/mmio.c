@@ -17,7 +17,7 @@
 #include "hyp/mem/stage2.h"
 
 static uint64_t offered(struct virtio_device *d) {
-  return d->ops->features(d) | BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_F_INDIRECT_DESC) | BIT(VIRTIO_F_EVENT_IDX);
+  return (d->ops->features ? d->ops->features(d) : 0) | BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_F_INDIRECT_DESC) | BIT(VIRTIO_F_EVENT_IDX);
 }
 
 /* The queue that QueueSel names; NULL if the device has none of that number. */

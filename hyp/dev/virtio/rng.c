@@ -54,11 +54,6 @@ static void next_block(uint32_t state[16], uint32_t out[16]) {
     state[13]++; /* the nonce proper is the two words after */
 }
 
-static uint64_t features(struct virtio_device *d) {
-  (void)d;
-  return 0;
-}
-
 /* A driver that asks for more than a piece gets less: the used length says how much (5.4.6). */
 static enum virtio_work run(struct virtio_device *d, unsigned number) {
   struct virtio_rng *r = container_of(d, struct virtio_rng, device);
@@ -67,7 +62,7 @@ static enum virtio_work run(struct virtio_device *d, unsigned number) {
   struct vq_chain chain;
   err_t err = vq_pop(q, &chain);
   if (err != ERR_OK)
-    return err == ERR_NOENT ? VIRTIO_IDLE : VIRTIO_BROKEN;
+    return virtio_no_chain(err);
   uint32_t n = (uint32_t)min_u64(chain.writable, PIECE);
   if (n == 0)
     return VIRTIO_BROKEN; /* 5.4.6.1: the driver offers buffers to be written */
@@ -78,7 +73,7 @@ static enum virtio_work run(struct virtio_device *d, unsigned number) {
   return vq_push(q, chain.head, n) == ERR_OK ? VIRTIO_MORE : VIRTIO_BROKEN;
 }
 
-static const struct virtio_ops ops = {.name = "virtio-rng", .device_id = VIRTIO_ID_RNG, .queues = 1, .features = features, .run = run};
+static const struct virtio_ops ops = {.name = "virtio-rng", .device_id = VIRTIO_ID_RNG, .queues = 1, .run = run};
 
 err_t virtio_rng_create(struct vm *vm, unsigned slot) {
   static const uint32_t constants[4] = {0x61707865, 0x3320646e, 0x79622d32, 0x6b206574};

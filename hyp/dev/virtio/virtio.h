@@ -35,16 +35,20 @@ struct virtio_device;
 enum virtio_work {
   VIRTIO_IDLE = 0, /* nothing is available any more */
   VIRTIO_MORE,     /* something was done, and there is more: interrupts may be looked at first */
-  VIRTIO_WAIT,     /* the device will go on by itself (virtio_run()) when what it waits for is there */
   VIRTIO_BROKEN    /* the driver broke the rules: the device needs a reset */
 };
+
+/* What it means for a queue's work that vq_pop() gave no chain. */
+static inline enum virtio_work virtio_no_chain(err_t err) {
+  return err == ERR_NOENT ? VIRTIO_IDLE : VIRTIO_BROKEN;
+}
 
 struct virtio_ops {
   const char *name;
   uint16_t device_id;    /* VIRTIO_ID_* */
   uint8_t queues;        /* at most VIRTIO_QUEUES_MAX */
   uint16_t config_bytes; /* of the configuration space, at most VIRTIO_CONFIG_MAX */
-  /* Features of its own that the device offers, VIRTIO_F_* of the transport left out. */
+  /* Features of its own that the device offers, VIRTIO_F_* of the transport left out. NULL: none. */
   uint64_t (*features)(struct virtio_device *d);
   /* Take at most one chain (about 50,000 instructions at most) from queue `q` and serve it. */
   enum virtio_work (*run)(struct virtio_device *d, unsigned q);
@@ -85,6 +89,8 @@ static inline bool virtio_has(const struct virtio_device *d, unsigned feature) {
 
 /* A device embeds struct virtio_device; it is put into the VM's slot `slot` when the VM is made, before it runs. */
 void virtio_init(struct virtio_device *d, const struct virtio_ops *ops, struct vm *vm, unsigned slot);
+/* The device of `vm` that has these operations; NULL if it has none. Any CPU: a VM's slots are filled before it runs. */
+struct virtio_device *virtio_find(const struct vm *vm, const struct virtio_ops *ops);
 /* At a restart of the VM: as after power-on; no vCPU runs. */
 void virtio_power_on(struct virtio_device *d);
 
