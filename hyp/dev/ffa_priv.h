@@ -2,7 +2,7 @@
 #ifndef HYP_DEV_FFA_PRIV_H
 #define HYP_DEV_FFA_PRIV_H
 
-/* What ffa.c and ffa_memory.c share: the state of a VM's FF-A, and how a call is answered. */
+/* What the files of FF-A share: the state of a VM's FF-A, and how a call is answered. */
 
 #include "hyp/core/vcpu.h"
 #include "hyp/dev/ffa_desc.h"
@@ -60,5 +60,28 @@ void ffa_leave(struct ffa *f);
 
 /* All calls that are not ffa.c's. */
 int64_t ffa_memory_call(struct vcpu *v, uint32_t fid);
+
+enum ffa_status ffa_status_of(err_t err);
+/* The stages of the call in progress from f->stage on, until it is done or has had its share of this exit. Returns x0, as the next. */
+int64_t ffa_run(struct vcpu *v, struct ffa *f);
+/* The call in progress is over: FFA_SUCCESS without values, or what `err` means. */
+int64_t ffa_end(struct vcpu *v, struct ffa *f, err_t err);
+
+/* Enter, and copy `length` bytes of TX. A fragment may be awaited. NULL: answered already. */
+struct ffa *ffa_take_descriptor(struct vcpu *v, uint32_t length);
+/* The same for a descriptor that begins a call, with (total, length, buffer, pages) in w1..w4, parsed into f->d; it has a composite. NULL: answered already. */
+struct ffa *ffa_take_transaction(struct vcpu *v);
+
+static inline uint64_t ffa_handle_in(const struct vcpu *v) {
+  return (uint32_t)v->x[1] | v->x[2] << 32;
+}
+
+/* ffa_giver.c */
+int64_t ffa_send(struct vcpu *v, enum handover_kind kind);
+int64_t ffa_next_fragment(struct vcpu *v);
+int64_t ffa_reclaim(struct vcpu *v);
+/* ffa_borrower.c */
+int64_t ffa_retrieve(struct vcpu *v);
+int64_t ffa_relinquish(struct vcpu *v);
 
 #endif

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The giver's side of a hand-over: a region is begun, gathered, sent, and taken back when nobody has it mapped.
+ *
+ * All that can fail happens while it is gathered: each page is looked at and pinned, and an error unpins what was pinned. What becomes of a region
+ * afterwards is decided by its state alone, so a call that does not fit is refused before anything is touched.
+ *
+ * Lock: the giver's stage2.lock, for one step at a time.
+ */
+#include "core/check.h"
+#include "core/string.h"
+#include "hyp/core/vm.h"
+#include "hyp/mem/handover_frames.h"
+#include "hyp/mem/handover_priv.h"
+
+static bool borrowers_are_sane(const struct vm *owner, const struct handover *h) {
+  if (h->borrowers < 1 || h->borrowers > HANDOVER_BORROWERS_MAX || (h->kind == HANDOVER_DONATE && h->borrowers > 1))
+    return false;
+  for (unsigned i = 0; i < h->borrowers; i++)
+    if (h->borrower[i].vm == owner->id || !vm_by_id(h->borrower[i].vm))
+      return false;
+  return !(h->zero && h->kind == HANDOVER_SHARE);
+}
+
+static struct handover *free_slot(struct handover_table *t) {
+  for (unsigned i = 0; i < HANDOVERS_MAX; i++)
+    if (t->slot[i].state == HANDOVER_NONE)
+      return &t->slot[i];
+  return NULL;
+}
+
+err_t handover_begin(struct vm *owner, const struct handover *template, uint64_t *handle) {
+  if (!borrowers_are_sane(owner, template))
+    return ERR_INVAL;
+  err_t err = handover_open(owner);
+  if (err == ERR_OK && template->kind != HANDOVER_SHARE)
+    err = stage2_open_given(&owner->s2);
+  if (err != ERR_OK)
+    return err;
+  spin_lock(&owner->s2.lock);
+  struct handover *h = free_slot(owner->handover);
+  if (h) {
+    *h = *template;
+    h->handle = *handle = (uint64_t)owner->id << HANDOVER_OWNER_SHIFT | ++owner->handover->count;
+    h->first = h->last = FRAME_LINK_NONE;
+    h->pages = h->from_window = 0;
+    h->state = HANDOVER_GATHERING;
+  }
+  spin_unlock(&owner->s2.lock);
+  return h ? ERR_OK : ERR_NOSPC;
+}
+
+/* The giver's own region, in `state`, its lock held; NULL, and no lock, if it has none. */
+static struct handover *lock_own(struct vm *owner, uint64_t handle, enum handover_state state) {
+  spin_lock(&owner->s2.lock);
+  struct handover *h = handover_find(owner, handle);
+  if (h && h->state == state)
+    return h;
+  spin_unlock(&owner->s2.lock);
+  return NULL;
+}
+
+err_t handover_claim(struct vm *owner, uint64_t handle, struct handover_range *left) {
+  struct handover *h = lock_own(owner, handle, HANDOVER_GATHERING);
+  if (!h)
+    return ERR_NOENT;
+  err_t err = handover_claim_frames(owner, h, left);
+  handover_rewind(h);
+  spin_unlock(&owner->s2.lock);
+  if (err != ERR_NOENT)
+    return err;
+  err = stage2_populate(&owner->s2, ipa(left->ia));
+  return err == ERR_OK ? ERR_AGAIN : err;
+}
+
+err_t handover_cancel(struct vm *owner, uint64_t handle) {
+  struct handover *h = lock_own(owner, handle, HANDOVER_GATHERING);
+  if (!h)
+    return ERR_NOENT;
+  err_t err = handover_unpin_frames(h);
+  if (err == ERR_OK)
+    handover_forget(h);
+  spin_unlock(&owner->s2.lock);
+  return err;
+}
+
+/* One step of what makes a region OPEN: its frames, then, if they go empty, their contents. */
+static err_t send_step(struct vm *owner, struct handover *h) {
+  err_t err = h->state == HANDOVER_GATHERING ? handover_give_frames(owner, h) : handover_zero_frames(h);
+  if (err != ERR_OK)
+    return err;
+  handover_rewind(h);
+  bool more = h->state == HANDOVER_GATHERING && h->zero;
+  h->state = more ? HANDOVER_SENDING : HANDOVER_OPEN;
+  return more ? ERR_AGAIN : ERR_OK;
+}
+
+err_t handover_send(struct vm *owner, uint64_t handle) {
+  spin_lock(&owner->s2.lock);
+  struct handover *h = handover_find(owner, handle);
+  bool due = h && (h->state == HANDOVER_GATHERING || h->state == HANDOVER_SENDING) && h->pages > 0;
+  err_t err = due ? send_step(owner, h) : ERR_NOENT;
+  spin_unlock(&owner->s2.lock);
+  return err;
+}
+
+err_t handover_reclaim(struct vm *owner, uint64_t handle, bool zero) {
+  err_t err = ERR_NOENT;
+  spin_lock(&owner->s2.lock);
+  struct handover *h = handover_find(owner, handle);
+  if (h && (h->state == HANDOVER_OPEN || h->state == HANDOVER_RETURNING)) {
+    err = handover_is_borrowed(h) ? ERR_PERM : ERR_OK;
+    if (err == ERR_OK) {
+      h->state = HANDOVER_RETURNING;
+      h->zero = zero;
+      handover_rewind(h);
+    }
+  }
+  spin_unlock(&owner->s2.lock);
+  return err;
+}
+
+static err_t return_step(struct vm *owner, struct handover *h) {
+  if (!h->zero)
+    return handover_return_frames(owner, h);
+  h->zero = handover_zero_frames(h) == ERR_AGAIN;
+  return ERR_AGAIN;
+}
+
+err_t handover_return(struct vm *owner, uint64_t handle) {
+  struct handover *h = lock_own(owner, handle, HANDOVER_RETURNING);
+  if (!h)
+    return ERR_NOENT;
+  err_t err = return_step(owner, h);
+  if (err == ERR_OK)
+    handover_forget(h);
+  spin_unlock(&owner->s2.lock);
+  return err;
+}
