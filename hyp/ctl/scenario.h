@@ -7,6 +7,7 @@
 #include "abi/scenario.h"
 #include "hyp/core/vm.h"
 #include "hyp/ctl/ctl.h"
+#include "hyp/mem/managed.h"
 
 /* A list of NUL-terminated strings, one behind the other. */
 struct scenario_strings {
@@ -26,6 +27,13 @@ struct scenario_vm {
   uint32_t image, initrd; /* phandles; 0: none */
 };
 
+/* A range of managed memory: names of VMs as the blob has them, until all is read. */
+struct scenario_range {
+  struct managed_config config;
+  const char *prefer; /* NULL: none */
+  struct scenario_strings members, accessed_by;
+};
+
 struct scenario_step {
   const char *name;
   uint32_t after_ms, within_ms;
@@ -35,9 +43,10 @@ struct scenario_step {
 struct scenario {
   const char *description;
   struct hyp_options options;
-  unsigned images, vms, steps;
+  unsigned images, vms, ranges, steps;
   struct scenario_image image[SCENARIO_IMAGES_MAX];
   struct scenario_vm vm[SCENARIO_VMS_MAX];
+  struct scenario_range range[MANAGED_RANGES_MAX];
   struct scenario_step step[SCENARIO_STEPS_MAX];
 };
 

@@ -240,6 +240,8 @@ err_t check_node(struct parser *p) {
     return check_vm(p);
   case NODE_STEP:
     return check_step(p);
+  case NODE_RANGE:
+    return check_range(p);
   default:
     return ERR_OK;
   }
@@ -310,6 +312,11 @@ err_t check_scenario(struct parser *p) {
     return parse_fail(p, "no VM under /" SCN_VMS);
   for (unsigned i = 0; i < s->vms; i++) {
     err_t e = resolve_vm(p, &s->vm[i]);
+    if (e != ERR_OK)
+      return e;
+  }
+  for (unsigned i = 0; i < s->ranges; i++) {
+    err_t e = resolve_range(p, &s->range[i]);
     if (e != ERR_OK)
       return e;
   }

@@ -15,6 +15,8 @@ enum node_kind {
   NODE_VM,
   NODE_TIMELINE,
   NODE_STEP,
+  NODE_MANAGED,
+  NODE_RANGE,
   NODE_KINDS,
   NODE_NONE = NODE_KINDS
 };
@@ -57,6 +59,14 @@ struct raw_vm {
   bool no_autostart, trap_stage1_faults, force_4k, console_quiet;
 };
 
+struct raw_range {
+  uint32_t size_mib, prefetch, events, throttles, lapse_us, nap_us, pin_ms;
+  const char *transfer, *prefer;
+  struct scenario_strings members, accessed_by;
+  struct span quota;
+  bool read_dup, no_migrate;
+};
+
 struct raw_step {
   uint32_t after_ms, within_ms;
   struct scenario_strings run, expect, expect_not, verdict;
@@ -70,6 +80,7 @@ struct raw {
     struct raw_hypervisor hypervisor;
     struct raw_image image;
     struct raw_vm vm;
+    struct raw_range range;
     struct raw_step step;
   };
 };
@@ -110,6 +121,10 @@ MUST_CHECK err_t raw_complete(struct parser *p);
 
 /* Give the innermost node its meaning in p->s. */
 MUST_CHECK err_t check_node(struct parser *p);
+/* scenario_managed.c: the same for /managed/<range>, and when all VMs are known. */
+MUST_CHECK err_t check_range(struct parser *p);
+MUST_CHECK err_t resolve_range(struct parser *p, struct scenario_range *r);
+
 /* After the last node: references, images, what the machine has. */
 MUST_CHECK err_t check_scenario(struct parser *p);
 

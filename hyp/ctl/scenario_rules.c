@@ -81,6 +81,23 @@ static const struct rule vm_rules[] = {
     {SCN_CONSOLE_QUIET, FORM_FLAG, false, AT(vm.console_quiet), 0, 0},
 };
 
+static const struct rule range_rules[] = {
+    {SCN_SIZE, FORM_NUMBER, true, AT(range.size_mib), 2, 1u << 20},
+    {SCN_MEMBERS, FORM_STRINGS, true, AT(range.members), 0, MANAGED_MEMBERS_MAX},
+    {SCN_MEMBER_QUOTA, FORM_CELLS, false, AT(range.quota), 0, MANAGED_MEMBERS_MAX},
+    {SCN_TRANSFER, FORM_STRING, false, AT(range.transfer), 0, 0},
+    {SCN_PREFER, FORM_STRING, false, AT(range.prefer), 0, 0},
+    {SCN_ACCESSED_BY, FORM_STRINGS, false, AT(range.accessed_by), 0, MANAGED_MEMBERS_MAX},
+    {SCN_READ_DUP, FORM_FLAG, false, AT(range.read_dup), 0, 0},
+    {SCN_NO_MIGRATE, FORM_FLAG, false, AT(range.no_migrate), 0, 0},
+    {SCN_PREFETCH, FORM_NUMBER, false, AT(range.prefetch), 1, 100},
+    {SCN_THRASH_EVENTS, FORM_NUMBER, false, AT(range.events), 0, 100},
+    {SCN_THRASH_THROTTLES, FORM_NUMBER, false, AT(range.throttles), 0, 100},
+    {SCN_THRASH_LAPSE, FORM_NUMBER, false, AT(range.lapse_us), 1, 1000000},
+    {SCN_THRASH_NAP, FORM_NUMBER, false, AT(range.nap_us), 1, 100000},
+    {SCN_PIN, FORM_NUMBER, false, AT(range.pin_ms), 1, 600000},
+};
+
 static const struct rule step_rules[] = {
     {SCN_AFTER_MS, FORM_NUMBER, false, AT(step.after_ms), 0, 86400000},
     {SCN_WITHIN_MS, FORM_NUMBER, false, AT(step.within_ms), 1, 86400000},
@@ -98,11 +115,11 @@ static const struct {
 } rules_of[NODE_KINDS] = {
     [NODE_ROOT] = {RULES(root_rules)},   [NODE_HYPERVISOR] = {RULES(hypervisor_rules)},
     [NODE_IMAGE] = {RULES(image_rules)}, [NODE_VM] = {RULES(vm_rules)},
-    [NODE_STEP] = {RULES(step_rules)},
+    [NODE_STEP] = {RULES(step_rules)},   [NODE_RANGE] = {RULES(range_rules)},
 };
 
-static const char *const sections[] = {SCN_HYPERVISOR, SCN_IMAGES, SCN_VMS, SCN_TIMELINE};
-static const enum node_kind section_kinds[] = {NODE_HYPERVISOR, NODE_IMAGES, NODE_VMS, NODE_TIMELINE};
+static const char *const sections[] = {SCN_HYPERVISOR, SCN_IMAGES, SCN_VMS, SCN_MANAGED, SCN_TIMELINE};
+static const enum node_kind section_kinds[] = {NODE_HYPERVISOR, NODE_IMAGES, NODE_VMS, NODE_MANAGED, NODE_TIMELINE};
 
 enum node_kind node_child_kind(enum node_kind parent, const char *name) {
   int section;
@@ -116,6 +133,8 @@ enum node_kind node_child_kind(enum node_kind parent, const char *name) {
     return NODE_VM;
   case NODE_TIMELINE:
     return NODE_STEP;
+  case NODE_MANAGED:
+    return NODE_RANGE;
   default:
     return NODE_NONE;
   }
@@ -133,6 +152,14 @@ void raw_begin(struct parser *p, enum node_kind kind) {
     p->raw.vm.weight = 100;
     p->raw.vm.bootargs = "";
     p->raw.vm.quota = (struct raw_quota){RAW_NONE, RAW_NONE, RAW_NONE, RAW_NONE};
+  } else if (kind == NODE_RANGE) {
+    static const struct managed_policy d = MANAGED_POLICY_DEFAULT;
+    p->raw.range = (struct raw_range){.prefetch = d.prefetch_percent,
+                                      .events = d.thrash_events,
+                                      .throttles = d.thrash_throttles,
+                                      .lapse_us = d.lapse_us,
+                                      .nap_us = d.nap_us,
+                                      .pin_ms = d.pin_us / 1000};
   } else if (kind == NODE_STEP) {
     p->raw.step.within_ms = 10000;
   } else if (kind == NODE_HYPERVISOR) {

@@ -41,7 +41,11 @@ struct managed_policy {
   uint8_t thrash_throttles; /* then one of its users is held back, so many times, and then it is pinned */
   uint32_t lapse_us, nap_us, pin_us; /* nap_us < lapse_us; pinned for pin_us */
 };
-extern const struct managed_policy managed_policy_default;
+#define MANAGED_POLICY_DEFAULT                                                                                                             \
+  {                                                                                                                                        \
+    .preferred = LOCATION_NONE, .prefetch_percent = 50, .thrash_events = 3, .thrash_throttles = 4, .lapse_us = 500, .nap_us = 250,         \
+    .pin_us = 100000                                                                                                                       \
+  }
 
 /* What is known of the movements of one page. */
 struct managed_page {
@@ -88,7 +92,8 @@ struct managed_fault {
   unsigned page;   /* 0..511 */
   bool write;
   uint8_t present; /* members whose VM is there, this one among them: nothing is made resident at, or mapped for, others */
-  uint8_t full;    /* locations that can get no frame more: pages go to LOCATION_HOME instead, and are mapped from there */
+  /* Locations that can get no frame more: what is resident elsewhere stays there and is mapped from there, what is nowhere goes to LOCATION_HOME. */
+  uint8_t full;
   uint32_t now_us; /* any clock; it may wrap */
 };
 
@@ -109,10 +114,17 @@ struct managed_decision {
 };
 
 /*
- * Thrashing hint, residency selection and density prefetch, in this order; takes note of naps and pins, in b->page and b->counts, and changes nothing else. In the order of
- * precedence: a pinned page stays where it is pinned; a page of a range that must not migrate stays where it is resident; a read under read_dup makes a copy; a page at its preferred location stays
- * there; one that a member in accessed_by touches stays where it is; one that is resident nowhere, or at LOCATION_HOME, goes to the preferred location, if that is present; anything else goes to the member that touches it.
- * What stays elsewhere is mapped from there, writable, and its duplicates are collapsed into it. A location that is `full` is never chosen for what is not there yet.
+ * Thrashing hint, residency selection and density prefetch, in this order; takes note of naps and pins, in b->page and b->counts, and changes nothing else. A fault that takes nothing away from anybody
+ * is never throttled. In the order of precedence:
+ *   a pinned page stays where it is pinned
+ *   one that is resident at the member stays there; its write collapses the other copies into it
+ *   one of a range that must not migrate stays where it is resident
+ *   a read under read_dup of what another member has makes a copy
+ *   a page at its preferred location stays there
+ *   one that a member in accessed_by touches stays where it is
+ *   one that is resident nowhere, or at LOCATION_HOME, goes to the preferred location if that is present
+ *   anything else goes to the member that touches it; if that is `full`, see there
+ * What stays elsewhere is mapped from there, writable, and other copies are collapsed into it.
  */
 void managed_block_decide(struct managed_block *b, const struct managed_policy *p, const struct managed_fault *f,
                           struct managed_decision *d);
@@ -121,16 +133,17 @@ void managed_block_decide(struct managed_block *b, const struct managed_policy *
 struct managed_plan {
   uint8_t member, to;
   uint8_t word;
-  bool asked; /* the page of the fault is among them */
-  bool write, evict;
+  bool evict;        /* no fault: nobody's movements are counted */
+  uint32_t lapse_us; /* of the policy */
+  uint64_t asked;    /* the page of the fault, if it is among them */
   uint64_t pages;
   uint64_t populate;                   /* resident nowhere: zeroed, at `to` */
   uint64_t from[MANAGED_LOCATIONS];    /* not at `to` yet: contents come from here; each page in one of them at most */
   uint64_t drop[MANAGED_LOCATIONS];    /* copies that are no more, once `to` has the contents; never of `to` */
   uint64_t unmap[MANAGED_LOCATIONS];   /* descriptors of members that go, before contents are looked at */
   uint64_t protect[MANAGED_LOCATIONS]; /* that lose the right to write, likewise; the two are apart */
-  uint64_t map_read[MANAGED_LOCATIONS],
-      map_write[MANAGED_LOCATIONS]; /* made for members, in the end; apart. A page that was mapped is mapped with more rights */
+  /* Made for members, in the end; apart. A page that was mapped is mapped with more rights. */
+  uint64_t map_read[MANAGED_LOCATIONS], map_write[MANAGED_LOCATIONS];
 };
 
 /*

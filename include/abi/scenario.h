@@ -15,6 +15,7 @@
 #define SCN_IMAGES "images"
 #define SCN_VMS "vms"
 #define SCN_TIMELINE "timeline"
+#define SCN_MANAGED "managed"
 
 /* Any node */
 #define SCN_COMPATIBLE "compatible"
@@ -62,6 +63,22 @@
 #define SCN_BALLOON_FEATURES "balloon-features"
 #define SCN_WINDOW "handover-window-mib"
 
+/* /managed/<range> */
+#define SCN_SIZE "size-mib"
+#define SCN_MEMBERS "members"
+#define SCN_MEMBER_QUOTA "member-quota-mib"
+#define SCN_TRANSFER "transfer"
+#define SCN_PREFER "prefer"
+#define SCN_ACCESSED_BY "accessed-by"
+#define SCN_READ_DUP "read-duplication"
+#define SCN_NO_MIGRATE "no-migrate"
+#define SCN_PREFETCH "prefetch-percent"
+#define SCN_THRASH_EVENTS "thrash-events"
+#define SCN_THRASH_THROTTLES "thrash-throttles"
+#define SCN_THRASH_LAPSE "thrash-lapse-us"
+#define SCN_THRASH_NAP "thrash-nap-us"
+#define SCN_PIN "thrash-pin-ms"
+
 /* /timeline/<step> */
 #define SCN_AFTER_MS "after-ms"
 #define SCN_WITHIN_MS "within-ms"
@@ -82,6 +99,10 @@
 #define SCENARIO_BALLOON_DEFAULT 0x36u
 #define SCENARIO_BALLOON_FEATURES                                                                                                          \
   { "must-tell-host", "stats", "deflate-on-oom", "poison", "reporting", "ranges", "none" }
+
+/* Words of `transfer`: how a page of managed memory goes from one guest to another. */
+#define SCENARIO_TRANSFERS                                                                                                                 \
+  { "copy", "move" }
 
 /* Limits */
 #define SCENARIO_IMAGES_MAX 16u

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef HYP_MEM_MANAGED_BITS_H
+#define HYP_MEM_MANAGED_BITS_H
+
+/* What the files of the pure part share. A word is the part of a mask for 64 pages. */
+
+#include "core/compiler.h"
+#include "hyp/mem/managed_block.h"
+
+#define for_each_location(l_) for (unsigned l_ = 0; l_ < MANAGED_LOCATIONS; l_++)
+
+/* Bits that are set (EL2 has no FP registers to count them with). */
+static inline unsigned managed_count(uint64_t bits) {
+  bits -= bits >> 1 & 0x5555555555555555ull;
+  bits = (bits & 0x3333333333333333ull) + (bits >> 2 & 0x3333333333333333ull);
+  bits = (bits + (bits >> 4)) & 0x0f0f0f0f0f0f0f0full;
+  return (unsigned)(bits * 0x0101010101010101ull >> 56);
+}
+
+/* Pages resident at any location but this. */
+static inline uint64_t managed_resident_elsewhere(const struct managed_block *b, unsigned location, unsigned word) {
+  uint64_t any = 0;
+  for_each_location(l) any |= l == location ? 0 : b->resident[l].word[word];
+  return any;
+}
+
+/* Taken away so often that it is to be held. */
+static inline bool managed_page_thrashes(const struct managed_policy *p, const struct managed_page *g) {
+  return p->thrash_events != 0 && g->events >= p->thrash_events;
+}
+
+#endif
