@@ -21,6 +21,7 @@
 
 #define SW_SHIFT 12 /* of PT_SW0 */
 #define SW_MASK (PT_SW0 | PT_SW1 | PT_SW2)
+_Static_assert((uint64_t)PT_SW0 << (DESC_SW_SHIFT - SW_SHIFT) == PT_DESC_SW0, "as pgtable.h promises");
 
 /*
  * Type, address, AF, software bits; a block has bit 1 clear. Shareability is for Normal memory: Device is outer shareable whatever it says.

@@ -126,6 +126,31 @@ static void read_virtio(struct machine *m, const void *fdt) {
   }
 }
 
+/* Its label; else its node's name up to the address. */
+static void read_name(const void *fdt, int node, char *to, size_t cap) {
+  int bytes;
+  const char *label = fdt_getprop(fdt, node, "label", &bytes), *at;
+  if (label != NULL && bytes > 0 && label[bytes - 1] == '\0') {
+    strlcpy(to, label, cap);
+    return;
+  }
+  const char *name = fdt_get_name(fdt, node, &bytes);
+  if (name == NULL)
+    return;
+  at = strchr(name, '@');
+  strlcpy(to, name, min_u64(cap, at != NULL ? (uint64_t)(at - name) + 1 : cap));
+}
+
+static void read_managed(struct machine *m, const void *fdt) {
+  for (int node = -1; (node = fdt_node_offset_by_compatible(fdt, node, "sluice,managed")) >= 0;) {
+    struct machine_managed *range = &m->managed[m->managed_count];
+    if (m->managed_count == MACHINE_MANAGED_MAX || !reg_pair(fdt, node, 0, &range->base.v, &range->bytes))
+      continue;
+    read_name(fdt, node, range->name, sizeof range->name);
+    m->managed_count++;
+  }
+}
+
 static err_t read_devices(struct machine *m, const void *fdt) {
   uint64_t size;
   int gic = fdt_node_offset_by_compatible(fdt, -1, "arm,gic-v3");
@@ -151,5 +176,6 @@ err_t machine_read(struct machine *m, const void *fdt, pa_t fdt_pa, uint64_t cap
   read_cpus(m, fdt);
   read_psci(m, fdt);
   read_virtio(m, fdt);
+  read_managed(m, fdt);
   return m->ram_count == 0 ? ERR_NOENT : read_devices(m, fdt);
 }

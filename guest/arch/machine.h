@@ -13,12 +13,21 @@
 #define MACHINE_RESERVED_MAX 16u
 #define MACHINE_BOOTARGS_MAX 512u
 #define MACHINE_VIRTIO_MAX 32u
+#define MACHINE_MANAGED_MAX 4u
+#define MACHINE_MANAGED_NAME_MAX 32u
 
 /* A virtio-mmio window. */
 struct machine_virtio {
   pa_t base;
   uint64_t bytes;
   uint32_t intid;
+};
+
+/* A range that the hypervisor moves between guests. */
+struct machine_managed {
+  pa_t base;
+  uint64_t bytes;
+  char name[MACHINE_MANAGED_NAME_MAX];
 };
 
 struct machine {
@@ -39,6 +48,8 @@ struct machine {
   uint32_t vtimer_intid;
   struct machine_virtio virtio[MACHINE_VIRTIO_MAX]; /* in the tree's order; there need be no device behind one */
   unsigned virtio_count;
+  struct machine_managed managed[MACHINE_MANAGED_MAX];
+  unsigned managed_count;
 };
 
 extern struct machine machine;

@@ -9,6 +9,7 @@
 #include "guest/arch/exception.h"
 #include "guest/arch/mmu.h"
 #include "guest/kernel/fault.h"
+#include "guest/kernel/files.h"
 #include "guest/kernel/poweroff.h"
 #include "guest/kernel/process.h"
 #include "guest/kernel/sched.h"
@@ -49,6 +50,7 @@ static void tell_parent(struct task *t) {
 void process_exit(int32_t status) {
   struct task *t = current_task();
   faults_report_exit(t);
+  files_exit(t);
   leave_mm(t);
   if (t->pid == INIT_PID)
     machine_finish(status);

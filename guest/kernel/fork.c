@@ -5,6 +5,7 @@
  */
 #include "abi/linux.h"
 #include "core/string.h"
+#include "guest/kernel/files.h"
 #include "guest/kernel/process.h"
 #include "guest/kernel/sched.h"
 #include "guest/kernel/syscall.h"
@@ -70,6 +71,7 @@ int64_t sys_clone(uint64_t flags, uint64_t stack, uint64_t parent_tid, uint64_t 
   }
   uint32_t pid = child->pid;
   strlcpy(child->name, current_task()->name, sizeof child->name);
+  files_fork(child);
   copy_registers(child, stack);
   fp_fork(child);
   if ((flags & LINUX_CLONE_CHILD_SETTID) && mm_write(child->mm, child_tid, &pid, sizeof pid) != ERR_OK)

@@ -12,6 +12,7 @@
 #include "guest/arch/machine.h"
 #include "guest/arch/mmu.h"
 #include "guest/drivers/gic.h"
+#include "guest/drivers/managed.h"
 #include "guest/drivers/psci.h"
 #include "guest/drivers/timer.h"
 #include "guest/drivers/uart.h"
@@ -96,6 +97,7 @@ _Noreturn void kernel_main(pa_t fdt, pa_t image) {
   banner();
   /* files and the first process */
   must(initramfs_init(linear_va(machine.initrd_start), machine.initrd_end.v - machine.initrd_start.v), "initramfs");
+  managed_init(&machine);
   trace_init(bootargs.trace);
   if (bootargs.probe)
     probe_run();

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What stands in for files: descriptors 0, 1 and 2 are the console. User memory is copied through a small buffer, so that no lock is
+ * What is read and written: descriptors 0, 1 and 2 are the console; what files.c opens answers neither. User memory is copied through a small buffer, so that no lock is
  * held while a page of it is faulted in.
  */
 #include "abi/linux.h"
 #include "core/bits.h"
 #include "guest/kernel/console.h"
+#include "guest/kernel/files.h"
 #include "guest/kernel/sched.h"
 #include "guest/kernel/syscall.h"
 #include "guest/kernel/uaccess.h"
@@ -17,11 +18,16 @@ static bool is_console(int64_t fd) {
   return (uint64_t)(uint32_t)fd <= 2;
 }
 
+/* For a descriptor that is no console. */
+static int64_t no_stream(int64_t fd) {
+  return file_of(fd) != NULL ? -LINUX_EINVAL : -LINUX_EBADF;
+}
+
 int64_t sys_write(int64_t fd, uint64_t buf, uint64_t bytes) {
   char chunk[CHUNK_BYTES];
   uint64_t done = 0;
   if (!is_console(fd))
-    return -LINUX_EBADF;
+    return no_stream(fd);
   bytes = min_u64(bytes, INT32_MAX & PAGE_MASK);
   while (done < bytes) {
     uint64_t n = min_u64(bytes - done, sizeof chunk);
@@ -36,7 +42,7 @@ int64_t sys_write(int64_t fd, uint64_t buf, uint64_t bytes) {
 int64_t sys_writev(int64_t fd, uint64_t iov, uint64_t count) {
   int64_t total = 0;
   if (!is_console(fd))
-    return -LINUX_EBADF;
+    return no_stream(fd);
   if (count > IOV_MAX)
     return -LINUX_EINVAL;
   for (uint64_t i = 0; i < count; i++) {
@@ -66,7 +72,7 @@ static uint64_t wait_for_input(char *to, uint64_t cap) {
 int64_t sys_read(int64_t fd, uint64_t buf, uint64_t bytes) {
   char chunk[CHUNK_BYTES];
   if (!is_console(fd))
-    return -LINUX_EBADF;
+    return no_stream(fd);
   if (bytes == 0)
     return 0;
   uint64_t n = wait_for_input(chunk, min_u64(bytes, sizeof chunk));
@@ -77,11 +83,7 @@ int64_t sys_read(int64_t fd, uint64_t buf, uint64_t bytes) {
 }
 
 int64_t sys_ioctl(int64_t fd) {
-  return is_console(fd) ? -LINUX_ENOTTY : -LINUX_EBADF;
-}
-
-int64_t sys_close(int64_t fd) {
-  return is_console(fd) ? 0 : -LINUX_EBADF;
+  return is_console(fd) || file_of(fd) != NULL ? -LINUX_ENOTTY : -LINUX_EBADF;
 }
 
 /* There are no links to read; /proc/self/exe is what C libraries ask for, and take no for an answer. */

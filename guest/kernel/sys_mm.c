@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The memory system calls: arguments go to the VM layer as they are; it checks them. Files cannot be opened yet, so none can be mapped. */
+/* The memory system calls: arguments go to the VM layer as they are; it checks them. */
 #include "abi/linux.h"
+#include "guest/kernel/files.h"
 #include "guest/kernel/syscall.h"
 #include "guest/kernel/task.h"
 #include "guest/vm/vm.h"
@@ -11,12 +12,12 @@ static struct mm_struct *current_mm(void) {
 
 int64_t sys_mmap(uint64_t addr, uint64_t len, uint64_t prot, uint64_t flags, int64_t fd, uint64_t offset) {
   uint64_t out;
-  (void)fd;
+  struct vm_file *file = flags & MAP_ANONYMOUS ? NULL : file_of(fd);
   if ((offset & ~PAGE_MASK) != 0)
     return -LINUX_EINVAL;
-  if (!(flags & MAP_ANONYMOUS))
+  if (!(flags & MAP_ANONYMOUS) && file == NULL)
     return -LINUX_EBADF;
-  err_t e = do_mmap(current_mm(), addr, len, (unsigned)prot, (unsigned)flags, NULL, 0, &out);
+  err_t e = do_mmap(current_mm(), addr, len, (unsigned)prot, (unsigned)flags, file, file != NULL ? offset >> PAGE_SHIFT : 0, &out);
   return e == ERR_OK ? (int64_t)out : errno_of(e);
 }
 

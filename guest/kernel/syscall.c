@@ -21,6 +21,7 @@ extern syscall_entry *const syscall_table[SYSCALLS_HIGH];
 
 syscall_entry *const syscall_table[SYSCALLS_HIGH] = {
     ENTRY(ioctl, sys_ioctl),
+    ENTRY(openat, sys_openat),
     ENTRY(close, sys_close),
     ENTRY(read, sys_read),
     ENTRY(write, sys_write),

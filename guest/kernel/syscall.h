@@ -46,6 +46,7 @@ int64_t sys_mprotect(uint64_t addr, uint64_t len, uint64_t prot);
 int64_t sys_madvise(uint64_t addr, uint64_t len, int64_t advice);
 int64_t sys_brk(uint64_t brk);
 
+int64_t sys_openat(int64_t dir, uint64_t path, uint64_t flags);
 int64_t sys_read(int64_t fd, uint64_t buf, uint64_t bytes);
 int64_t sys_write(int64_t fd, uint64_t buf, uint64_t bytes);
 int64_t sys_writev(int64_t fd, uint64_t iov, uint64_t count);

@@ -16,6 +16,7 @@
 #include "guest/arch/current.h"
 #include "guest/arch/fp.h"
 #include "guest/arch/trap_frame.h"
+#include "guest/kernel/files.h"
 #include "guest/vm/mm_types.h"
 
 #define TASK_NAME_MAX 16u
@@ -69,18 +70,19 @@ struct task {
   uint64_t deadline;           /* (s) CNTVCT */
   struct list_node all_node;   /* (s) */
 
-  struct task *parent;          /* (s) */
-  struct list_node children;    /* (s) */
-  struct list_node sibling;     /* (p) */
-  bool vfork_parent_waits;      /* (s) */
-  int32_t exit_status;          /* (o) then (p): as wait4 reports it */
-  uint64_t faults[FAULT_KINDS]; /* (o) of address spaces it has left (exec) */
-  uint64_t maxrss_pages;        /* (o) likewise, the largest of them */
-  struct usage children_used;   /* (o) of those waited for, and theirs */
-  uint64_t cpu_ticks;           /* (s) run time so far */
-  uint64_t run_since;           /* (s) */
-  uint64_t switches[2];         /* (s) away from it, while it was blocked or gone, and while it was ready */
-  char name[TASK_NAME_MAX];     /* (o) */
+  struct task *parent;              /* (s) */
+  struct list_node children;        /* (s) */
+  struct list_node sibling;         /* (p) */
+  bool vfork_parent_waits;          /* (s) */
+  int32_t exit_status;              /* (o) then (p): as wait4 reports it */
+  uint64_t faults[FAULT_KINDS];     /* (o) of address spaces it has left (exec) */
+  uint64_t maxrss_pages;            /* (o) likewise, the largest of them */
+  struct usage children_used;       /* (o) of those waited for, and theirs */
+  uint64_t cpu_ticks;               /* (s) run time so far */
+  uint64_t run_since;               /* (s) */
+  uint64_t switches[2];             /* (s) away from it, while it was blocked or gone, and while it was ready */
+  char name[TASK_NAME_MAX];         /* (o) */
+  struct vm_file *files[FILES_MAX]; /* (o) */
 
   bool fp_used;
   uint32_t fp_cpu;

@@ -14,13 +14,18 @@ struct transfer {
   bool write;
 };
 
-/* Copy within one page if it is mapped for the access; else it must be faulted in first: ERR_NOENT, or ERR_PERM if something is mapped. */
+/*
+ * Copy within one page if it is mapped for the access; else it must be faulted in first: ERR_NOENT, or ERR_PERM if something is mapped. ERR_FAULT: no
+ * frame of ours.
+ */
 static err_t copy_present(struct mm_struct *mm, uint64_t addr, uint64_t len, const struct transfer *t) {
   struct pt_leaf leaf;
   pt_prot_t needed = PT_USER | (t->write ? PT_W : PT_R);
   err_t err = pt_lookup(&mm->pt, addr, &leaf);
   if (err != ERR_OK || (leaf.prot & needed) != needed)
     return err == ERR_OK ? ERR_PERM : ERR_NOENT;
+  if (leaf.prot & PT_SW0)
+    return ERR_FAULT;
   unsigned char *page = (unsigned char *)port_frame_ptr(pa_pfn(leaf.out)) + (addr & ~PAGE_MASK);
   if (t->write)
     memcpy(page, t->buf, len);
@@ -41,7 +46,7 @@ static err_t copy_page(struct mm_struct *mm, uint64_t addr, uint64_t len, const 
     port_flags_t irq = mmap_lock(mm);
     err_t err = copy_present(mm, addr, len, t);
     mmap_unlock(mm, irq);
-    if (err == ERR_OK)
+    if (err == ERR_OK || err == ERR_FAULT)
       return err;
     err = fault_in(mm, addr, (t->write ? FAULT_FLAG_WRITE : 0) | (err == ERR_PERM ? FAULT_FLAG_PRESENT : 0));
     if (err != ERR_OK)

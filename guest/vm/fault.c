@@ -6,7 +6,7 @@
  *   no VMA, not below a stack              SEGV_MAPERR
  *   VMA does not allow the access          SEGV_ACCERR
  *   nothing mapped, private anonymous      do_anonymous_page()
- *   nothing mapped, vm_ops                 do_fault()
+ *   nothing mapped, vm_ops                 do_fault(), or its own way to map a page without a frame
  *   mapped read-only, write allowed        do_wp_page()
  *   mapped as the access needs             spurious: served by another CPU, or a stale TLB entry
  *
@@ -33,6 +33,8 @@ static bool access_allowed(const struct vm_area_struct *vma, unsigned flags) {
 
 /* First touch of a page of a file or a shared object. */
 static err_t do_fault(struct vm_area_struct *vma, uint64_t addr) {
+  if (vma->vm_ops->map)
+    return vma->vm_ops->map(vma, addr);
   struct vm_fault_page vmf = {.addr = addr, .pgoff = linear_page_index(vma, addr)};
   err_t err = vma->vm_ops->fault(vma, &vmf);
   if (err != ERR_OK)

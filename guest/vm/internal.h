@@ -160,7 +160,8 @@ MUST_CHECK err_t get_unmapped_area(struct mm_struct *mm, uint64_t hint, uint64_t
 extern const pt_prot_t vm_page_prots[VM_ACCESS_FLAGS + 1];
 /* What a page of a VMA with `flags` may be used for at most. */
 static inline pt_prot_t vm_get_page_prot(vm_flags_t flags) {
-  return vm_page_prots[flags & VM_ACCESS_FLAGS];
+  _Static_assert(VM_PFNMAP == PT_SW0, "the flag is the mark of its leaves (pfnmap.c)");
+  return vm_page_prots[flags & VM_ACCESS_FLAGS] | (flags & VM_PFNMAP);
 }
 /* Make the free range [addr, addr + len) part of a VMA of `kind`, after `prev`, which is returned. Takes a reserved VMA unless a neighbour
  * grows. Cannot fail. */
@@ -247,6 +248,15 @@ void zap_page_range(struct mm_struct *mm, uint64_t start, uint64_t end);
 void exit_mmap(struct mm_struct *mm);
 /* Before pages go: note how many there were at the most. */
 void vm_update_hiwater(struct mm_struct *mm);
+
+/* ---- pfnmap.c ---- */
+extern const struct vm_operations pfnmap_vm_ops;
+void pfnmap_cut_slow(struct mm_struct *mm, uint64_t start, uint64_t end);
+/* Before VMAs end or change at `start` and `end`: a leaf that one of them cuts goes; its pages fault in again. */
+static inline void pfnmap_cut(struct mm_struct *mm, uint64_t start, uint64_t end) {
+  if (unlikely(mm->pfn_blocks != 0))
+    pfnmap_cut_slow(mm, start, end);
+}
 
 /* ---- file.c, shared.c ---- */
 extern const struct vm_operations file_private_vm_ops;

@@ -8,7 +8,7 @@
 
 #include "guest/vm/internal.h"
 
-/* Drop what is mapped in the range. ERR_NOMEM if there are holes. */
+/* Drop what is mapped in the range. ERR_NOMEM if there are holes; ERR_INVAL at a device's memory, as in Linux. */
 static err_t madvise_dontneed(struct mm_struct *mm, uint64_t start, uint64_t end) {
   err_t err = ERR_OK;
   uint64_t addr = start;
@@ -17,6 +17,8 @@ static err_t madvise_dontneed(struct mm_struct *mm, uint64_t start, uint64_t end
       return ERR_NOMEM;
     if (vma->vm_start > addr)
       err = ERR_NOMEM;
+    if (vma->vm_flags & VM_PFNMAP)
+      return ERR_INVAL;
     uint64_t from = max_u64(vma->vm_start, start);
     addr = min_u64(vma->vm_end, end);
     if (vma->faulted)

@@ -53,6 +53,7 @@ typedef uint32_t vm_flags_t;
 #define VM_GROWSDOWN 0x0100u
 #define VM_ACCOUNT 0x0200u   /* its pages are charged against the commit limit */
 #define VM_NORESERVE 0x0400u /* never to be charged */
+#define VM_PFNMAP 0x1000u    /* its pages have no struct frame: pfnmap.c */
 
 /* What a fault on a VMA with vm_ops asks for, and gets. */
 struct vm_fault_page {
@@ -61,13 +62,18 @@ struct vm_fault_page {
   pfn_t frame;    /* out: with one reference taken for the mapping */
 };
 
-/* What differs between the kinds of VMA. A private anonymous VMA has none (vm_ops == NULL), as in Linux. const, all set. */
+/*
+ * What differs between the kinds of VMA. A private anonymous VMA has none (vm_ops == NULL), as in Linux. const; all set, but of `fault` and
+ * `map` one.
+ */
 struct vm_operations {
   const char *name;
   void (*open)(struct vm_area_struct *vma);  /* one more VMA refers to the backing: fork, split */
   void (*close)(struct vm_area_struct *vma); /* one less: unmap, merge */
   /* Find or make the frame of vmf->pgoff. ERR_NOMEM, or ERR_IO for SIGBUS. mmap_lock held. */
   err_t (*fault)(struct vm_area_struct *vma, struct vm_fault_page *vmf);
+  /* VM_PFNMAP: put what belongs there under the page `addr` itself. ERR_EXIST: something is there. ERR_NOMEM. mmap_lock held. */
+  err_t (*map)(struct vm_area_struct *vma, uint64_t addr);
 };
 
 /*
@@ -81,9 +87,16 @@ struct vm_file_ops {
   void (*put)(struct vm_file *file);
 };
 
+/* Physical memory outside this kernel's RAM, page aligned. */
+struct vm_window {
+  pa_t start;
+  uint64_t bytes;
+};
+
 struct vm_file {
-  const struct vm_file_ops *ops; /* (c) */
-  const char *name;              /* (c) for reports; never NULL */
+  const struct vm_file_ops *ops;  /* (c) */
+  const char *name;               /* (c) for reports; never NULL */
+  const struct vm_window *window; /* (c) a device's memory, which is mapped as it is, shared and never copied; NULL: an ordinary file */
 };
 
 /* One run of user pages that are alike: [vm_start, vm_end). All fields (m), but for one. */
@@ -148,6 +161,7 @@ struct mm_struct {
   uint32_t mm_users;                                               /* (a) processes and threads that run here */
   uint32_t rmap_id;                                                /* (c) this mm's family of forks; see rmap.h */
   uint32_t map_count;                                              /* (m) VMAs */
+  uint32_t pfn_blocks;                                             /* (m) leaves of 2 MiB: pfnmap.c */
   uint64_t total_vm, committed_vm, rss[MM_RSS_KINDS], hiwater_rss; /* (m) in pages */
   uint64_t faults[FAULT_KINDS];                                    /* (m) */
   uint64_t start_brk, brk;                                         /* (m) the heap: [start_brk, brk) */

@@ -5,7 +5,7 @@
  *
  * do_mmap() first gets everything that can fail (a shared object, the commit charge, VMAs for the new range and where MAP_FIXED cuts one in two),
  * then commits, so an error leaves the address space as it was; in this it is stricter than Linux, which may have unmapped
- * the old range by then. Lock: mmap_lock, taken by do_mmap(). Refuses shared file mappings and huge pages.
+ * the old range by then. Lock: mmap_lock, taken by do_mmap(). Refuses shared mappings of files other than a device's window, and huge pages.
  */
 
 #include "guest/vm/internal.h"
@@ -54,17 +54,27 @@ struct vm_area_struct *mmap_region(struct mm_struct *mm, struct vm_area_struct *
   return vma;
 }
 
-static vm_flags_t calc_vm_flags(unsigned prot, unsigned flags) {
+static vm_flags_t calc_vm_flags(unsigned prot, unsigned flags, const struct vm_file *file) {
   vm_flags_t vm_flags = prot & VM_ACCESS_FLAGS;
   if (flags & MAP_GROWSDOWN)
     vm_flags |= VM_GROWSDOWN;
   if (flags & MAP_NORESERVE)
     vm_flags |= VM_NORESERVE;
-  if ((flags & MAP_TYPE) == MAP_SHARED)
+  if ((flags & MAP_TYPE) != MAP_PRIVATE)
     vm_flags |= VM_SHARED;
+  if (file && file->window)
+    vm_flags |= VM_PFNMAP;
   if (vm_accountable(vm_flags))
     vm_flags |= VM_ACCOUNT;
   return vm_flags;
+}
+
+/* A private mapping would need frames for its copies. */
+static err_t check_window(const struct vm_window *window, uint64_t len, unsigned prot, unsigned type, uint64_t pgoff) {
+  uint64_t pages = window->bytes >> PAGE_SHIFT;
+  if (type == MAP_PRIVATE || pgoff > pages || len >> PAGE_SHIFT > pages - pgoff)
+    return ERR_INVAL;
+  return prot & PROT_EXEC ? ERR_PERM : ERR_OK;
 }
 
 static err_t check_request(uint64_t *len, unsigned prot, unsigned flags, const struct vm_file *file, uint64_t pgoff) {
@@ -82,7 +92,9 @@ static err_t check_request(uint64_t *len, unsigned prot, unsigned flags, const s
     return ERR_INVAL;
   if (type == MAP_SHARED && (flags & MAP_GROWSDOWN))
     return ERR_INVAL;
-  return file && type != MAP_PRIVATE ? ERR_UNSUPPORTED : ERR_OK;
+  if (!file || (type == MAP_PRIVATE && !file->window))
+    return ERR_OK;
+  return file->window ? check_window(file->window, *len, prot, type, pgoff) : ERR_UNSUPPORTED;
 }
 
 /* Field by field: an initialiser would clear the whole by a call. */
@@ -96,7 +108,7 @@ static void init_mapping(struct mapping *map, uint64_t len, vm_flags_t flags) {
 
 static err_t take_backing(struct mapping *map, struct vm_file *file, uint64_t pgoff) {
   if (file) {
-    map->kind.ops = &file_private_vm_ops;
+    map->kind.ops = file->window ? &pfnmap_vm_ops : &file_private_vm_ops;
     map->kind.backing = file;
     map->pgoff = pgoff;
     return ERR_OK;
@@ -187,14 +199,14 @@ err_t do_mmap(struct mm_struct *mm, uint64_t addr, uint64_t len, unsigned prot, 
   if (err != ERR_OK)
     return err;
   struct mapping map;
-  init_mapping(&map, len, calc_vm_flags(prot, flags));
+  init_mapping(&map, len, calc_vm_flags(prot, flags, file));
   port_flags_t irq = mmap_lock(mm);
   err = map_locked(mm, addr, flags, file, pgoff, &map);
   mmap_unlock(mm, irq);
   if (err != ERR_OK)
     return err;
   *out = map.addr;
-  if (flags & (MAP_POPULATE | MAP_LOCKED))
+  if ((flags & (MAP_POPULATE | MAP_LOCKED)) && !(map.kind.flags & VM_PFNMAP))
     populate(mm, map.addr, map.addr + len, prot);
   return ERR_OK;
 }

@@ -153,6 +153,11 @@ static ALWAYS_INLINE struct vm_area_struct *mprotect_fixup(struct mm_struct *mm,
 
 /* ---- What may fail, and what then cannot ---- */
 
+/* A device's memory is not executed: instruction caches could not be kept in step with what others write to it. */
+static ALWAYS_INLINE bool is_refused(const struct vm_area_struct *vma, vm_flags_t access) {
+  return unlikely(vma->vm_flags & VM_PFNMAP) && (access & VM_EXEC);
+}
+
 static NOINLINE err_t reserve_slow(struct mm_struct *mm, unsigned vmas, uint64_t charge_pages) {
   if (mm->map_count + vmas > MAX_MAP_COUNT || vm_area_reserve(mm, vmas) != ERR_OK)
     return ERR_NOMEM;
@@ -174,6 +179,9 @@ static err_t protect_within(struct mm_struct *mm, struct vm_area_struct *vma, ui
   vm_flags_t flags = changed_flags(vma, access);
   if (flags == vma->vm_flags)
     return ERR_OK;
+  if (is_refused(vma, access))
+    return ERR_PERM;
+  pfnmap_cut(mm, from, to);
   struct vm_area_struct *taker = taker_of(vma, from, to, flags);
   err_t err = reserve(mm, taker ? 0 : cuts(vma, from, to), newly_charged(vma, flags, from, to));
   if (err == ERR_OK)
@@ -187,6 +195,8 @@ static err_t plan(const struct vm_area_struct *vma, uint64_t from, uint64_t end,
   for (; from < end; vma = vma->vm_next) {
     if (!vma || vma->vm_start > from)
       return ERR_NOMEM;
+    if (is_refused(vma, access))
+      return ERR_PERM;
     uint64_t to = min_u64(vma->vm_end, end);
     vm_flags_t flags = changed_flags(vma, access);
     *charge_pages += newly_charged(vma, flags, from, to);
@@ -205,6 +215,7 @@ static NOINLINE err_t protect_several(struct mm_struct *mm, struct vm_area_struc
     err = reserve(mm, vmas, charge_pages);
   if (err != ERR_OK)
     return err;
+  pfnmap_cut(mm, start, end);
   for (; vma && vma->vm_start < end; vma = vma->vm_next) {
     vm_flags_t flags = changed_flags(vma, access);
     uint64_t from = max_u64(vma->vm_start, start), to = min_u64(vma->vm_end, end);

@@ -53,6 +53,7 @@ static bool any_faulted(const struct vm_area_struct *vma, uint64_t end) {
 
 void unmap_region(struct mm_struct *mm, uint64_t start, uint64_t end) {
   struct vm_area_struct *vma = find_vma(mm, start);
+  pfnmap_cut(mm, start, end);
   if (any_faulted(vma, end))
     zap_page_range(mm, start, end);
   while (vma && vma->vm_start < end) {

@@ -9,7 +9,7 @@
 #include "guest/vm/internal.h"
 
 static const char *region_name(const struct mm_struct *mm, const struct vm_area_struct *vma) {
-  if (vma->vm_ops == &file_private_vm_ops)
+  if (vma->vm_ops == &file_private_vm_ops || vma->vm_ops == &pfnmap_vm_ops)
     return vma->vm_file->name;
   if (vma->vm_ops == &shared_vm_ops)
     return "[shared]";

@@ -54,17 +54,22 @@ struct mm_active mm_activate(struct mm_struct *mm);
 
 /*
  * mmap(2). `file` is NULL for anonymous memory; else the mapping is private, starts at page `pgoff` of the file and takes its own
- * reference. Shared file mappings: ERR_UNSUPPORTED. Also: ERR_INVAL (length 0, unaligned fixed address, no type), ERR_NOMEM (no room, no
+ * reference. Shared file mappings: ERR_UNSUPPORTED. The other way round with a file that has a window: the mapping is shared (else ERR_INVAL), lies
+ * within the window (ERR_INVAL) and is never executable (ERR_PERM).
+ * Also: ERR_INVAL (length 0, unaligned fixed address, no type), ERR_NOMEM (no room, no
  * memory, too many VMAs, over the commit limit, beyond TASK_SIZE), ERR_EXIST (MAP_FIXED_NOREPLACE), ERR_PERM (fixed below
- * MMAP_MIN_ADDR), ERR_RANGE (pgoff overflows). MAP_POPULATE faults the pages in as far as memory goes.
+ * MMAP_MIN_ADDR), ERR_RANGE (pgoff overflows). MAP_POPULATE faults the pages in as far as memory goes; those of a window come by themselves.
  */
 MUST_CHECK err_t do_mmap(struct mm_struct *mm, uint64_t addr, uint64_t len, unsigned prot, unsigned flags, struct vm_file *file,
                          uint64_t pgoff, uint64_t *out);
 /* munmap(2). ERR_INVAL; ERR_NOMEM when a VMA must be split and cannot. */
 MUST_CHECK err_t do_munmap(struct mm_struct *mm, uint64_t addr, uint64_t len);
-/* mprotect(2). ERR_INVAL; ERR_NOMEM also when part of the range is unmapped. */
+/* mprotect(2). ERR_INVAL; ERR_NOMEM also when part of the range is unmapped; ERR_PERM for PROT_EXEC over a device's window. */
 MUST_CHECK err_t do_mprotect(struct mm_struct *mm, uint64_t addr, uint64_t len, unsigned prot);
-/* madvise(2): DONTNEED drops pages, the pure hints do nothing, all else is ERR_INVAL. Holes: the rest is done, then ERR_NOMEM. */
+/*
+ * madvise(2): DONTNEED drops pages, the pure hints do nothing, all else is ERR_INVAL, as is DONTNEED over a device's window (then what lies below
+ * it is done). Holes: the rest is done, then ERR_NOMEM.
+ */
 MUST_CHECK err_t do_madvise(struct mm_struct *mm, uint64_t addr, uint64_t len, int advice);
 /* brk(2): the break after the call, which is the old one if `brk` could not be had. */
 uint64_t do_brk(struct mm_struct *mm, uint64_t brk);
@@ -99,7 +104,8 @@ static inline bool access_ok(uint64_t addr, uint64_t len) {
 
 /*
  * Copy between `buf` and the memory of an mm that need not be active, faulting pages in as that mm would (Linux's access_remote_vm):
- * argument pages of exec, reports. ERR_FAULT, ERR_NOMEM; then a part may have been copied.
+ * argument pages of exec, reports. ERR_FAULT (also for a device's window, which is not in the kernel's view), ERR_NOMEM; then a part may have
+ * been copied.
  */
 MUST_CHECK err_t mm_read(struct mm_struct *mm, uint64_t addr, void *buf, uint64_t len);
 MUST_CHECK err_t mm_write(struct mm_struct *mm, uint64_t addr, const void *buf, uint64_t len);

@@ -37,9 +37,13 @@ static NOINLINE void gather_flush(struct mmu_gather *tlb) {
 static void zap_leaf(void *ctx, uint64_t ia, pa_t out, unsigned level, uint64_t desc) {
   struct mmu_gather *tlb = ctx;
   pfn_t f = pa_pfn(out);
-  (void)ia, (void)level, (void)desc;
+  (void)ia;
   if (pfn_eq(f, zero_pfn))
     return;
+  if (unlikely(desc & PT_DESC_SW0)) {
+    tlb->mm->pfn_blocks -= level == 2;
+    return;
+  }
   tlb->mm->rss[rmap_rss_kind(frame_of(f)->rmap)]--;
   if (!user_page_drop(f))
     return;
@@ -56,7 +60,7 @@ void vm_update_hiwater(struct mm_struct *mm) {
   mm->hiwater_rss = mm_hiwater_rss(mm);
 }
 
-/* All leaves are pages: none needs a split, so this cannot fail. */
+/* No leaf needs a split, so this cannot fail: all are pages, but the blocks of pfnmap.c, which lie inside the range or outside. */
 static void zap(struct mmu_gather *tlb, uint64_t start, uint64_t end) {
   err_t err = pt_unmap(&tlb->mm->pt, start, end - start, zap_leaf, tlb);
   CHECK(err == ERR_OK);
@@ -98,6 +102,7 @@ void exit_mmap(struct mm_struct *mm) {
   mm->mmap = mm->mmap_cache = NULL;
   vm_uncommit(mm->committed_vm);
   CHECK(mm->pt.table_frames == 1); /* the root */
+  CHECK(mm->pfn_blocks == 0);
   for (unsigned kind = 0; kind < MM_RSS_KINDS; kind++)
     CHECK(mm->rss[kind] == 0);
 }

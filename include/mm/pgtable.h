@@ -31,6 +31,7 @@ typedef uint32_t pt_prot_t;
 #define PT_SW0 0x1000u       /* software bits 55..57 of the descriptor, kept for the caller; bit 58 is the engine's */
 #define PT_SW1 0x2000u
 #define PT_SW2 0x4000u
+#define PT_DESC_SW0 ((uint64_t)1 << 55) /* PT_SW0 in a descriptor, in every regime: for a pt_leaf_fn that looks for it */
 
 struct pt;
 

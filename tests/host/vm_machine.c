@@ -40,6 +40,21 @@ static struct cpu {
 uint64_t machine_icache_syncs, machine_flushes, machine_flushes_local;
 static uint64_t ram_frames;
 static uint8_t *icache_clean; /* per frame */
+static uint8_t *window;
+static uint64_t window_pages;
+
+/* ---- The window ---- */
+
+static bool in_window(uint64_t frame) {
+  return frame - MACHINE_WINDOW_PFN < window_pages;
+}
+
+void *machine_create_window(uint64_t pages) {
+  free(window);
+  window = calloc(pages, PAGE_SIZE);
+  window_pages = pages;
+  return window;
+}
 
 /* ---- Flushes: what the TLBs forget ---- */
 
@@ -102,9 +117,13 @@ static void assert_table_desc(uint64_t desc) {
   assert_int_equal(frame_state(pfn((desc & DESC_OA) >> 12)), FRAME_TABLE);
 }
 
-/* The only shape a user page may have. */
-static void assert_page_desc(uint64_t desc) {
-  assert_int_equal(desc & 3, 3);
+/* The only shape a user page may have; a block, only of the window, differs in its type. */
+static void assert_leaf_desc(uint64_t desc, unsigned level) {
+  bool special = in_window((desc & DESC_OA) >> 12);
+  assert_int_equal(desc & 3, level == 3 ? 3 : 1);
+  assert_true(level == 3 || (special && is_aligned(desc & DESC_OA, SZ_2M)));
+  assert_int_equal(bits_get(desc, 55, 55), special);
+  assert_int_equal(bits_get(desc, 58, 56), 0);
   assert_int_equal(bits_get(desc, 4, 2), 1);   /* AttrIndx: normal write-back */
   assert_int_equal(bits_get(desc, 9, 8), 3);   /* inner shareable */
   assert_int_equal(bits_get(desc, 10, 10), 1); /* AF */
@@ -123,18 +142,34 @@ static uint64_t next_table(uint64_t table, uint64_t addr, unsigned level) {
   return desc & DESC_OA;
 }
 
+static uint64_t level2_table(const struct mm_struct *mm, uint64_t addr) {
+  return next_table(pfn_pa(mm->pt.root_pfn).v, addr, 1);
+}
+
+/* The descriptor of the block that translates `addr`; 0: none does. */
+static uint64_t block_desc(const struct mm_struct *mm, uint64_t addr) {
+  uint64_t table = level2_table(mm, addr), desc = table ? read_desc(table, (addr >> 21) & 511) : 0;
+  if ((desc & 3) != 1)
+    return 0;
+  assert_leaf_desc(desc, 2);
+  return desc;
+}
+
+/* What a block says of one of its pages, in the form of a page. */
+static uint64_t page_of_block(uint64_t desc, uint64_t addr) {
+  return desc ? desc | 2 | (addr & (SZ_2M - PAGE_SIZE)) : 0;
+}
+
 static uint64_t level3_table(const struct mm_struct *mm, uint64_t addr) {
-  uint64_t table = pfn_pa(mm->pt.root_pfn).v;
-  for (unsigned level = 1; level < 3 && table; level++)
-    table = next_table(table, addr, level);
-  return table;
+  uint64_t table = level2_table(mm, addr);
+  return table && !block_desc(mm, addr) ? next_table(table, addr, 2) : 0;
 }
 
 static uint64_t leaf_desc(uint64_t table, uint64_t addr) {
   uint64_t desc = table ? read_desc(table, (addr >> 12) & 511) : 0;
   if (!(desc & 1))
     return 0;
-  assert_page_desc(desc);
+  assert_leaf_desc(desc, 3);
   return desc;
 }
 
@@ -148,9 +183,11 @@ static struct machine_pte decode(uint64_t desc) {
 }
 
 bool machine_walk(const struct mm_struct *mm, uint64_t addr, struct machine_pte *out) {
-  uint64_t desc = leaf_desc(level3_table(mm, addr), addr);
-  if (desc)
+  uint64_t block = block_desc(mm, addr), desc = block ? page_of_block(block, addr) : leaf_desc(level3_table(mm, addr), addr);
+  if (desc) {
     *out = decode(desc);
+    out->block = block != 0;
+  }
   return desc != 0;
 }
 
@@ -161,11 +198,17 @@ static void each_in_table(uint64_t table, unsigned level, uint64_t base, machine
     uint64_t desc = read_desc(table, i), addr = base + ((uint64_t)i << (39 - 9 * level));
     if (!(desc & 1))
       continue;
-    if (level < 3) {
+    if (level == 2 && (desc & 3) == 1) {
+      assert_leaf_desc(desc, 2);
+      for (uint64_t page = addr; fn && page < addr + SZ_2M; page += PAGE_SIZE) {
+        struct machine_pte pte = decode(page_of_block(desc, page));
+        fn(ctx, page, &pte);
+      }
+    } else if (level < 3) {
       assert_table_desc(desc);
       each_in_table(desc & DESC_OA, level + 1, addr, fn, ctx, tables);
     } else if (fn) {
-      assert_page_desc(desc);
+      assert_leaf_desc(desc, 3);
       struct machine_pte pte = decode(desc);
       fn(ctx, addr, &pte);
     }
@@ -198,6 +241,9 @@ static uint64_t walk_cached(struct cpu *c, uint16_t asid, const struct mm_struct
   struct tlb_entry *e = find_entry(c->walk, WALK_ENTRIES, asid, addr >> 21);
   if (e)
     return leaf_desc(e->desc, addr);
+  uint64_t block = block_desc(mm, addr);
+  if (block)
+    return page_of_block(block, addr);
   uint64_t table = level3_table(mm, addr);
   if (table)
     c->walk[c->next_walk++ % WALK_ENTRIES] = (struct tlb_entry){true, asid, addr >> 21, table};
@@ -220,14 +266,23 @@ static bool permits(uint64_t desc, enum access kind) {
   return pte.user && (kind == ACCESS_FETCH ? pte.user_exec : kind == ACCESS_STORE ? pte.writable : true);
 }
 
+/* The frame may be read, and written if `pte` says so: the zero page may not. */
+static void assert_frame(const struct machine_pte *pte, enum access kind) {
+  if (in_window(pte->frame)) {
+    assert_int_not_equal(kind, ACCESS_FETCH);
+    return;
+  }
+  enum frame_state state = frame_state(pfn(pte->frame));
+  assert_true(state == FRAME_OWNED || (state == FRAME_CORE && !pte->writable));
+  if (kind == ACCESS_FETCH)
+    assert_true(icache_clean[pte->frame - RAM_BASE_PFN]);
+}
+
 static void perform(uint64_t desc, uint64_t addr, enum access kind, uint64_t *value) {
   struct machine_pte pte = decode(desc);
-  uint8_t *page = port_frame_ptr(pfn(pte.frame));
+  assert_frame(&pte, kind);
+  uint8_t *page = in_window(pte.frame) ? window + ((pte.frame - MACHINE_WINDOW_PFN) << PAGE_SHIFT) : port_frame_ptr(pfn(pte.frame));
   uint64_t *word = (uint64_t *)(void *)(page + (addr & (PAGE_SIZE - 1)));
-  enum frame_state state = frame_state(pfn(pte.frame));
-  assert_true(state == FRAME_OWNED || (state == FRAME_CORE && !pte.writable)); /* the zero page */
-  if (kind == ACCESS_FETCH)
-    assert_true(icache_clean[pte.frame - RAM_BASE_PFN]);
   if (kind == ACCESS_STORE)
     *word = *value;
   else
@@ -417,6 +472,11 @@ static void check_page(void *ctx, uint64_t addr, const struct machine_pte *pte) 
   assert_int_equal(pte->user, (vma->vm_flags & VM_ACCESS_FLAGS) != 0);
   assert_true(!pte->writable || (vma->vm_flags & VM_WRITE));
   assert_int_equal(pte->user_exec, (vma->vm_flags & VM_EXEC) != 0);
+  assert_int_equal(in_window(pte->frame), (vma->vm_flags & VM_PFNMAP) != 0);
+  if (in_window(pte->frame)) {
+    assert_int_equal(pte->frame, MACHINE_WINDOW_PFN + vma->vm_pgoff + ((addr - vma->vm_start) >> 12));
+    return;
+  }
   if (frame_state(pfn(pte->frame)) == FRAME_CORE) {
     assert_false(pte->writable);
     return;
@@ -449,6 +509,8 @@ void machine_check_mm(const struct mm_struct *mm) {
 static void count_ref(void *ctx, uint64_t addr, const struct machine_pte *pte) {
   (void)addr;
   uint32_t *refs = ctx;
+  if (in_window(pte->frame))
+    return;
   refs[pte->frame - RAM_BASE_PFN]++;
 }
 

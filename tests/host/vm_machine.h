@@ -24,6 +24,10 @@ enum access {
 /* Boot: RAM of `frames`, the core, the VM layer with 8-bit ASIDs. Once per program. */
 void machine_boot(uint64_t frames);
 
+/* A device's memory of `pages` from frame number MACHINE_WINDOW_PFN on, zeroed; where it stands. The one before is gone. */
+#define MACHINE_WINDOW_PFN ((uint64_t)0x200000)
+void *machine_create_window(uint64_t pages);
+
 /* Free frames with nothing kept back by slabs or CPUs. */
 uint64_t machine_free_frames(void);
 
@@ -40,6 +44,7 @@ enum vm_fault machine_access(struct mm_struct *mm, uint64_t addr, enum access ki
 struct machine_pte {
   uint64_t frame;
   bool user, writable, user_exec;
+  bool block; /* of machine_walk() only */
 };
 bool machine_walk(const struct mm_struct *mm, uint64_t addr, struct machine_pte *out);
 

@@ -52,6 +52,11 @@ static inline void *sys_mmap(void *addr, size_t bytes, int prot, int flags) {
   return (void *)syscall6(LINUX_NR_mmap, (long)addr, (long)bytes, prot, flags, -1, 0);
 }
 
+/* `fd` is an open device; `offset` in bytes. */
+static inline void *sys_mmap_file(void *addr, size_t bytes, int prot, int flags, int fd, size_t offset) {
+  return (void *)syscall6(LINUX_NR_mmap, (long)addr, (long)bytes, prot, flags, fd, (long)offset);
+}
+
 static inline bool is_error(const void *p) {
   return (unsigned long)p >= (unsigned long)-4095l;
 }
@@ -90,6 +95,14 @@ static inline long sys_wait4(long pid, int *status, int options) {
 
 static inline long sys_getrusage(int who, struct linux_rusage *usage) {
   return syscall2(LINUX_NR_getrusage, who, usage);
+}
+
+static inline long sys_open(const char *path, unsigned flags) {
+  return syscall3(LINUX_NR_openat, LINUX_AT_FDCWD, path, flags);
+}
+
+static inline long sys_close(int fd) {
+  return syscall1(LINUX_NR_close, fd);
 }
 
 static inline long sys_write(int fd, const void *buf, size_t bytes) {
