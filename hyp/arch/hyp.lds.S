@@ -30,6 +30,11 @@ SECTIONS {
   text_end = .;
   .rodata : {
     *(.rodata .rodata.*)
+    /* POLICY() */
+    . = ALIGN(8);
+    __start_policies = .;
+    KEEP(*(policies))
+    __stop_policies = .;
   } :rodata
   /* libfdt asks for the stack protector's word through it. */
   .got : { *(.got .got.plt) } :rodata

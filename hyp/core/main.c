@@ -31,6 +31,7 @@
 #include "hyp/mem/compactd.h"
 #include "hyp/mem/exhaust.h"
 #include "hyp/mem/move.h"
+#include "hyp/mem/policyd.h"
 
 #define UART_FALLBACK 0x09000000ull /* QEMU virt's PL011: where to speak before the device tree has been read */
 #define DEFAULT_TRACE_RECORDS 4096u
@@ -128,6 +129,7 @@ void hyp_main(const void *dtb) {
   background_init(options->zeroed_pool_bytes);
   exhaust_init();
   age_init();
+  policyd_init(options->policy, options->policy_period_ms);
   sample_start(options->sample_ms);
   if (options->measure_masked)
     trace_mask |= TRACE_WATCH_MASKED;

@@ -351,6 +351,7 @@ static enum work_result step_restart(struct vm *vm) {
   vuart_init(vm);
   virtio_devices_power_on(vm);
   vm->age = (struct age){0};
+  vm->policy = (struct policy_state){0};
   vm->loaded = vm->flushed = false;
   vm->load_done = 0;
   vm->verdict = VERDICT_NONE;

@@ -18,6 +18,7 @@
 #include "hyp/dev/virtio/virtio.h"
 #include "hyp/dev/vuart.h"
 #include "hyp/mem/age.h"
+#include "hyp/mem/policyd.h"
 #include "hyp/mem/quota.h"
 #include "hyp/mem/stage2.h"
 
@@ -40,8 +41,9 @@ struct vm_config {
   uint64_t virtio;      /* bit per word of SCENARIO_VIRTIO */
   uint64_t balloon;     /* bit per word of SCENARIO_BALLOON_FEATURES */
   struct vm_quota quota;
-  uint32_t weight; /* scheduler weight, 1..1000, default 100 */
-  bool autostart;  /* started at boot; else by the monitor's `start` */
+  uint32_t weight;        /* scheduler weight, 1..1000, default 100 */
+  uint32_t memory_weight; /* for policies, likewise */
+  bool autostart;         /* started at boot; else by the monitor's `start` */
   bool trap_stage1_faults;
   bool force_4k;      /* never map a 2 MiB block */
   bool console_quiet; /* its output is kept for `expect`, but not shown unless it has the focus */
@@ -98,6 +100,7 @@ struct vm {
   uint32_t unknown_traps; /* for rate-limited logging */
   uint64_t quota_passed;  /* times that it passed the high mark; s2.lock */
   struct age age;         /* ageing work only */
+  struct policy_state policy;
   struct vm_quota quota;  /* s2.lock */
   uint64_t wait_since;    /* CNTPCT since when vCPUs of it have waited for memory; 0: none does; atomic */
   uint32_t wait_episodes; /* times that it began; atomic */

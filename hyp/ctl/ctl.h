@@ -10,18 +10,21 @@
 struct vm;
 struct vcpu;
 struct vm_config;
+struct policy;
 
 /* Options of the hypervisor node of a scenario. */
 struct hyp_options {
-  uint64_t trace_mask;        /* bit per enum trace_group */
-  uint32_t trace_records;     /* per CPU ring; 0: default */
-  uint32_t features_off;      /* HYP_FEAT_* */
-  unsigned vmid_bits;         /* 0: as the hardware; else fewer, for tests */
-  uint32_t slice_us;          /* time slice, default 10000 */
-  bool console_quiet;         /* guests' output is kept, not shown */
-  bool measure_masked;        /* keep cpu->masked_max */
-  uint64_t zeroed_pool_bytes; /* 0: none */
-  uint32_t sample_ms;         /* between two samples of memory; 0: none are taken */
+  uint64_t trace_mask;         /* bit per enum trace_group */
+  uint32_t trace_records;      /* per CPU ring; 0: default */
+  uint32_t features_off;       /* HYP_FEAT_* */
+  unsigned vmid_bits;          /* 0: as the hardware; else fewer, for tests */
+  uint32_t slice_us;           /* time slice, default 10000 */
+  bool console_quiet;          /* guests' output is kept, not shown */
+  bool measure_masked;         /* keep cpu->masked_max */
+  uint64_t zeroed_pool_bytes;  /* 0: none */
+  uint32_t sample_ms;          /* between two samples of memory; 0: none are taken */
+  const struct policy *policy; /* who should have how much memory; NULL: nothing is said */
+  uint32_t policy_period_ms;   /* 0: the policy's own */
 };
 
 #define HYP_FEAT_VMID16 0x01u

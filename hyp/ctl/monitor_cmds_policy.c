@@ -6,12 +6,15 @@
  */
 
 #include "core/bits.h"
+#include "core/format.h"
 #include "core/string.h"
 #include "hyp/core/vm.h"
 #include "hyp/ctl/console.h"
 #include "hyp/ctl/monitor.h"
 #include "hyp/mem/age.h"
+#include "hyp/mem/balloon_target.h"
 #include "hyp/mem/exhaust.h"
+#include "hyp/mem/policyd.h"
 #include "hyp/mem/quota.h"
 #include "mm/page_alloc.h"
 
@@ -121,6 +124,73 @@ static enum work_result cmd_wss(struct session *s) {
   return WORK_DONE;
 }
 
+/* ---- policy. state[0]: the last VM that was printed ---- */
+
+static void print_policy(void) {
+  struct policyd_stats p;
+  policyd_read(&p);
+  hyp_printf("sluice: policy: %s: %s\n", p.policy->name, p.policy->what);
+  if (p.policy->tick)
+    hyp_printf("policy: every %u ms; %llu ticks so far\n", p.period_ms, (ull)p.ticks);
+  hyp_printf("policy: %llu times under pressure; %llu targets set, %llu refused\n", (ull)p.pressures, (ull)p.changes, (ull)p.refused);
+}
+
+static ull mib(uint64_t frames) {
+  return frames / FRAMES_PER_MIB;
+}
+
+/* What it last wanted of a VM, and when that last made a difference. */
+static void print_decision(const struct vm *vm) {
+  const struct policy_state *s = &vm->policy;
+  struct balloon_state b;
+  balloon_read(vm, &b);
+  if (!b.present || !s->why) {
+    hyp_printf("policy: %s: %s\n", vm->config.name, b.present ? "nothing was asked of it" : "no balloon: nothing can be asked of it");
+    return;
+  }
+  char last[80] = "";
+  if (s->changes)
+    format(last, sizeof(last), "; set %llu times, last from %llu to %llu, %llu ms ago", (ull)s->changes, mib(s->before), mib(s->goal),
+           (ull)(time_to_us(time_now() - s->decided_at) / 1000));
+  hyp_printf("sluice: policy: %s: keep %llu of %llu MiB: %s; holds %llu, resident %llu%s\n", vm->config.name, mib(s->last_target),
+             (ull)(vm->config.memory_bytes / SZ_1M), s->why, mib((vm->config.memory_bytes >> PAGE_SHIFT) - b.actual),
+             mib(vm->s2.populated_frames), last);
+}
+
+static enum work_result print_decisions(struct session *s) {
+  if (s->state[0] == 0)
+    print_policy();
+  const struct vm *vm = vm_by_id((unsigned)++s->state[0]);
+  if (vm)
+    print_decision(vm);
+  return s->state[0] < VMS_MAX ? WORK_MORE : WORK_DONE;
+}
+
+static void list_policies(struct session *s) {
+  const struct policy *p;
+  for (unsigned i = 0; (p = policy_number(i)) != NULL; i++)
+    hyp_printf("  %-14s %s\n", p->name, p->what);
+  session_fail(s, "there is no policy `%s`", s->argv[1]);
+}
+
+static enum work_result cmd_policy(struct session *s) {
+  uint64_t ms = 0;
+  if (s->argc == 1)
+    return print_decisions(s);
+  const struct policy *p = policy_find(s->argv[1]);
+  if (!p) {
+    list_policies(s);
+    return WORK_DONE;
+  }
+  if (s->argc > 2 && !session_number(s, 2, &ms))
+    return WORK_DONE;
+  if (s->argc > 2 && (ms < 1 || ms > 60000 || !p->tick))
+    return session_fail_done(s, p->tick ? "1 to 60000 ms" : "it has no period");
+  policyd_set(p, (uint32_t)ms);
+  print_policy();
+  return WORK_DONE;
+}
+
 /* ---- reserve ---- */
 
 static struct memory_waiters all_waiters(void) {
@@ -189,6 +259,7 @@ static enum work_result cmd_reserve(struct session *s) {
 const struct command monitor_policy_commands[] = {
     {"quota", "VM [min|low|high|max MIB]...", "how much memory it may have", cmd_quota, 1, 9},
     {"wss", "[MS|off|check VM LEAST MOST]", "working sets; find them every MS", cmd_wss, 0, 4},
+    {"policy", "[NAME [MS]]", "who should have how much: what was decided and why; another policy", cmd_policy, 0, 2},
     {"reserve", "[check|wait WAITING]", "what is left of memory, and who waits for some", cmd_reserve, 0, 2},
     {0},
 };

@@ -13,7 +13,9 @@
 #include "core/bits.h"
 #include "core/string.h"
 #include "hyp/ctl/scenario_parse.h"
+#include "hyp/mem/policy.h"
 
+#define POLICIES_NAMED_MAX 16u /* among which a misspelt one is looked for */
 #define IMAGE_MAGIC_AT 56u
 #define DTB_ROOM SZ_2M /* what loading keeps free for the generated device tree and the initrd's alignment */
 
@@ -52,6 +54,24 @@ static err_t check_zeroed_pool(struct parser *p, uint64_t *bytes) {
   return ERR_OK;
 }
 
+/* A period without a policy that ticks is a slip. */
+static err_t check_policy(struct parser *p, struct hyp_options *o) {
+  const struct raw_hypervisor *raw = &p->raw.hypervisor;
+  const char *names[POLICIES_NAMED_MAX];
+  unsigned count = 0;
+  for (const struct policy *known; count < ARRAY_SIZE(names) && (known = policy_number(count)) != NULL; count++)
+    names[count] = known->name;
+  if (raw->policy && !(o->policy = policy_find(raw->policy))) {
+    const char *near = scenario_nearest(names, count, raw->policy);
+    return near ? parse_fail(p, SCN_POLICY ": there is no policy \"%s\" (did you mean \"%s\"?)", raw->policy, near)
+                : parse_fail(p, SCN_POLICY ": there is no policy \"%s\"", raw->policy);
+  }
+  if (raw->policy_period_ms && !(o->policy && o->policy->tick))
+    return parse_fail(p, SCN_POLICY_PERIOD ": no " SCN_POLICY " that has a period");
+  o->policy_period_ms = raw->policy_period_ms;
+  return ERR_OK;
+}
+
 static err_t check_hypervisor(struct parser *p) {
   static const char *const groups[] = TRACE_GROUP_NAMES, *const features[] = SCENARIO_FEATURES;
   const struct raw_hypervisor *raw = &p->raw.hypervisor;
@@ -68,6 +88,8 @@ static err_t check_hypervisor(struct parser *p) {
     e = words_mask(p, SCN_FEATURES_OFF, &raw->features_off, features, ARRAY_SIZE(features), &off);
   if (e == ERR_OK)
     e = check_zeroed_pool(p, &o->zeroed_pool_bytes);
+  if (e == ERR_OK)
+    e = check_policy(p, o);
   o->features_off = (uint32_t)off;
   if (raw->sample_ms)
     o->trace_mask |= BIT(TRACE_GROUP_SAMPLE);
@@ -171,6 +193,7 @@ static void fill_config(struct vm_config *c, const struct raw_vm *raw, const cha
   c->vcpus = raw->vcpus;
   c->bootargs = raw->bootargs;
   c->weight = raw->weight;
+  c->memory_weight = raw->memory_weight;
   c->autostart = !raw->no_autostart;
   c->trap_stage1_faults = raw->trap_stage1_faults;
   c->force_4k = raw->force_4k;

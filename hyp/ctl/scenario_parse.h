@@ -36,7 +36,8 @@ struct raw_root {
 
 struct raw_hypervisor {
   struct scenario_strings trace, features_off;
-  uint32_t trace_records, vmid_bits, slice_us, zeroed_pool_mib, sample_ms;
+  uint32_t trace_records, vmid_bits, slice_us, zeroed_pool_mib, sample_ms, policy_period_ms;
+  const char *policy;
   bool console_quiet, measure_masked;
 };
 
@@ -52,7 +53,7 @@ struct raw_quota {
 
 struct raw_vm {
   const char *compatible, *bootargs;
-  uint32_t memory_mib, window_mib, vcpus, image, initrd, weight;
+  uint32_t memory_mib, window_mib, vcpus, image, initrd, weight, memory_weight;
   struct raw_quota quota;
   struct span affinity;
   struct scenario_strings virtio, balloon_features;

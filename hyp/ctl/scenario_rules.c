@@ -53,6 +53,8 @@ static const struct rule hypervisor_rules[] = {
     {SCN_MEASURE_MASKED, FORM_FLAG, false, AT(hypervisor.measure_masked), 0, 0},
     {SCN_ZEROED_POOL, FORM_NUMBER, false, AT(hypervisor.zeroed_pool_mib), 0, 1u << 20},
     {SCN_SAMPLE_MS, FORM_NUMBER, false, AT(hypervisor.sample_ms), 1, 60000},
+    {SCN_POLICY, FORM_STRING, false, AT(hypervisor.policy), 0, 0},
+    {SCN_POLICY_PERIOD, FORM_NUMBER, false, AT(hypervisor.policy_period_ms), 1, 60000},
 };
 
 static const struct rule image_rules[] = {
@@ -75,6 +77,7 @@ static const struct rule vm_rules[] = {
     {SCN_QUOTA_LOW, FORM_NUMBER, false, AT(vm.quota.low), 0, 1u << 20},
     {SCN_QUOTA_HIGH, FORM_NUMBER, false, AT(vm.quota.high), 2, 1u << 20},
     {SCN_QUOTA_MAX, FORM_NUMBER, false, AT(vm.quota.max), 2, 1u << 20},
+    {SCN_MEMORY_WEIGHT, FORM_NUMBER, false, AT(vm.memory_weight), 1, 1000},
     {SCN_WINDOW, FORM_NUMBER, false, AT(vm.window_mib), 2, 1u << 20},
     {SCN_VIRTIO, FORM_STRINGS, false, AT(vm.virtio), 0, SCENARIO_STRINGS_MAX},
     {SCN_BALLOON_FEATURES, FORM_STRINGS, false, AT(vm.balloon_features), 0, SCENARIO_STRINGS_MAX},
@@ -149,7 +152,7 @@ void raw_begin(struct parser *p, enum node_kind kind) {
   p->seen = 0;
   if (kind == NODE_VM) {
     p->raw.vm.vcpus = 1;
-    p->raw.vm.weight = 100;
+    p->raw.vm.weight = p->raw.vm.memory_weight = 100;
     p->raw.vm.bootargs = "";
     p->raw.vm.quota = (struct raw_quota){RAW_NONE, RAW_NONE, RAW_NONE, RAW_NONE};
   } else if (kind == NODE_RANGE) {

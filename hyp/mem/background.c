@@ -20,6 +20,7 @@
 #include "hyp/core/runqueue.h"
 #include "hyp/core/work.h"
 #include "hyp/mem/compactd.h"
+#include "hyp/mem/policyd.h"
 
 #define RETRY_MS 10u
 
@@ -43,6 +44,7 @@ static void wake(void) {
   atomic_fetch_add_relaxed(&wakes, 1);
   kick_an_idle_cpu();
   compactd_wake();
+  policyd_hint();
   work_wake(&work);
 }
 

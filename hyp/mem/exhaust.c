@@ -21,6 +21,7 @@
 #include "hyp/core/vm.h"
 #include "hyp/core/work.h"
 #include "hyp/ctl/console.h"
+#include "hyp/mem/policyd.h"
 #include "hyp/mem/quota.h"
 #include "mm/page_alloc.h"
 
@@ -28,6 +29,7 @@
 #define TOLD_ALL 8u       /* episodes of a VM that get a line each; then those whose number is a power of two */
 #define FRAMES_FOR_ONE 1u /* a table for it may come out of the reserve */
 #define FRAMES_FOR_VIEWS 8u
+#define FRAMES_WANTED 512u /* who has run out will want another soon */
 
 static struct work work;
 
@@ -61,6 +63,12 @@ static void begin_episode(struct vcpu *v, uint64_t at, enum memory_wait reason) 
                (unsigned long long)(vm->s2.populated_frames * PAGE_SIZE / SZ_1M));
 }
 
+/* The policy is to find memory for it: by balloon, of VMs that have more than they need. Its quota is nobody else's business. */
+static void press(const struct vcpu *v) {
+  if (v->wait_reason == WAIT_MEMORY)
+    policyd_pressure(v->vm, FRAMES_WANTED);
+}
+
 void exhaust_wait(struct vcpu *v, uint64_t at, err_t why) {
   enum memory_wait reason = why == ERR_NOSPC ? WAIT_QUOTA : WAIT_MEMORY;
   bool goes_on = v->wait_goes_on && v->wait_ipa == at;
@@ -71,6 +79,7 @@ void exhaust_wait(struct vcpu *v, uint64_t at, err_t why) {
   v->wait_goes_on = false;
   atomic_store_release(&v->wait_reason, reason);
   begin_episode(v, at, reason);
+  press(v);
   atomic_fetch_or(&v->requests, VCPU_REQ_MEMWAIT);
   work_wake(&work);
 }

@@ -12,6 +12,7 @@
 #include "core/bits.h"
 #include "hyp/core/vm.h"
 #include "hyp/mem/exhaust.h"
+#include "hyp/mem/policyd.h"
 
 #define LEAST_FRAMES (SZ_2M >> PAGE_SHIFT)
 
@@ -43,6 +44,7 @@ err_t quota_notice(struct stage2 *s2, unsigned order) {
   if (frames > q->high && s2->notice_frames != q->max) {
     s2->notice_frames = q->max;
     s2->vm->quota_passed++;
+    policyd_pressure(s2->vm, frames - q->high);
   }
   return ERR_OK;
 }

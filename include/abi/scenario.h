@@ -40,6 +40,8 @@
 #define SCN_MEASURE_MASKED "measure-masked"
 #define SCN_ZEROED_POOL "zeroed-pool-mib"
 #define SCN_SAMPLE_MS "sample-ms"
+#define SCN_POLICY "policy"
+#define SCN_POLICY_PERIOD "policy-period-ms"
 
 /* /images/<name> */
 #define SCN_DATA "data"
@@ -60,6 +62,7 @@
 #define SCN_QUOTA_LOW "quota-low-mib"
 #define SCN_QUOTA_HIGH "quota-high-mib"
 #define SCN_QUOTA_MAX "quota-max-mib"
+#define SCN_MEMORY_WEIGHT "memory-weight"
 #define SCN_BALLOON_FEATURES "balloon-features"
 #define SCN_WINDOW "handover-window-mib"
 

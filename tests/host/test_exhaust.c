@@ -14,6 +14,7 @@
 #include "hyp/core/vm.h"
 #include "hyp/ctl/console.h"
 #include "hyp/mem/exhaust.h"
+#include "hyp/mem/policyd.h"
 #include "hyp/mem/quota.h"
 #include "mm/page_alloc.h"
 #include <setjmp.h>
@@ -52,6 +53,15 @@ uint64_t page_spare_frames(void) {
 }
 
 void page_drain_local(void) {
+}
+
+static struct vm *pressed;
+static unsigned presses;
+
+void policyd_pressure(struct vm *of, uint64_t frames) {
+  assert_true(frames > 0);
+  pressed = of;
+  presses++;
 }
 
 bool page_drain_others(void) {

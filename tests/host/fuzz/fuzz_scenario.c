@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 // sources: hyp/ctl/scenario.c hyp/ctl/scenario_rules.c hyp/ctl/scenario_check.c hyp/ctl/scenario_words.c hyp/ctl/scenario_managed.c
+// sources: hyp/mem/policy_kit.c hyp/mem/policy_none.c hyp/mem/policy_proportional.c hyp/mem/policy_wss.c
 // sources: mm/lib/format.c tests/host/host_strlcpy.c
 // libs: -lfdt
 
