@@ -67,6 +67,3 @@ struct initramfs_file *initramfs_find(const char *path) {
   return NULL;
 }
 
-unsigned initramfs_files(void) {
-  return file_count;
-}

@@ -18,6 +18,5 @@ struct initramfs_file {
 MUST_CHECK err_t initramfs_init(const void *data, uint64_t bytes);
 /* By path from the root, with or without a leading '/'. NULL if there is none. */
 struct initramfs_file *initramfs_find(const char *path);
-unsigned initramfs_files(void);
 
 #endif

@@ -54,10 +54,3 @@ void mm_read_stats(struct mm_struct *mm, struct mm_stats *out) {
   mmap_unlock(mm, irq);
 }
 
-const char *fault_kind_name(enum fault_kind kind) {
-  static const char *const names[FAULT_KINDS] = {
-      "zero page", "anon",     "cow of zero page", "cow copy", "cow reuse",     "file",
-      "shared",    "spurious", "stack growth",     "refused",  "out of memory",
-  };
-  return (unsigned)kind < FAULT_KINDS ? names[kind] : "unknown";
-}

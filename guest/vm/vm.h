@@ -143,7 +143,6 @@ struct mm_stats {
 void mm_read_stats(struct mm_struct *mm, struct mm_stats *out);
 /* Resident pages at the most so far. mmap_lock held, or nobody else changes `mm`. */
 uint64_t mm_hiwater_rss(const struct mm_struct *mm);
-const char *fault_kind_name(enum fault_kind kind);
 /* Pages charged against the commit limit by all address spaces. */
 uint64_t vm_committed_pages(void);
 

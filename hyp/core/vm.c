@@ -46,17 +46,6 @@ struct vm *vm_by_name(const char *name) {
   return NULL;
 }
 
-struct vcpu *vm_vcpu_by_mpidr(struct vm *vm, uint64_t mpidr) {
-  mpidr &= MPIDR_AFF_MASK;
-  return mpidr < vm->vcpu_count ? vm->vcpus[mpidr] : NULL;
-}
-
-bool vm_all_quiet(void) {
-  struct vm *vm;
-  for_each_vm(vm) if (vm->state == VM_RUNNING || vm->state == VM_DYING || vm->goal != GOAL_NONE) return false;
-  return true;
-}
-
 /* ---- creation ---- */
 
 err_t vm_init(void) {

@@ -135,9 +135,6 @@ void vm_system_off(struct vm *vm);
 void vm_system_reset(struct vm *vm);
 /* From an exit of the current vCPU (no frame for its fault, a line that was waited for): pause until somebody starts it again. */
 void vm_pause_self(struct vm *vm);
-/* No VM is RUNNING, none is DYING and no work is pending. */
-bool vm_all_quiet(void);
 
-struct vcpu *vm_vcpu_by_mpidr(struct vm *vm, uint64_t mpidr);
 
 #endif

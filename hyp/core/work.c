@@ -128,6 +128,3 @@ bool work_is_due(uint64_t now) {
   return work_next() <= now;
 }
 
-bool work_is_idle(void) {
-  return atomic_load_relaxed(&earliest) == TIMER_NEVER;
-}

@@ -45,8 +45,6 @@ static inline uint64_t work_next(void) {
 }
 /* CPU 0: is a step due? */
 bool work_is_due(uint64_t now);
-/* No work is queued or waiting with a deadline. */
-bool work_is_idle(void);
 
 /* Time now and conversions, in CNTPCT ticks. */
 uint64_t time_now(void);

@@ -135,10 +135,6 @@ static void message_v(bool note, const char *fmt, va_list args) {
   timeline_line_ready();
 }
 
-void hyp_vprintf(const char *fmt, va_list args) {
-  message_v(false, fmt, args);
-}
-
 void hyp_printf(const char *fmt, ...) {
   va_list args;
   va_start(args, fmt);

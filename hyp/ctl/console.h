@@ -27,7 +27,6 @@ void console_init(volatile void *pl011_base);
  */
 #define CONSOLE_MESSAGE_MAX 383u
 void hyp_printf(const char *fmt, ...) PRINTF_LIKE(1, 2);
-void hyp_vprintf(const char *fmt, va_list args) PRINTF_LIKE(1, 0);
 /* As hyp_printf, but where the scenario says `console-quiet` it goes to the log only: life-cycle events and the like. */
 void hyp_note(const char *fmt, ...) PRINTF_LIKE(1, 2);
 

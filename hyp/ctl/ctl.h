@@ -78,16 +78,14 @@ NORETURN void report_el2_exception(const uint64_t *x31, uint64_t esr, uint64_t e
 void report_guest_trap(struct vcpu *v, const char *what, uint64_t esr, uint64_t far, uint64_t ipa);
 /* A VM is no more, its id may be another's. */
 void report_forget(const struct vm *vm);
-/*
- * VA -> IPA -> PA with every descriptor, for vCPU 0's stage 1, into the console. Its translation registers are read from hardware if it is
- * current on this CPU, else from its saved state: pause the VM first if another CPU has it.
- */
-void report_walk(struct vm *vm, va_t address);
 /* The same in two halves, for the monitor's steps: stage 1 (false if it ends in a fault, else `*out` is the IPA), then stage 2 of an IPA. */
 bool report_walk_stage1(struct vm *vm, va_t address, uint64_t *out);
 void report_walk_stage2(struct vm *vm, ipa_t address);
 
-/* As report_walk, for the stage 1 of one vCPU. */
+/*
+ * VA -> IPA -> PA with every descriptor, for a vCPU's stage 1, into the console. Its translation registers are read from hardware if it is
+ * current on this CPU, else from its saved state: pause the VM first if another CPU has it.
+ */
 void report_walk_vcpu(const struct vcpu *v, va_t address);
 /* State, owner and reverse mapping of a frame, whatever it is. */
 void report_frame(pfn_t f);

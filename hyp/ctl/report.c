@@ -4,7 +4,7 @@
  * Reports: what EL2 says when something is wrong with itself, and when a guest did what deserves a line.
  *
  * A report about EL2 is the last thing that happens: it takes no lock (the CPU that failed may hold any of them), says what, where
- * and in whose service, and ends the machine with FAIL. A fault while reporting ends it at once.
+ * and in whose service, and ends the machine with FAIL. The other CPUs stand still meanwhile; a fault while reporting ends it at once.
  * A report about a guest is one line at a limited rate, and for its first abort the walk of the address, so that no guest can fill the console or slow EL2 with it.
  */
 
@@ -15,6 +15,7 @@
 #include "hyp/arch/mmu.h"
 #include "hyp/arch/psci.h"
 #include "hyp/core/cpu.h"
+#include "hyp/core/smp.h"
 #include "hyp/core/vm.h"
 #include "hyp/ctl/console.h"
 #include "hyp/ctl/ctl.h"
@@ -24,13 +25,20 @@
 #define FRAME_STEP_MAX 65536u
 
 static uint64_t walked;    /* VMs, by id, whose first abort has been followed through both stages; atomic */
-static uint32_t reporting; /* a report about EL2 has begun */
+static uint32_t reporting; /* id + 1 of the CPU that has begun a report about EL2; atomic */
 
 /* --- EL2's own failures --- */
 
+/* One CPU reports, the others stand still. Who fails within its own report ends the machine. */
 static void begin_fatal(void) {
-  if (atomic_fetch_add_relaxed(&reporting, 1) > 0)
-    psci_system_off();
+  uint32_t none = 0, me = this_cpu()->id + 1;
+  if (!atomic_cas(&reporting, &none, me)) {
+    if (none == me)
+      psci_system_off();
+    for (;;)
+      wfi();
+  }
+  smp_stop_others();
   console_emergency();
 }
 

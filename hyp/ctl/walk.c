@@ -217,6 +217,3 @@ void report_walk_vcpu(const struct vcpu *v, va_t address) {
     report_walk_stage2(v->vm, ipa(out));
 }
 
-void report_walk(struct vm *vm, va_t address) {
-  report_walk_vcpu(vm->vcpus[0], address);
-}

@@ -41,15 +41,4 @@ static inline bool spin_is_locked(const struct spinlock *lock) {
   return atomic_load_relaxed(&lock->owner) != atomic_load_relaxed(&lock->next);
 }
 
-/* Mask IRQ and FIQ, returning what DAIF was; and put it back. */
-static inline uint64_t irq_save(void) {
-  uint64_t daif;
-  __asm__ volatile("mrs %0, daif\n\tmsr daifset, #3" : "=r"(daif)::"memory");
-  return daif;
-}
-
-static inline void irq_restore(uint64_t daif) {
-  __asm__ volatile("msr daif, %0" ::"r"(daif) : "memory");
-}
-
 #endif

@@ -31,12 +31,6 @@ static inline void mmio_write64(volatile void *base, uint64_t offset, uint64_t v
   __asm__ volatile("str %x0, [%1]" ::"rZ"(value), "r"((volatile char *)base + offset) : "memory");
 }
 
-static inline uint8_t mmio_read8(const volatile void *base, uint64_t offset) {
-  uint32_t value;
-  __asm__ volatile("ldrb %w0, [%1]" : "=r"(value) : "r"((const volatile char *)base + offset) : "memory");
-  return (uint8_t)value;
-}
-
 static inline void mmio_write8(volatile void *base, uint64_t offset, uint8_t value) {
   __asm__ volatile("strb %w0, [%1]" ::"rZ"((uint32_t)value), "r"((volatile char *)base + offset) : "memory");
 }

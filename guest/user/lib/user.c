@@ -29,12 +29,6 @@ size_t str_len(const char *s) {
   return n;
 }
 
-int str_cmp(const char *a, const char *b) {
-  while (*a != '\0' && *a == *b)
-    a++, b++;
-  return (unsigned char)*a - (unsigned char)*b;
-}
-
 bool str_starts(const char *s, const char *prefix) {
   while (*prefix != '\0')
     if (*s++ != *prefix++)

@@ -137,7 +137,6 @@ uint64_t now_ns(void);
 /* ---- Text ---- */
 
 size_t str_len(const char *s);
-int str_cmp(const char *a, const char *b);
 /* True if `s` begins with `prefix`. */
 bool str_starts(const char *s, const char *prefix);
 /* Decimal; stops at the first other character. */
