@@ -14,6 +14,7 @@
 #include "hyp/core/vm.h"
 #include "hyp/ctl/console.h"
 #include "hyp/ctl/monitor.h"
+#include "hyp/ctl/sample.h"
 #include "mm/fragment.h"
 #include "mm/page_alloc.h"
 #include "mm/pageblock.h"
@@ -219,12 +220,17 @@ static char symbol(const struct pageblock_info *p) {
   return used == PAGEBLOCK_FRAMES ? '8' : (char)('0' + used * 8 / PAGEBLOCK_FRAMES);
 }
 
+/* The first VM is `a`; after `z` comes `A`. */
+static char vm_letter(unsigned id) {
+  return (char)(id < 27 ? 'a' + id - 1 : 'A' + id - 27);
+}
+
 static char owner_symbol(const struct pageblock_info *p) {
   if (p->movable + p->unmovable == 0)
     return p->reserved ? '#' : '.';
   if (p->owner == OWNER_CORE)
     return '+';
-  return p->owner > VMS_MAX ? '*' : p->owner < 27 ? (char)('a' + p->owner - 1) : '?';
+  return p->owner > VMS_MAX ? '*' : vm_letter(p->owner);
 }
 
 /* One line as it fills, a few pageblocks per step: looking into one takes up to 5,000 instructions. */
@@ -234,11 +240,19 @@ static struct {
   uint64_t start; /* first frame of it */
 } map;
 
+static const char *map_title(const struct session *s) {
+  return s->argc > 1 ? s->argv[1] : "now";
+}
+
 static void print_map_line(const struct session *s) {
   map.use[map.length] = map.owner[map.length] = '\0';
-  hyp_printf("memmap %s: %#12llx %-32s %s\n", s->argc > 1 ? s->argv[1] : "now", (unsigned long long)map.start << PAGE_SHIFT, map.use,
-             map.owner);
+  hyp_printf("memmap %s: %#12llx %-32s %s\n", map_title(s), (unsigned long long)map.start << PAGE_SHIFT, map.use, map.owner);
   map.length = 0;
+}
+
+static void print_map_owners(const struct session *s) {
+  struct vm *vm;
+  for_each_vm(vm) hyp_printf("memmap %s: %c is %s\n", map_title(s), vm_letter(vm->id), vm->config.name);
 }
 
 static void add_to_map(uint64_t f) {
@@ -254,10 +268,14 @@ static void add_to_map(uint64_t f) {
 /* state[0]: zone, state[1]: next frame in it */
 static enum work_result cmd_memmap(struct session *s) {
   struct buddyinfo zone;
-  if (s->state[0] == 0 && s->state[1] == 0)
+  if (s->state[0] == 0 && s->state[1] == 0) {
     map.length = 0;
-  if (!page_buddyinfo((unsigned)s->state[0], &zone))
+    sample_mark(TRACE_MARK_MEMMAP, map_title(s));
+  }
+  if (!page_buddyinfo((unsigned)s->state[0], &zone)) {
+    print_map_owners(s);
     return WORK_DONE;
+  }
   uint64_t f = max_u64(s->state[1], zone.start.v);
   for (unsigned i = 0; i < MAP_BLOCKS_PER_STEP && f < zone.end.v; i++, f += PAGEBLOCK_FRAMES)
     add_to_map(f);

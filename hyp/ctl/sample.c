@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The sampler: EL2 work that writes down, every so many milliseconds, what each VM and each zone has. The values of one sample bear its number, and
- * are taken in a few steps next to each other: zones first, then VMs, a few at a time, so that no step is long.
+ * are taken in a few steps next to each other: zones first, then VMs, a few at a time, so that no step is long. Between them stand marks: steps of the
+ * timeline, maps of memory.
  *
  *   sample n:  ZONE  ORDERS 0..7  ORDERS 8..10  (each zone)   [NAME]  VM  EVENTS  (each VM; its name once)
  *
@@ -19,12 +20,14 @@
 #include "mm/page_alloc.h"
 
 #define VMS_PER_STEP 4u
+#define ZONES_PER_STEP 4u
 #define ORDERS_PER_RECORD 8u
 
 static struct {
   struct work work;
   uint64_t period, due; /* CNTPCT */
   uint64_t number;
+  unsigned next_zone;
   unsigned next_vm; /* id; 0: zones come first */
 } sampler;
 
@@ -41,16 +44,17 @@ static uint64_t blocks(const struct buddyinfo *b, unsigned order) {
 }
 
 /* What was never opened is on no list: it will be blocks of 4 MiB. */
-static void sample_zone(unsigned zone) {
+static bool sample_zone(unsigned zone) {
   struct buddyinfo b;
   if (!page_buddyinfo(zone, &b))
-    return;
+    return false;
   b.free_blocks[MAX_ORDER] += b.unopened_frames >> MAX_ORDER;
   put(TRACE_SAMPLE_ZONE, zone, pair(b.managed_frames, b.free_frames), pair(b.cached_frames, b.zeroed_frames),
       pair(b.min_frames, b.low_frames), b.node);
   for (unsigned o = 0; o <= MAX_ORDER; o += ORDERS_PER_RECORD)
     put(TRACE_SAMPLE_ORDERS, zone | o << 16, pair(blocks(&b, o), blocks(&b, o + 1)), pair(blocks(&b, o + 2), blocks(&b, o + 3)),
         pair(blocks(&b, o + 4), blocks(&b, o + 5)), pair(blocks(&b, o + 6), blocks(&b, o + 7)));
+  return true;
 }
 
 static void sample_name(struct vm *vm) {
@@ -85,7 +89,7 @@ static void sample_vm(struct vm *vm) {
 static enum work_result sample_over(struct work *w) {
   uint64_t now = time_now();
   sampler.number++;
-  sampler.next_vm = 0;
+  sampler.next_zone = sampler.next_vm = 0;
   while (sampler.due <= now)
     sampler.due += sampler.period;
   w->wake_at = sampler.due;
@@ -94,9 +98,9 @@ static enum work_result sample_over(struct work *w) {
 
 static enum work_result step(struct work *w) {
   if (sampler.next_vm == 0) {
-    for (unsigned zone = 0; zone < NODES_MAX; zone++)
-      sample_zone(zone);
-    sampler.next_vm = 1;
+    for (unsigned done = 0; done < ZONES_PER_STEP && sampler.next_vm == 0; done++)
+      if (!sample_zone(sampler.next_zone++))
+        sampler.next_vm = 1;
     return WORK_MORE;
   }
   for (unsigned done = 0; done < VMS_PER_STEP && sampler.next_vm <= VMS_MAX; sampler.next_vm++) {
@@ -107,6 +111,12 @@ static enum work_result step(struct work *w) {
     done++;
   }
   return sampler.next_vm <= VMS_MAX ? WORK_MORE : sample_over(w);
+}
+
+void sample_mark(enum trace_mark what, const char *name) {
+  uint64_t words[4] = {0};
+  memcpy(words, name, min_u64(strlen(name), sizeof(words)));
+  put(TRACE_SAMPLE_MARK, what, words[0], words[1], words[2], words[3]);
 }
 
 void sample_start(uint32_t period_ms) {

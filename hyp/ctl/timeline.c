@@ -18,6 +18,7 @@
 #include "hyp/core/vm.h"
 #include "hyp/ctl/console.h"
 #include "hyp/ctl/monitor.h"
+#include "hyp/ctl/sample.h"
 
 #define SCAN_BUDGET 6000u /* characters compared per step of work */
 #define FAILURE_MAX 160u
@@ -122,6 +123,7 @@ static enum work_result delay(void) {
   timeline.deadline = time_now() + time_from_ms(current_step()->within_ms);
   timeline.run_at = 0;
   timeline.phase = PHASE_RUN;
+  sample_mark(TRACE_MARK_STEP, current_step()->name);
   begin_expect();
   return WORK_MORE;
 }

@@ -76,6 +76,7 @@ enum trace_type {
   TRACE_SAMPLE_NAME,   /* a0: vm id; a1..a4: its name, filled up with NUL */
   TRACE_SAMPLE_VM, /* a0: vm id; a1: assigned, resident; a2: ballooned, ever reported; a3: shared, lent; a4: quota max, vCPUs that wait for memory */
   TRACE_SAMPLE_EVENTS, /* a0: vm id; counts: a1: stage-2 faults by 4 KiB, by 2 MiB; a2: stage-1 faults, waits for memory; a3: pages moved, tables; a4: exits */
+  TRACE_SAMPLE_MARK, /* a0: enum trace_mark, number of the sample that follows; a1..a4: its name, cut or filled up with NUL */
   TRACE_TYPES
 };
 
@@ -99,6 +100,12 @@ enum trace_fault_result {
   TRACE_FAULT_REFLECTED, /* external abort injected */
   TRACE_FAULT_NOMEM,
   TRACE_FAULT_REARMED /* the two views of trap-stage1-faults */
+};
+
+/* What the reader of a plot wants to see in it. */
+enum trace_mark {
+  TRACE_MARK_STEP = 0, /* a step of the timeline begins its commands */
+  TRACE_MARK_MEMMAP    /* `memmap` begins to look */
 };
 
 struct trace_record {

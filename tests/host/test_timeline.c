@@ -16,6 +16,7 @@
 #include "hyp/ctl/catch.h"
 #include "hyp/ctl/console.h"
 #include "hyp/ctl/monitor.h"
+#include "hyp/ctl/sample.h"
 #include "hyp/ctl/timeline.h"
 #include "scenario_blob.h"
 
@@ -41,6 +42,14 @@ uint64_t fake_sysreg(const char *name) {
 /* --- clock and work; a tick is a microsecond --- */
 
 static uint64_t now;
+static uint64_t marked_at; /* when a step was last marked for plots */
+static char marks[256];    /* names of those that were, a blank behind each */
+void sample_mark(enum trace_mark what, const char *name) {
+  assert_int_equal(what, TRACE_MARK_STEP);
+  strcat(strcat(marks, name), " ");
+  marked_at = now;
+}
+
 static struct work *timeline_work;
 static bool woken;
 
@@ -227,7 +236,7 @@ static int setup(void **state) {
   fdt_del_node(blob, fdt_path_offset(blob, "/timeline"));
   memset(&lines, 0, sizeof lines);
   memset(at_ms, 0, sizeof at_ms);
-  said[0] = ran[0] = verdict[0] = '\0';
+  said[0] = ran[0] = verdict[0] = marks[0] = '\0';
   now = 0;
   busy_steps = 0;
   timeline_work = NULL;
@@ -534,10 +543,13 @@ static void test_delay(void **state) {
   add("s1", "run", "say c");
   add("s1", "expect", "sluice: c");
   add_ms("s1", "after-ms", 7);
+  add("s2", "run", "say d");
   begin(false);
   run(20);
   assert_string_equal(verdict, "PASS");
   assert_int_equal(now, 7000);
+  assert_string_equal(marks, "s2 s1 "); /* a new node comes first */
+  assert_int_equal(marked_at, 7000); /* with its commands, not with its delay */
 }
 
 /* --- verdicts of VMs --- */

@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Samples out of a trace, properties changed from the command line, and reports: on traces and scenarios made up here."""
 
+import re
 import struct
 import subprocess
 from pathlib import Path
 
 import overrides
+import plots
 import pytest
 import samples
+import sweep_plots
 import trace_records as tr
 from trace_maker import Maker
 
@@ -35,15 +38,22 @@ def sample(maker, number, resident, moved=0):
     maker.add(0, tr.SAMPLE_EVENTS, pair(1, number), pair(resident, 2), pair(3, 4), pair(moved, 6), 1 << 40)
 
 
+def mark(maker, what, number, name):
+    maker.add(0, tr.SAMPLE_MARK, pair(what, number), *struct.unpack("<4Q", name.ljust(32, b"\0")))
+
+
 def made_up():
     maker = Maker(cpus=1)
+    mark(maker, 0, 0, b"begin")
+    mark(maker, 1, 0, b"full")
     for number, resident in enumerate((256, 512, 0)):
         sample(maker, number, resident, moved=number)
     return maker
 
 
 def test_rows():
-    zone, vm = samples.rows_of(made_up().trace(), "7", "a=b")[:2]
+    step, looked, zone, vm = samples.rows_of(made_up().trace(), "7", "a=b")[:4]
+    assert [(row["scope"], row["name"], row["time_us"]) for row in (step, looked)] == [("step", "begin", 0), ("memmap", "full", 0)]
     assert (zone["scope"], zone["name"], zone["free_kib"], zone["cached_kib"], zone["zeroed_kib"], zone["min_kib"]) == ("zone", "0", 744 * 4, 12, 16, 64)
     assert [zone[f"free_order{n}_blocks"] for n in range(11)] == list(range(1, 12))
     assert (vm["run"], vm["parameters"], vm["scope"], vm["name"]) == ("7", "a=b", "vm", "alpha")
@@ -133,19 +143,80 @@ def test_rules_are_the_parsers():
 
 # ---- reports ----
 
-def test_report(tmp_path):
-    rows = [row for run in ("1", "2") for row in samples.rows_of(made_up().trace(), run, f"vms/alpha/memory-mib={run}")]
-    (tmp_path / "samples.csv").write_text(samples.to_csv(rows))
-    made = []
-    for name in ("a.html", "b.html"):
-        subprocess.run([TREE / "tools/experiment-report", tmp_path / "samples.csv", tmp_path / name, "--title", "one & two"], check=True)
-        made.append((tmp_path / name).read_text())
-    assert made[0] == made[1]
-    text = made[0]
-    assert text.count("<svg") == 1 + 2 * 4 and "one &amp; two" in text and "footprint" in text
-    assert "http://" not in text.replace("http://www.w3.org", "") and "<script" not in text  # nothing from elsewhere
+CONSOLE = "memmap full:   0x40000000 #u.8 #+.a\nmemmap full: a is alpha\n"
+
+
+def make_report(where, name="r.html", **files):
+    """The page, of the CSV there and of what else a run leaves."""
+    more = []
+    for option, (file, text) in files.items():
+        (where / file).write_text(text)
+        more += [f"--{option}", f"1={where / file}" if option == "console" else where / file]
+    done = subprocess.run([TREE / "tools/experiment-report", where / "samples.csv", where / name, "--title", "one & two", *more], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return (where / name).read_text()
+
+
+def pictures(text):
+    """What is drawn, without the swatches of keys."""
+    return text.count("<svg") - text.count('<svg width="26"')
+
+
+def check_page(text):
+    assert "http://" not in re.sub(r"http://(www.w3.org|purl.org)", "", text) and "https://" not in text and "<script" not in text  # nothing from elsewhere
     ids = [part.split('"')[0] for part in text.split(' id="')[1:]]
     assert len(ids) == len(set(ids))
+
+
+def sweep_rows(runs=("1", "2"), maker=made_up):
+    return [row for run in runs for row in samples.rows_of(maker().trace(), run, f"vms/alpha/memory-mib={run}")]
+
+
+def test_report_of_one_run(tmp_path):
+    (tmp_path / "samples.csv").write_text(samples.to_csv(samples.rows_of(made_up().trace())))
+    runs = "run,parameters,outcome,reason\n1,,PASS,\n"
+    made = [make_report(tmp_path, name, console=("console.log", CONSOLE), runs=("runs.csv", runs)) for name in ("a.html", "b.html")]
+    assert made[0] == made[1]
+    assert pictures(made[0]) == 5 and "one &amp; two" in made[0] and "Ended: PASS." in made[0]
+    assert "Physical memory by owner" in made[0] and "A  full, at 0.00 ms: 1 of 4 blocks free" in made[0] and "<li>begin <span>(0.00 ms)" in made[0]
+    assert "Did not happen: " not in made[0]
+    check_page(made[0])
+
+
+def test_report_of_a_sweep(tmp_path):
+    """A run that failed is told apart, and one that left no samples is in the table still."""
+    (tmp_path / "samples.csv").write_text(samples.to_csv(sweep_rows()))
+    runs = "run,parameters,outcome,reason\n1,vms/alpha/memory-mib=1,PASS,\n2,vms/alpha/memory-mib=2,FAIL,more: `x` was not written\n3,vms/alpha/memory-mib=4,TIMEOUT,\n"
+    text = make_report(tmp_path, runs=("runs.csv", runs))
+    assert pictures(text) == 2 + 2 * 4
+    assert "2 of 3 runs did not pass" in text and "FAIL (more: `x` was not written)" in text and "alpha/memory-mib = 4" in text and ">alpha/memory-mib<" in text
+    check_page(text)
+
+
+def test_many_vms_with_long_names(tmp_path):
+    """Twelve VMs: no two look alike, and every name is in a key."""
+    names = [f"a-rather-long-name-of-a-vm-{n:02}" for n in range(12)]
+    rows = [{**row, "name": name} for name in names for row in samples.rows_of(made_up().trace()) if row["scope"] == "vm"]
+    rows += [row for row in samples.rows_of(made_up().trace()) if row["scope"] != "vm"]
+    (tmp_path / "samples.csv").write_text(samples.to_csv(rows))
+    text = make_report(tmp_path)
+    assert all(text.count(f"</svg>{name}</li>") >= 2 for name in names)
+    looks = plots.Looks(names)
+    assert len({(looks.colour(name), looks.hatch(name)) for name in names}) == 12 == len({(looks.colour(name), looks.dash(name)) for name in names})
+
+
+def test_a_vm_that_goes_and_comes_again():
+    """Its counts go on from where they were, and nothing is charged to it while it was not there."""
+    rows = [{"sample": n, "time_us": 1000 * n, "resident_kib": 1024, "exits_count": count} for n, count in ((0, 5), (1, 9), (7, 2), (8, 3))]
+    assert sweep_plots.total_of(rows, "exits_count") == 12
+    assert samples.footprint_mib_s(rows) == pytest.approx(0.002)
+    assert [len(part) for part in plots.without_gaps(rows)] == [2, 2]
+
+
+def test_parameters_with_blanks():
+    assert sweep_plots.parameters_of("vms/a/cpu-affinity=0 1 vms/a/memory-mib=64") == {"vms/a/cpu-affinity": "0 1", "vms/a/memory-mib": "64"}
+    assert sweep_plots.Axis(["64", "0x80", "96"]).place == {"64": 64, "0x80": 128, "96": 96}
+    assert sweep_plots.Axis(["wss", "none"]).place == {"wss": 0, "none": 1}
 
 
 def test_report_of_nothing(tmp_path):

@@ -15,6 +15,7 @@ import re
 import signal
 import struct
 import subprocess
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -184,6 +185,17 @@ def stop(process):
         return process.communicate()[0]
 
 
+running = set()  # every QEMU that run_headless() waits for, in whatever thread
+stopping = threading.Event()
+
+
+def stop_all():
+    """End them, and start no other: for the one who was told to stop. What waits for them sees MachineError."""
+    stopping.set()
+    for process in list(running):
+        process.kill()
+
+
 def last_lines(text, count=15):
     return "\n".join("  | " + line for line in text.splitlines()[-count:])
 
@@ -207,9 +219,13 @@ def run_headless(machine, console_path):
         drop_ram(machine.ram_file)
     command = machine.command() + ["-monitor", "none", "-serial", f"file:{console_path}"]
     started, timed_out = time.monotonic(), False
+    # a session of its own: Ctrl-C is for the one who watches over it
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                               preexec_fn=die_with_parent)
+                               preexec_fn=die_with_parent, start_new_session=True)
+    running.add(process)
     try:
+        if stopping.is_set():
+            process.kill()
         said, _ = process.communicate(timeout=machine.timeout)
     except subprocess.TimeoutExpired:
         timed_out = True
@@ -217,7 +233,13 @@ def run_headless(machine, console_path):
     except BaseException:
         process.kill()
         process.wait()
+        drop_ram(machine.ram_file) if machine.ram_file else None
         raise
+    finally:
+        running.discard(process)
+    if stopping.is_set():
+        drop_ram(machine.ram_file) if machine.ram_file else None
+        raise MachineError("interrupted")
     if process.returncode and not timed_out:
         raise MachineError(f"QEMU failed: {said.strip()}")
     console = console_path.read_text(errors="replace").replace("\r", "")

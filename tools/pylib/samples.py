@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Samples of memory out of a trace (group `sample`, include/abi/trace.h): one row per VM and per zone of each sample, as the CSV of experiments has them."""
+"""Samples of memory out of a trace (group `sample`, include/abi/trace.h): one row per VM and per zone of each sample and one per mark, as the CSV of
+experiments has them."""
 
 import csv
 import io
@@ -53,25 +54,30 @@ def event_values(record):
 
 VALUES = {trace.SAMPLE_ZONE: ("zone", zone_values), trace.SAMPLE_ORDERS: ("zone", order_values), trace.SAMPLE_VM: ("vm", vm_values),
           trace.SAMPLE_EVENTS: ("vm", event_values)}
+LAST = trace.SAMPLE_MARK
+MARK, ZONE, VM = range(3)  # in this order within a sample
 
 
 def rows_of(found, run="1", parameters=""):
-    """Rows (dicts of COLUMNS) of a trace, in order of sample, zones before VMs. SampleError if there are none, or some were lost."""
-    records = [r for r in trace.merged(found) if trace.SAMPLE_ZONE <= r.type <= trace.SAMPLE_EVENTS]
-    if not records:
+    """Rows (dicts of COLUMNS) of a trace, in order of sample: marks set before it, zones, VMs. SampleError if there are none, or some were lost."""
+    records = [r for r in trace.merged(found) if trace.SAMPLE_ZONE <= r.type <= LAST]
+    if all(r.type == trace.SAMPLE_MARK for r in records):
         raise SampleError("the trace has no samples: give the scenario `/hypervisor { sample-ms = <n>; }`")
     if any(found.lost):
-        raise SampleError("; ".join(p for p in found.problems() if "lost" in p))
+        raise SampleError(f"{sum(found.lost)} trace records were lost: say hypervisor/trace-records={1 << (max(found.written) - 1).bit_length()}, or a longer sample-ms")
     names, rows, start = {}, defaultdict(dict), records[0].time
-    for record in records:
+    for place, record in enumerate(records):
+        at = {"run": run, "parameters": parameters, "sample": sample_of(record), "time_us": round((record.time - start) * 1e6 / found.counter_hz)}
+        if record.type == trace.SAMPLE_MARK:
+            rows[sample_of(record), MARK, place] = {**at, "scope": trace.MARKS[about(record)], "name": trace.vm_name(record.arg)}
+            continue
         if record.type == trace.SAMPLE_NAME:
             names[about(record)] = trace.vm_name(record.arg)
             continue
         scope, values = VALUES[record.type]
         name = names.get(about(record), str(about(record))) if scope == "vm" else str(about(record))
-        row = rows[sample_of(record), scope != "zone", about(record)]
-        row.setdefault("time_us", round((record.time - start) * 1e6 / found.counter_hz))
-        row.update({"run": run, "parameters": parameters, "sample": sample_of(record), "scope": scope, "name": name}, **values(record))
+        row = rows[sample_of(record), ZONE if scope == "zone" else VM, about(record)]
+        row.update({**at, **row, "scope": scope, "name": name, **values(record)})
     return [rows[key] for key in sorted(rows)]
 
 
@@ -104,5 +110,19 @@ def by_name(rows, scope):
 
 
 def footprint_mib_s(rows, column="resident_kib"):
-    """The integral of a VM's memory over time, in MiB-seconds; each value stands until the next sample."""
-    return sum(a[column] * (b["time_us"] - a["time_us"]) for a, b in zip(rows, rows[1:])) / 1024 / 1e6
+    """The integral of a VM's memory over time, in MiB-seconds; each value stands until the next sample, or is the last before the VM was destroyed."""
+    pairs = [(a, b) for a, b in zip(rows, rows[1:]) if b["sample"] == a["sample"] + 1]
+    return sum(a[column] * (b["time_us"] - a["time_us"]) for a, b in pairs) / 1024 / 1e6
+
+
+def runs_of(rows):
+    """{run: its rows}, in the order of the file."""
+    found = defaultdict(list)
+    for row in rows:
+        found[row["run"]].append(row)
+    return dict(found)
+
+
+def marks(rows, scope):
+    """[(time in us, name)] of the steps of the timeline, or of the maps of memory."""
+    return [(row["time_us"], row["name"]) for row in rows if row["scope"] == scope]

@@ -13,14 +13,15 @@ PAGE = 4096
 GROUPS = ["fault", "pt", "frame", "exit", "sched", "irq", "vm", "guest", "sample"]
 
 (NONE, PTE_WRITE, DSB, ISB, TLBI, VTTBR, VMID, TABLE_ALLOC, TABLE_FREE, S2_FAULT, S1_FAULT, S1_OTHER, FRAME_STATE, FRAME_MOVE, EXIT, HVC,
- SWITCH, WFI, INJECT, VM_CREATE, VM_DESTROY, CPU_ON, GUEST, SAMPLE_ZONE, SAMPLE_ORDERS, SAMPLE_NAME, SAMPLE_VM, SAMPLE_EVENTS) = range(28)
+ SWITCH, WFI, INJECT, VM_CREATE, VM_DESTROY, CPU_ON, GUEST, SAMPLE_ZONE, SAMPLE_ORDERS, SAMPLE_NAME, SAMPLE_VM, SAMPLE_EVENTS, SAMPLE_MARK) = range(29)
 TYPES = ["none", "pte-write", "dsb", "isb", "tlbi", "vttbr", "vmid", "table-alloc", "table-free", "s2-fault", "s1-fault", "s1-other",
          "frame-state", "frame-move", "exit", "hvc", "switch", "wfi", "inject", "vm-create", "vm-destroy", "cpu-on", "guest",
-         "sample-zone", "sample-orders", "sample-name", "sample-vm", "sample-events"]
+         "sample-zone", "sample-orders", "sample-name", "sample-vm", "sample-events", "sample-mark"]
 TLBIS = ["IPAS2E1IS", "RIPAS2E1IS", "VMALLE1IS", "VMALLS12E1IS", "ALLE1IS", "VAE2IS", "ALLE2IS", "VMALLE1", "IC IALLUIS"]
 (IPAS2E1IS, RIPAS2E1IS, VMALLE1IS, VMALLS12E1IS, ALLE1IS, VAE2IS, ALLE2IS, VMALLE1, IALLUIS) = range(9)
 FAULT_RESULTS = ["mapped 4 KiB", "mapped 2 MiB", "spurious", "MMIO", "reflected", "no memory", "re-armed"]
 FRAME_STATES = ["reserved", "free", "cached", "zeroed", "core", "table", "owned", "shared", "lent", "managed", "moving", "bad"]
+MARKS = ["step", "memmap"]
 EXCEPTION_CLASSES = {
     0x00: "unknown", 0x01: "WFI/WFE", 0x07: "FP/SIMD", 0x0E: "illegal state", 0x15: "SVC", 0x16: "HVC", 0x17: "SMC", 0x18: "MSR/MRS",
     0x20: "instruction abort", 0x21: "instruction abort, same EL", 0x22: "PC alignment", 0x24: "data abort",
@@ -253,6 +254,7 @@ FORMATS = {
     SAMPLE_NAME: lambda r, a: f"#{a[0] >> 32} vm {a[0] & 0xFFFF}: {vm_name(a)}",
     SAMPLE_VM: lambda r, a: sample_text(a, f"vm {a[0] & 0xFFFF}", "assigned", "resident", "ballooned", "reported", "shared", "lent", "quota", "waiting"),
     SAMPLE_EVENTS: lambda r, a: sample_text(a, f"vm {a[0] & 0xFFFF}", "4 KiB faults", "2 MiB faults", "stage-1 faults", "waits", "moved", "tables", "exits"),
+    SAMPLE_MARK: lambda r, a: f"#{a[0] >> 32} {name_of(MARKS, a[0] & 0xFFFF)} {vm_name(a)}",
 }
 
 

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The figures of one run. Each function gives (figure, entries of its key), or None where there is nothing to see."""
+
+from matplotlib import colormaps
+
+import samples
+from plots import (BLACK, BLUE, GREEN, GREY, ORANGE, PINK, RED, SKY, any_of, area_key, line_key, mib, panels, step_line, tell_time, thinned)
+
+MEMORY = [("assigned_kib", "assigned", BLACK, "--"), ("quota_max_kib", "quota", GREY, ":"), ("target_kib", "target of the policy", SKY, "-."),
+          ("resident_kib", "resident", BLUE, "-"), ("working_set_kib", "working set", GREEN, "-"), ("ballooned_kib", "ballooned", RED, "-."),
+          ("shared_kib", "shared", ORANGE, "--"), ("lent_kib", "lent", PINK, ":")]
+ALWAYS = {"assigned_kib", "resident_kib"}
+EVENTS = [("faults_4k_count", "stage-2 faults served by 4 KiB"), ("faults_2m_count", "stage-2 faults served by 2 MiB"),
+          ("faults_stage1_count", "stage-1 faults seen by EL2"), ("memory_waits_count", "waits for memory"), ("moved_pages_count", "pages moved"),
+          ("reported_kib", "given back by free-page reporting, MiB"), ("exits_count", "exits to EL2")]
+OTHER = "#cfcfcf"
+
+
+def draw_steps(axis, clock, steps):
+    """Where steps of the timeline begin: a line each, and its number where there is room for one."""
+    last = -1.0
+    for n, (time_us, _) in enumerate(steps, 1):
+        x = time_us / clock.divisor
+        axis.axvline(x, color=GREY, linewidth=0.7, linestyle=(0, (2, 2)), zorder=1.5)
+        if x - last >= clock.end * 0.018:
+            axis.annotate(str(n), (x, 1), xycoords=("data", "axes fraction"), xytext=(0, 2), textcoords="offset points", ha="center", fontsize=7, color="#444444")
+            last = x
+
+
+def draw_maps(axis, clock, maps):
+    """Where memory was looked at: a letter each, below the axis of time."""
+    for n, (time_us, _) in enumerate(maps):
+        axis.annotate(letter(n), (time_us / clock.divisor, 0), xycoords=("data", "axes fraction"), xytext=(0, 3), textcoords="offset points", ha="center",
+                      fontsize=7, fontweight="bold", color="white", bbox={"boxstyle": "circle,pad=0.15", "facecolor": BLACK, "edgecolor": "white", "linewidth": 0.6})
+
+
+def letter(n):
+    return chr(ord("A") + n) if n < 26 else f"A{n - 25}"
+
+
+def machine_moments(zones):
+    """Of each sample: its number, time, and what can be given, is free or set aside, of all zones together."""
+    moments = {}
+    for rows in zones.values():
+        for row in rows:
+            one = moments.setdefault(row["sample"], {"sample": row["sample"], "time_us": row["time_us"], "managed_kib": 0, "free_kib": 0})
+            one["managed_kib"] += row["managed_kib"]
+            one["free_kib"] += row["free_kib"] + row["cached_kib"] + row["zeroed_kib"]
+    return [moments[n] for n in sorted(moments)]
+
+
+def stack_residents(axis, clock, vms, zones, looks):
+    """What VMs have, one on top of the other, on what EL2 has for itself. Gives the MiB that the machine has to give."""
+    moments = machine_moments(zones)
+    of = {name: {row["sample"]: row["resident_kib"] for row in rows} for name, rows in vms.items()}
+    layers = [[one.get(m["sample"], 0) / 1024 for m in moments] for one in of.values()]
+    other = [max(0, (m["managed_kib"] - m["free_kib"]) / 1024 - sum(layer[n] for layer in layers)) for n, m in enumerate(moments)]
+    few, areas = thinned(moments, [other, *layers])
+    bands = axis.stackplot(clock.of(few), areas, colors=[OTHER, *(looks.colour(name) for name in vms)], edgecolor="white", linewidth=0.4)
+    for band, name in zip(bands[1:], vms):
+        band.set_hatch(looks.hatch(name))
+    return moments[0]["managed_kib"] / 1024
+
+
+def draw_all(clock, vms, zones, looks, steps, maps):
+    figure, (axis,), _ = panels(1, 3.4)
+    managed = stack_residents(axis, clock, vms, zones, looks)
+    axis.axhline(managed, color=BLACK, linestyle="--", linewidth=1.2)
+    axis.set(ylabel="resident, MiB", ylim=(0, managed * 1.04))
+    tell_time([axis], 1, clock)
+    draw_steps(axis, clock, steps)
+    draw_maps(axis, clock, maps)
+    key = [area_key(name, looks.colour(name), looks.hatch(name)) for name in vms]
+    return figure, key + [area_key("EL2 itself", OTHER), line_key("RAM that can be given", BLACK, "--")]
+
+
+def shown(column, rows):
+    if column == "quota_max_kib":
+        return any(row.get(column) not in (None, row["assigned_kib"]) for row in rows)
+    if column == "target_kib":
+        return any(row.get(column, row["assigned_kib"]) != row["assigned_kib"] for row in rows)
+    return column in ALWAYS or any_of(rows, column)
+
+
+def draw_memory(clock, vms, steps):
+    """A panel for each VM: what it was promised, and what it has."""
+    figure, axes, across = panels(len(vms), 2.0)
+    used = set()
+    for axis, (name, rows) in zip(axes, vms.items()):
+        for column, _, colour, dash in MEMORY:
+            if shown(column, rows):
+                used.add(column)
+                step_line(axis, clock, rows, lambda part, column=column: mib(part, column), color=colour, linestyle=dash, linewidth=1.5)
+        axis.set_title(name)
+        axis.set(ylabel="MiB", ylim=(0, max(1.0, 1.06 * max(max(mib(rows, column)) for column in ("assigned_kib", "resident_kib")))))
+        for time_us, _ in steps:
+            axis.axvline(time_us / clock.divisor, color=GREY, linewidth=0.6, linestyle=(0, (2, 2)), zorder=1.5)
+    tell_time(axes, across, clock)
+    return figure, [line_key(label, colour, dash) for column, label, colour, dash in MEMORY if column in used]
+
+
+def order_label(order):
+    return f"{4 << order} KiB" if order < 8 else f"{1 << order - 8} MiB"
+
+
+def draw_free(clock, zones):
+    """Free memory by order, darker for larger blocks; a panel for each zone."""
+    figure, axes, across = panels(len(zones), 2.6 if len(zones) < 3 else 1.9, across=1 if len(zones) < 3 else 2)
+    shades = [colormaps["viridis_r"](0.05 + 0.95 * n / (samples.ORDERS - 1)) for n in range(samples.ORDERS)]
+    for axis, (name, rows) in zip(axes, zones.items()):
+        few, areas = thinned(rows, [[row[f"free_order{n}_blocks"] * (4 << n) / 1024 for row in rows] for n in range(samples.ORDERS)])
+        axis.stackplot(clock.of(few), areas, colors=shades)
+        step_line(axis, clock, rows, lambda part: mib(part, "min_kib"), color=RED, linestyle="--", linewidth=1.4)
+        axis.set_title(f"zone {name}" if len(zones) > 1 else "")
+        axis.set(ylabel="free, MiB", ylim=(0, None))
+    tell_time(axes, across, clock)
+    hexes = ["#%02x%02x%02x" % tuple(round(255 * part) for part in shade[:3]) for shade in shades]
+    return figure, [area_key(order_label(n), hexes[n]) for n in range(samples.ORDERS)] + [line_key("EL2's reserve", RED, "--")]
+
+
+def count(part, column):
+    return [row.get(column, 0) / (1024 if column.endswith("_kib") else 1) for row in part]
+
+
+def plain_counts(axis):
+    """0, 1, 2 and no halves where counts are small; thousands as 20k."""
+    axis.yaxis.get_major_locator().set_params(integer=True, nbins=5)
+    axis.yaxis.set_major_formatter(lambda value, _: f"{value / 1e6:g}M" if value >= 1e6 else f"{value / 1e3:g}k" if value >= 1e4 else f"{value:g}")
+
+
+def happened(vms):
+    """Events of which there was one, and the names of those that never happened."""
+    seen = [(column, label) for column, label in EVENTS if any(any_of(rows, column) for rows in vms.values())]
+    return seen, [label.split(",")[0] for column, label in EVENTS if (column, label) not in seen]
+
+
+def draw_events(clock, vms, looks):
+    """A panel for each kind of event that happened, a line for each VM."""
+    seen, _ = happened(vms)
+    if not seen:
+        return None
+    figure, axes, across = panels(len(seen), 2.0)
+    for axis, (column, label) in zip(axes, seen):
+        for name, rows in vms.items():
+            if any_of(rows, column):
+                step_line(axis, clock, rows, lambda part, column=column: count(part, column), color=looks.colour(name), linestyle=looks.dash(name), linewidth=1.5)
+        axis.set_title(label)
+        axis.set(ylabel="so far", ylim=(0, None))
+        plain_counts(axis)
+    tell_time(axes, across, clock)
+    return figure, [line_key(name, looks.colour(name), looks.dash(name)) for name in vms if any(any_of(vms[name], column) for column, _ in seen)]
