@@ -128,6 +128,7 @@ el0_not_svc:
 2:  mov w1, w0
     mov x0, sp
     bl exception_el0_refused
+    b return_to_user
 1:  cmp x9, #0x20           /* ESR_EC_IABT_LOWER */
     b.ne 3f
     mov x0, x10

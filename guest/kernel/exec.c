@@ -13,6 +13,7 @@
 #include "guest/arch/mmu.h"
 #include "guest/fs/elf.h"
 #include "guest/fs/initramfs.h"
+#include "guest/kernel/oom.h"
 #include "guest/kernel/process.h"
 #include "guest/kernel/random.h"
 #include "guest/kernel/sched.h"
@@ -73,6 +74,15 @@ static err_t map_fixed(struct mm_struct *mm, uint64_t start, uint64_t end, unsig
   return start >= end ? ERR_OK : do_mmap(mm, start, end - start, prot, flags, file, pgoff, &at);
 }
 
+/* Into an address space that is being made, whose pages may have to be waited for. mm_write()'s errors. */
+static err_t write_user(struct mm_struct *mm, uint64_t addr, const void *buf, uint64_t bytes) {
+  err_t e;
+  do
+    e = mm_write(mm, addr, buf, bytes);
+  while (e == ERR_NOMEM && out_of_memory());
+  return e;
+}
+
 /* The last page of the file's part holds the first bytes of bss: whatever the file has there becomes zero. */
 static err_t clear_tail(struct mm_struct *mm, uint64_t from) {
   static const uint8_t zeroes[256];
@@ -80,7 +90,7 @@ static err_t clear_tail(struct mm_struct *mm, uint64_t from) {
   err_t e = ERR_OK;
   for (uint64_t n; e == ERR_OK && from < end; from += n) {
     n = min_u64(sizeof zeroes, end - from);
-    e = mm_write(mm, from, zeroes, n);
+    e = write_user(mm, from, zeroes, n);
   }
   return e;
 }
@@ -188,12 +198,12 @@ static err_t fill_stack(struct program *p, const struct exec_args *args, uint64_
     return e;
   uint64_t vector_bytes = (uint64_t)(b.word - page) * sizeof *b.word;
   p->sp = align_down(random_user - vector_bytes, 16);
-  e = mm_write(p->mm, p->sp, page, vector_bytes);
+  e = write_user(p->mm, p->sp, page, vector_bytes);
   if (e == ERR_OK)
-    e = mm_write(p->mm, random_user, random, sizeof random);
+    e = write_user(p->mm, random_user, random, sizeof random);
   if (e == ERR_OK)
-    e = mm_write(p->mm, path_user, args->path, path_bytes);
-  return e == ERR_OK ? mm_write(p->mm, strings_user, args->strings, args->used) : e;
+    e = write_user(p->mm, path_user, args->path, path_bytes);
+  return e == ERR_OK ? write_user(p->mm, strings_user, args->strings, args->used) : e;
 }
 
 static err_t make_stack(struct program *p, const struct exec_args *args) {
@@ -244,7 +254,9 @@ static void commit(const struct program *p, const char *name) {
   struct mm_struct *old = t->mm;
   struct trap_frame *f = task_frame(t);
   task_keep_usage(t);
+  vlock_acquire(&sched_lock);
   t->mm = p->mm;
+  vlock_release(&sched_lock);
   mmu_switch_mm(p->mm);
   if (old != NULL)
     mm_put(old);

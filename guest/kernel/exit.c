@@ -10,6 +10,7 @@
 #include "guest/arch/mmu.h"
 #include "guest/kernel/fault.h"
 #include "guest/kernel/files.h"
+#include "guest/kernel/oom.h"
 #include "guest/kernel/poweroff.h"
 #include "guest/kernel/process.h"
 #include "guest/kernel/sched.h"
@@ -17,12 +18,14 @@
 #include "guest/kernel/uaccess.h"
 #include "guest/vm/vm.h"
 
-#define INIT_PID 1u
-
+/* Whoever needs memory meanwhile waits for it (oom.c). */
 static void leave_mm(struct task *t) {
   struct mm_struct *mm = t->mm;
   mmu_switch_mm(NULL);
+  vlock_acquire(&sched_lock);
   t->mm = NULL;
+  oom_leave_begin(t);
+  vlock_release(&sched_lock);
   mm_put(mm);
 }
 
@@ -55,6 +58,7 @@ void process_exit(int32_t status) {
   if (t->pid == INIT_PID)
     machine_finish(status);
   vlock_acquire(&sched_lock);
+  oom_leave_end();
   give_children_away(t);
   t->exit_status = status;
   t->state = TASK_ZOMBIE;

@@ -14,6 +14,7 @@
 #include "guest/arch/trap_frame.h"
 #include "guest/kernel/bootargs.h"
 #include "guest/kernel/console.h"
+#include "guest/kernel/oom.h"
 #include "guest/kernel/panic.h"
 #include "guest/kernel/process.h"
 #include "guest/kernel/task.h"
@@ -48,22 +49,16 @@ static void report_signal(const struct trap_frame *f, const char *what, uint64_t
   print_regions(t->mm);
 }
 
-static void report_oom(const struct trap_frame *f, uint64_t far) {
-  const struct task *t = current_task();
-  struct mm_stats s;
-  mm_read_stats(t->mm, &s);
-  kprintf("out of memory: pid %u (%s) killed at pc %lx, address %lx: %lu pages resident (anon %lu, file %lu, shared %lu), %lu of tables\n",
-          t->pid, t->name, f->elr, far, s.rss[MM_ANONPAGES] + s.rss[MM_FILEPAGES] + s.rss[MM_SHMEMPAGES], s.rss[MM_ANONPAGES],
-          s.rss[MM_FILEPAGES], s.rss[MM_SHMEMPAGES], s.table_frames);
-}
-
-/* ESR and FAR still say what the abort said: nothing can be taken to EL1 in between. */
+/*
+ * ESR and FAR still say what the abort said: nothing can be taken to EL1 in between. Out of memory: the access is tried again, unless the process
+ * is to end, which it does before it gets there.
+ */
 void exception_el0_refused(struct trap_frame *f, enum vm_fault why) {
   uint64_t esr = sysreg_read(esr_el1), far = sysreg_read(far_el1);
   switch (why) {
   case VM_FAULT_OOM:
-    report_oom(f, far);
-    process_exit(LINUX_SIGKILL);
+    out_of_memory(); /* either way by way of return_to_user */
+    return;
   case VM_FAULT_BUS:
     report_signal(f, "SIGBUS", esr, far, vm_fault_name(why));
     process_exit(LINUX_SIGBUS);
@@ -138,12 +133,21 @@ static const struct extable_entry *find_fixup(uint64_t pc) {
   return NULL;
 }
 
+/* No lock is held where the kernel touches user memory, so it may wait for some to come free. */
+static bool serve_kernel(struct mm_struct *mm, uint64_t far, unsigned flags) {
+  enum vm_fault result;
+  do
+    result = handle_mm_fault(mm, far, flags);
+  while (result == VM_FAULT_OOM && out_of_memory());
+  return result == VM_FAULT_OK;
+}
+
 void exception_el1_sync(struct trap_frame *f, uint64_t esr, uint64_t far) {
   const struct extable_entry *fixup = esr_ec(esr) == ESR_EC_DABT_SAME ? find_fixup(f->elr) : NULL;
   struct mm_struct *mm = current_task()->mm;
   if (fixup == NULL)
     panic_exception("exception in the kernel", f, esr, far);
-  if (mm != NULL && access_ok(far, 1) && is_paging_fault(esr) && handle_mm_fault(mm, far, fault_flags(esr)) == VM_FAULT_OK)
+  if (mm != NULL && access_ok(far, 1) && is_paging_fault(esr) && serve_kernel(mm, far, fault_flags(esr)))
     return;
   fault_fixed_esr = esr;
   f->elr = fixup->fixup;

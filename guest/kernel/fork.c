@@ -70,6 +70,7 @@ int64_t sys_clone(uint64_t flags, uint64_t stack, uint64_t parent_tid, uint64_t 
     return errno_of(e);
   }
   uint32_t pid = child->pid;
+  child->oom_score_adj = current_task()->oom_score_adj;
   strlcpy(child->name, current_task()->name, sizeof child->name);
   files_fork(child);
   copy_registers(child, stack);

@@ -23,7 +23,7 @@ static void console_input(void) {
   if (!uart_interrupt())
     return;
   vlock_acquire(&sched_lock);
-  sched_wake_console();
+  sched_wake_all(WAIT_CONSOLE);
   vlock_release(&sched_lock);
 }
 

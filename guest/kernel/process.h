@@ -9,6 +9,8 @@
 
 struct task;
 
+#define INIT_PID 1u
+
 /* Start init as pid 1, from bootargs. ERR_NOMEM, and what process_exec() returns. */
 MUST_CHECK err_t process_start_init(void);
 

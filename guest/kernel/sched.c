@@ -163,21 +163,22 @@ bool sched_sleep_until(uint64_t deadline) {
   return timer_now() >= deadline;
 }
 
-void sched_wake_console(void) {
-  list_for_each (n, &all_tasks) {
-    struct task *t = list_entry(n, struct task, all_node);
-    if (t->wait_on == WAIT_CONSOLE)
+struct task *sched_next_task(struct task *t) {
+  struct list_node *n = t ? t->all_node.next : all_tasks.next;
+  return n == &all_tasks ? NULL : list_entry(n, struct task, all_node);
+}
+
+void sched_wake_all(enum task_wait why) {
+  for (struct task *t = sched_next_task(NULL); t; t = sched_next_task(t))
+    if (t->wait_on == why)
       sched_wake(t);
-  }
 }
 
 struct task *sched_find(uint32_t pid) {
-  list_for_each (n, &all_tasks) {
-    struct task *t = list_entry(n, struct task, all_node);
-    if (t->pid == pid)
-      return t;
-  }
-  return NULL;
+  struct task *t = sched_next_task(NULL);
+  while (t && t->pid != pid)
+    t = sched_next_task(t);
+  return t;
 }
 
 /* ---- Interrupts and idling ---- */

@@ -32,8 +32,8 @@ void sched_block(enum task_wait why);
 void sched_wake(struct task *t);
 /* sched_lock held: the current task sleeps until `deadline` or a sched_wake(). True if the deadline passed. */
 bool sched_sleep_until(uint64_t deadline);
-/* sched_lock held: wake everybody who waits for console input. */
-void sched_wake_console(void);
+/* sched_lock held: wake everybody who is blocked for that reason. */
+void sched_wake_all(enum task_wait why);
 /* sched_lock held: leave the CPU for good; the state is set already. */
 NORETURN void sched_leave(void);
 
@@ -44,5 +44,7 @@ NORETURN void sched_idle(void);
 
 /* sched_lock held: the live task with this pid, or NULL. */
 struct task *sched_find(uint32_t pid);
+/* sched_lock held: all tasks that were started and not waited for yet, one after another; the first after NULL, NULL after the last. */
+struct task *sched_next_task(struct task *t);
 
 #endif

@@ -63,7 +63,14 @@ syscall_entry *const syscall_table[SYSCALLS_HIGH] = {
 
 int64_t syscall_other(uint64_t a0, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4, uint64_t a5, uint64_t number) {
   (void)a2, (void)a3, (void)a4, (void)a5;
-  return number == SLUICE_NR_fault_counts ? sys_fault_counts(a0, a1) : -LINUX_ENOSYS;
+  switch (number) {
+  case SLUICE_NR_fault_counts:
+    return sys_fault_counts(a0, a1);
+  case SLUICE_NR_oom_score_adj:
+    return sys_oom_score_adj((int64_t)a0);
+  default:
+    return -LINUX_ENOSYS;
+  }
 }
 
 int64_t sys_accept(void) {

@@ -32,6 +32,7 @@ int64_t sys_clock_gettime(uint64_t clock, uint64_t ts);
 int64_t sys_clock_getres(uint64_t clock, uint64_t ts);
 int64_t sys_getrandom(uint64_t buf, uint64_t bytes, uint64_t flags);
 int64_t sys_fault_counts(uint64_t buf, uint64_t bytes);
+int64_t sys_oom_score_adj(int64_t adj);
 
 int64_t sys_clone(uint64_t flags, uint64_t stack, uint64_t parent_tid, uint64_t tls, uint64_t child_tid);
 int64_t sys_execve(uint64_t path, uint64_t argv, uint64_t envp);

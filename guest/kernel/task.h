@@ -34,7 +34,8 @@ enum task_wait {
   WAIT_CHILD,
   WAIT_SLEEP,
   WAIT_CONSOLE,
-  WAIT_VFORK
+  WAIT_VFORK,
+  WAIT_MEMORY /* oom.c */
 };
 
 /* Bits of task->work: what must be done before EL0 goes on. Any CPU may set one. */
@@ -62,7 +63,7 @@ struct task {
   uint32_t kill_signal;       /* (s) */
   struct cpu_context context; /* while it does not run */
 
-  struct mm_struct *mm;        /* (o) NULL: kernel thread */
+  struct mm_struct *mm;        /* (o), changed under sched_lock; NULL: kernel thread, or ended */
   enum task_state state;       /* (s) */
   enum task_wait wait_on;      /* (s) */
   struct list_node run_node;   /* (s) run queue */
@@ -74,6 +75,8 @@ struct task {
   struct list_node children;        /* (s) */
   struct list_node sibling;         /* (p) */
   bool vfork_parent_waits;          /* (s) */
+  int16_t oom_score_adj;            /* (o) a child has its parent's; oom.c */
+  bool leaving;                     /* (s) it is to give its address space back, and is counted in oom.c */
   int32_t exit_status;              /* (o) then (p): as wait4 reports it */
   uint64_t faults[FAULT_KINDS];     /* (o) of address spaces it has left (exec) */
   uint64_t maxrss_pages;            /* (o) likewise, the largest of them */

@@ -95,6 +95,19 @@ const char *vm_fault_name(enum vm_fault f);
 /* Serve one fault of an access (read unless flags say otherwise) at `addr`, any value. */
 MUST_CHECK enum vm_fault handle_mm_fault(struct mm_struct *mm, uint64_t addr, unsigned flags);
 
+/* ---- Out of memory ---- */
+
+/* What a process says of itself (Linux: /proc/PID/oom_score_adj): thousandths of all memory that it counts for more, or less; the least is never. */
+#define OOM_SCORE_ADJ_MIN (-1000)
+#define OOM_SCORE_ADJ_MAX 1000
+#define OOM_NEVER INT64_MIN
+
+/*
+ * How bad it is to keep `mm` when memory is out: resident pages and tables, and adj / 1000 of `total_pages`. OOM_NEVER for OOM_SCORE_ADJ_MIN. `adj` is in
+ * range. Takes no lock; the mm must stay meanwhile. Source: oom_badness() of Linux, mm/oom_kill.c.
+ */
+int64_t oom_badness(const struct mm_struct *mm, int adj, uint64_t total_pages);
+
 /* ---- User memory ---- */
 
 /* True if [addr, addr + len) lies in user space: the test before any user copy. Says nothing about what is mapped. */

@@ -185,9 +185,8 @@ static void tell_actual(void) {
   vlock_release(&balloon.lock);
 }
 
-uint64_t balloon_reclaim(uint64_t frames) {
-  if (!vlock_try(&balloon.lock))
-    return 0;
+/* lock held. */
+static uint64_t reclaim_locked(uint64_t frames) {
   uint64_t got = 0;
   if (balloon.device && virtio_has(balloon.device, VIRTIO_BALLOON_F_DEFLATE_ON_OOM)) {
     got = deflate_locked(frames);
@@ -195,6 +194,20 @@ uint64_t balloon_reclaim(uint64_t frames) {
       virtio_config_write32(balloon.device, offsetof(struct virtio_balloon_config, actual), (uint32_t)inside());
     balloon.resize = false; /* not to be taken away again at once: the device says when */
   }
+  return got;
+}
+
+uint64_t balloon_reclaim(uint64_t frames) {
+  if (!vlock_try(&balloon.lock))
+    return 0;
+  uint64_t got = reclaim_locked(frames);
+  vlock_release(&balloon.lock);
+  return got;
+}
+
+uint64_t balloon_reclaim_waiting(uint64_t frames) {
+  vlock_acquire(&balloon.lock);
+  uint64_t got = reclaim_locked(frames);
   vlock_release(&balloon.lock);
   return got;
 }

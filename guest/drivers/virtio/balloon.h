@@ -15,5 +15,7 @@ MUST_CHECK err_t balloon_start(void);
  * no lock held that the balloon's thread holds across an allocation (it holds none).
  */
 uint64_t balloon_reclaim(uint64_t frames);
+/* The same before a process is ended for lack of memory: waits for whoever is at the balloon. No lock held at all. */
+uint64_t balloon_reclaim_waiting(uint64_t frames);
 
 #endif

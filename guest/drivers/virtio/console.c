@@ -113,7 +113,7 @@ static void used(struct virtio_device *d) {
   if (!ready)
     return;
   vlock_acquire(&sched_lock);
-  sched_wake_console();
+  sched_wake_all(WAIT_CONSOLE);
   vlock_release(&sched_lock);
 }
 
