@@ -3,7 +3,7 @@
  * The buddy (Knuth, TAOCP 1, 2.5; Linux mm/page_alloc.c): free blocks of 2^order frames on lists by order and migrate type.
  *
  * Invariants, under the zone's lock: a free block's head has state FREE, its order and the type of the list it is on; its buddy of the same
- * order is not free, unless one of them lies in an isolated pageblock; `avail` has a bit exactly for the lists that are not empty;
+ * order is not free, unless one of them lies in an isolated pageblock; only LIST_REPORTED is no type of pageblocks; `avail` has a bit exactly for the lists that are not empty;
  * `free` is the sum of all blocks and of the unopened frames, and each pageblock's `free_frames` its part of it. A head's word is written by one store, because CPUs that free nearby read
  * it as a possible buddy; an allocated frame never looks free, whatever its owner does to it meanwhile.
  *
@@ -184,6 +184,8 @@ static void carve(struct zone *z, uint32_t head, unsigned from, uint32_t index, 
   unsigned type = word_type(word_load(frame_at(head)));
   unlink(z, frame_at(head), from, type);
   word_store(frame_at(head), 0);
+  if (type == LIST_REPORTED)
+    type = pageblock_type(pageblock_of(index));
   while (from > order) {
     uint32_t half;
     write_entries_once(head, from, from - 1);
@@ -290,6 +292,25 @@ void buddy_give(struct zone *z, uint32_t index, unsigned order) {
   count_given(z, 1u << order);
   word_store(frame_at(index), 0);
   merge_and_push(z, index, order, 1u << order);
+}
+
+/* The free block of whole pageblocks at `index`, if it is one, has been reported. */
+static bool mark_reported(struct zone *z, uint32_t index, unsigned order) {
+  const struct frame *head = frame_at(index);
+  if (!frame_is_free(head, order) || head->migratetype >= PERCPU_TYPES)
+    return false;
+  unlink(z, head, order, head->migratetype);
+  push(z, index, order, LIST_REPORTED);
+  return true;
+}
+
+void buddy_give_reported(struct zone *z, uint32_t index, unsigned order) {
+  uint32_t buddy = index ^ (uint32_t)PAGEBLOCK_FRAMES;
+  bool pair = order == PAGEBLOCK_ORDER && entry_is_written(buddy) && frame_is_free(frame_at(buddy), order) &&
+              frame_at(buddy)->migratetype == LIST_REPORTED;
+  buddy_give(z, index, order);
+  if (!mark_reported(z, index, order) && pair)
+    (void)mark_reported(z, index & buddy, MAX_ORDER); /* not if the pageblock was set aside meanwhile */
 }
 
 /* How many of [frames, end), two or more of them, are neighbours, up or down; and the lowest. */

@@ -3,7 +3,7 @@
  * Where memory comes from when a migrate type's own lists are empty (Linux: __rmqueue_fallback, steal_suitable_fallback).
  *
  * The aim is to keep unmovable blocks together, since one of them spoils a whole 2 MiB for good. So, in this order: a wholly free
- * pageblock of another type changes its type; memory never touched is opened; the pageblock with most free, as far as a short look at the other
+ * pageblock of another type changes its type, at last one whose memory was reported and is to be backed anew; memory never touched is opened; the pageblock with most free, as far as a short look at the other
  * type's largest blocks tells, is taken over: what is free at once, what its owners give back later as well, so that the next request of
  * the kind goes there too. A movable request takes nothing over: it has the other type's smallest block, since movable memory can be
  * compacted away later. A pageblock that becomes wholly free is movable again (buddy.c).
@@ -92,7 +92,7 @@ uint32_t fallback_take_unopened(struct zone *z, enum migratetype type) {
 static bool find_whole(struct zone *z, unsigned order, enum migratetype type) {
   unsigned least = order > PAGEBLOCK_ORDER ? order : PAGEBLOCK_ORDER;
   return buddy_convert(z, least, (enum migratetype)donors[type][0], type) ||
-         buddy_convert(z, least, (enum migratetype)donors[type][1], type);
+         buddy_convert(z, least, (enum migratetype)donors[type][1], type) || buddy_convert(z, least, LIST_REPORTED, type);
 }
 
 /* Sharing pageblocks is what fragments memory: keep more free for a while (Linux: boost_watermark). */

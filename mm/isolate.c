@@ -67,7 +67,7 @@ bool isolate_give_way(struct zone *z, unsigned order) {
 /* --- targets --------------------------------------------------------------------------------------------------------------------- */
 
 /* Where movable memory goes, the best first. HIGHATOMIC keeps its reserve. */
-static const uint8_t target_types[] = {MIGRATE_MOVABLE, MIGRATE_RECLAIMABLE, MIGRATE_UNMOVABLE};
+static const uint8_t target_types[] = {MIGRATE_MOVABLE, MIGRATE_RECLAIMABLE, MIGRATE_UNMOVABLE, LIST_REPORTED};
 
 static bool find(const struct zone *z, unsigned order, unsigned limit, uint32_t *out) {
   for (unsigned o = order; o <= limit; o++) {
@@ -116,7 +116,7 @@ bool target_take_at(struct zone *z, uint32_t index, unsigned order, pfn_t *out) 
 uint32_t zone_whole_pageblocks(struct zone *z) {
   port_flags_t flags = zone_lock(z);
   uint32_t whole = z->unopened >> PAGEBLOCK_ORDER;
-  for (unsigned type = 0; type < MIGRATE_TYPES; type++)
+  for (unsigned type = 0; type < FREE_LISTS; type++)
     whole += z->list[type][PAGEBLOCK_ORDER].count + (z->list[type][MAX_ORDER].count << (MAX_ORDER - PAGEBLOCK_ORDER));
   zone_unlock(z, flags);
   return whole;
@@ -134,6 +134,7 @@ bool zone_has_block(struct zone *z, unsigned order) {
   port_flags_t flags = zone_lock(z);
   for (unsigned type = 0; type < MIGRATE_HIGHATOMIC; type++)
     has |= z->avail[type] >> order != 0;
+  has |= z->avail[LIST_REPORTED] >> order != 0;
   has |= z->unopened >= 1u << order;
   zone_unlock(z, flags);
   return has;

@@ -24,6 +24,10 @@ void page_poison_enable(bool on) {
   (void)page_drain_others();
 }
 
+uint32_t page_poison_value(void) {
+  return poison_generation != 0 ? (uint32_t)PATTERN : 0;
+}
+
 /* Digits of `value` over the ones at `to`. */
 static void put_hex(char *to, unsigned digits, uint64_t value) {
   for (; digits-- != 0; value >>= 4)

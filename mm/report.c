@@ -15,6 +15,12 @@ static void read_lists(const struct zone *z, struct buddyinfo *out) {
       out->free_blocks[order] += z->list[type][order].count;
     }
   }
+  for (unsigned order = PAGEBLOCK_ORDER; order <= MAX_ORDER; order++) {
+    uint64_t reported = z->list[LIST_REPORTED][order].count;
+    out->free_blocks_of_type[MIGRATE_MOVABLE][order] += reported;
+    out->free_blocks[order] += reported;
+    out->reported_frames += reported << order;
+  }
   out->free_frames = z->free;
   out->unopened_frames = z->unopened;
   out->zeroed_frames = z->zeroed[0].count + ((uint64_t)z->zeroed[1].count << PAGEBLOCK_ORDER);
@@ -163,7 +169,7 @@ void zone_free_blocks(struct zone *z, uint64_t out[MAX_ORDER + 1]) {
   bool unopened = z->unopened != 0;
   for (unsigned order = 0; order <= MAX_ORDER; order++) {
     out[order] = 0;
-    for (unsigned type = 0; type < MIGRATE_TYPES; type++)
+    for (unsigned type = 0; type < FREE_LISTS; type++)
       out[order] += z->list[type][order].count;
   }
   zone_unlock(z, flags);

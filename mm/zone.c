@@ -201,7 +201,7 @@ static void set_watermarks(struct zone *z) {
 }
 
 static void empty_lists(struct zone *z) {
-  for (unsigned type = 0; type < MIGRATE_TYPES; type++) {
+  for (unsigned type = 0; type < FREE_LISTS; type++) {
     for (unsigned order = 0; order <= MAX_ORDER; order++)
       z->list[type][order].head = INDEX_NONE;
   }

@@ -13,6 +13,10 @@
 
 #define ZONES_MAX RAM_RANGES_MAX
 
+/* One more than there are types: whole pageblocks of movable memory that were reported (page_reporting.c), the last to be handed out. */
+#define LIST_REPORTED MIGRATE_TYPES
+#define FREE_LISTS (MIGRATE_TYPES + 1)
+
 struct free_list {
   uint32_t head;  /* INDEX_NONE if empty */
   uint32_t count; /* blocks */
@@ -25,14 +29,14 @@ struct zone {
   uint32_t managed;      /* frames of RAM less reserved; constant, like node and watermarks */
   uint32_t node;
   uint32_t min, low, high;
-  uint32_t boost;                           /* frames on top of low, since types had to share pageblocks */
-  uint32_t highatomic;                      /* frames of pageblocks set aside as MIGRATE_HIGHATOMIC */
-  uint32_t free;                            /* frames in the buddy, unopened ones included */
-  uint32_t unopened;                        /* frames in pageblocks not opened yet */
-  uint32_t open_cursor;                     /* pageblock; none below it in the zone is unopened */
-  uint16_t avail[MIGRATE_TYPES];            /* bit per order: the list is not empty */
-  struct free_list list[MIGRATE_TYPES][16]; /* by order; 16 is quicker to multiply by than MAX_ORDER + 1 */
-  struct free_list zeroed[2];               /* the zeroed pool: single frames, and blocks of PAGEBLOCK_ORDER; through `next` only */
+  uint32_t boost;                        /* frames on top of low, since types had to share pageblocks */
+  uint32_t highatomic;                   /* frames of pageblocks set aside as MIGRATE_HIGHATOMIC */
+  uint32_t free;                         /* frames in the buddy, unopened ones included */
+  uint32_t unopened;                     /* frames in pageblocks not opened yet */
+  uint32_t open_cursor;                  /* pageblock; none below it in the zone is unopened */
+  uint16_t avail[FREE_LISTS];            /* bit per order: the list is not empty */
+  struct free_list list[FREE_LISTS][16]; /* by order; 16 is quicker to multiply by than MAX_ORDER + 1 */
+  struct free_list zeroed[2];            /* the zeroed pool: single frames, and blocks of PAGEBLOCK_ORDER; through `next` only */
   uint64_t events[ZONE_EVENTS];
   uint32_t isolated;                      /* pageblocks that a compaction run has set aside (isolate.c) */
   uint32_t defer_considered, defer_shift; /* compact_classic.c: attempts to be let pass, 2^shift of them */
@@ -81,6 +85,8 @@ struct block {
 unsigned buddy_take_many(struct zone *z, enum migratetype type, struct block *to, unsigned want, unsigned least);
 /* Put a block back and merge it. Its head's entry need not be valid; its tails must be no heads. Takes `free` up, ledger not. */
 void buddy_give(struct zone *z, uint32_t index, unsigned order);
+/* The same for a whole pageblock or two that were reported: it goes to the lists of such, unless it merges with one that was not. */
+void buddy_give_reported(struct zone *z, uint32_t index, unsigned order);
 /* The frames [index, index + count), all single: as aligned blocks. Their entries must not say FREE. */
 void buddy_give_run(struct zone *z, uint32_t index, uint32_t count);
 /* Single frames of a per-CPU list, whose entries do not look free, and whole pageblocks of one; all of this zone. */

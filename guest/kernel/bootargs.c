@@ -4,7 +4,7 @@
 
 #include "core/string.h"
 
-struct bootargs bootargs = {.poweroff = true};
+struct bootargs bootargs = {.poweroff = true, .reporting_ms = 20};
 
 /* The next word, unquoted in place and terminated; NULL at the end. */
 static char *next_word(char **rest) {
@@ -54,6 +54,10 @@ static bool kernel_takes(const char *word) {
     bootargs.compact_ms = milliseconds(word + 8);
   else if (strncmp(word, "shuffle=", 8) == 0)
     bootargs.shuffle_ms = milliseconds(word + 8);
+  else if (strncmp(word, "reporting=", 10) == 0)
+    bootargs.reporting_ms = milliseconds(word + 10);
+  else if (strcmp(word, "poison") == 0)
+    bootargs.poison = true;
   else
     return false;
   return true;

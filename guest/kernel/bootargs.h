@@ -13,6 +13,8 @@
  *   quiet           no banner, no line per process
  *   console=hvc0    output goes to the virtio console, if there is one, and no more to the UART; unless console=ttyAMA0 is there, too
  *   compact=MS      compact memory every so many milliseconds (compactd.h)
+ *   reporting=MS    free memory is reported to the balloon's device so long after it came free; default 20, 0: never
+ *   poison          fill freed frames and look at them when they are handed out: for tests
  *   shuffle=MS      move every user page there is to another frame, every so many milliseconds: for tests
  */
 
@@ -25,8 +27,9 @@ struct bootargs {
   const char *init; /* NULL: the default */
   bool trace, probe, poweroff, quiet;
   bool console_hvc, console_uart;
-  unsigned compact_ms, shuffle_ms; /* 0: never */
-  const char *argv[INIT_ARGS_MAX]; /* without argv[0] */
+  bool poison;
+  unsigned compact_ms, shuffle_ms, reporting_ms; /* 0: never */
+  const char *argv[INIT_ARGS_MAX];               /* without argv[0] */
   const char *envp[INIT_ARGS_MAX];
   unsigned argc, envc;
 };

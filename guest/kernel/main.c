@@ -29,6 +29,7 @@
 #include "guest/kernel/process.h"
 #include "guest/kernel/sched.h"
 #include "guest/kernel/trace.h"
+#include "mm/page_alloc.h"
 
 #define FDT_MAX_BYTES SZ_2M /* boot protocol */
 
@@ -83,6 +84,8 @@ _Noreturn void kernel_main(pa_t fdt, pa_t image) {
   if (e != ERR_OK)
     panic("boot: %s", err_name(e)); /* without a console this only switches off */
   bootargs_parse(machine.bootargs);
+  if (bootargs.poison)
+    page_poison_enable(true);
   psci_init(machine.psci_present, machine.psci_smc);
   /* interrupts and time */
   must(gic_init(&machine), "interrupt controller");

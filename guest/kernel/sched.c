@@ -13,6 +13,7 @@
 #include "guest/arch/mmu.h"
 #include "guest/drivers/gic.h"
 #include "guest/drivers/timer.h"
+#include "guest/drivers/virtio/balloon.h"
 #include "guest/kernel/irq.h"
 #include "mm/page_alloc.h"
 
@@ -185,6 +186,7 @@ struct task *sched_find(uint32_t pid) {
 
 void sched_tick(void) {
   page_drain_poll();
+  balloon_poll();
   struct cpu *cpu = this_cpu();
   struct task *t = current_task();
   vlock_acquire(&sched_lock);
@@ -209,6 +211,7 @@ void sched_idle(void) {
   struct cpu *cpu = this_cpu();
   for (;;) {
     irq_poll();
+    balloon_poll();
     vlock_acquire(&sched_lock);
     if (!list_is_empty(&run_queue)) {
       cpu->sleeping = false;

@@ -183,6 +183,8 @@ void page_zero_pool_read(struct zero_pool_info *out); /* a glimpse */
  * freed before are not looked at. Per-CPU lists are not used meanwhile.
  */
 void page_poison_enable(bool on);
+/* The pattern by 32 bits; 0 while it is off. */
+uint32_t page_poison_value(void);
 
 /* Frames free right now, all zones, per-CPU lists and zeroed pool included. */
 uint64_t page_free_frames(void);
@@ -209,6 +211,7 @@ struct buddyinfo {
   uint64_t unopened_frames;                     /* free frames in chunks never opened */
   uint64_t cached_frames;                       /* in per-CPU lists */
   uint64_t zeroed_frames;                       /* in the zeroed pool */
+  uint64_t reported_frames;                     /* of free_frames: reported (mm/page_reporting.h); of type MOVABLE below */
   uint64_t min_frames, low_frames, high_frames; /* watermarks */
   uint64_t free_blocks[MAX_ORDER + 1];
   uint64_t free_blocks_of_type[MIGRATE_TYPES][MAX_ORDER + 1];

@@ -18,4 +18,7 @@ uint64_t balloon_reclaim(uint64_t frames);
 /* The same before a process is ended for lack of memory: waits for whoever is at the balloon. No lock held at all. */
 uint64_t balloon_reclaim_waiting(uint64_t frames);
 
+/* By the timer's interrupt and an idle CPU: is there free memory to report? Quick; takes sched_lock if there is. */
+void balloon_poll(void);
+
 #endif

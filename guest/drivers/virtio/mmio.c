@@ -64,6 +64,8 @@ static void accept_features(struct virtio_device *d, uint64_t features) {
 
 static err_t negotiate(struct virtio_device *d) {
   d->features = offered_features(d) & (d->driver->features | TRANSPORT_FEATURES);
+  if (d->driver->choose != NULL)
+    d->features = d->driver->choose(d->features);
   if (!virtio_has(d, VIRTIO_F_VERSION_1))
     return ERR_UNSUPPORTED;
   accept_features(d, d->features);

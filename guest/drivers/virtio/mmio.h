@@ -27,6 +27,8 @@ struct virtio_driver {
   const char *name;
   uint32_t device_id; /* VIRTIO_ID_* */
   uint64_t features;  /* what it can use of its device's own */
+  /* Which of the features that both have it wants now. NULL: all. */
+  uint64_t (*choose)(uint64_t features);
   /*
    * Features are agreed on (virtio_has()): set up the queues, add buffers if it likes; nothing is served before DRIVER_OK. An error
    * leaves the device FAILED.
