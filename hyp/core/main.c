@@ -139,6 +139,8 @@ void hyp_main(const void *dtb) {
   smp_start_others(&m);
   gic_enable_spi(m.uart_intid, &cpus[0]);
   irq_set_console(m.uart_intid);
+  if (options->handover_self_test)
+    ctl_handover_self_test();
   start_vms(s);
   ctl_start(s, m.interactive);
   sched_run(&cpus[0]);

@@ -159,10 +159,8 @@ static bool take_memory_down(struct vm *vm) {
 
 static enum work_result life_step(struct work *w);
 
-err_t vm_create(const struct vm_config *config, struct vm **out) {
+static err_t create(const struct vm_config *config, err_t (*make_parts)(struct vm *), struct vm **out) {
   unsigned id = free_id();
-  if (!config_is_sane(config))
-    return ERR_INVAL;
   if (id == 0)
     return ERR_NOSPC;
   struct vm *vm = slab_alloc_for(vm_cache, (owner_t)id, ALLOC_EFFORT);
@@ -172,7 +170,7 @@ err_t vm_create(const struct vm_config *config, struct vm **out) {
   vm->config = *config;
   vm->quota = config->quota;
   vm->life.step = life_step;
-  err_t err = make(vm);
+  err_t err = make_parts(vm);
   if (err == ERR_OK)
     err = claim_id(vm, id);
   if (err != ERR_OK) {
@@ -184,6 +182,18 @@ err_t vm_create(const struct vm_config *config, struct vm **out) {
   trace(TRACE_GROUP_VM, TRACE_VM_CREATE, 0, id, 0, 0, 0, 0);
   *out = vm;
   return ERR_OK;
+}
+
+err_t vm_create(const struct vm_config *config, struct vm **out) {
+  return config_is_sane(config) ? create(config, make, out) : ERR_INVAL;
+}
+
+static err_t make_bare(struct vm *vm) {
+  return stage2_init(&vm->s2, vm, vm->config.memory_bytes, vm->config.window_bytes);
+}
+
+err_t vm_create_bare(const struct vm_config *config, struct vm **out) {
+  return create(config, make_bare, out);
 }
 
 /* ---- goals ---- */
@@ -301,10 +311,6 @@ static enum work_result wait_a_moment(struct vm *vm) {
 
 static void discard(struct vm *vm) {
   trace(TRACE_GROUP_VM, TRACE_VM_DESTROY, 0, vm->id, 0, 0, 0, 0);
-  for (unsigned i = 0; i < vm->vcpu_count; i++)
-    fp_reset(vm->vcpus[i]);
-  ctl_vm_event(vm, "destroyed");
-  work_cancel(&vm->life);
   spin_lock(&vms_lock);
   atomic_store_release(&vms[vm->id], NULL);
   spin_lock(&vm->s2.lock); /* who found the VM under vms_lock, to move a frame of it, may still be about to see that it has none */
@@ -316,8 +322,19 @@ static void discard(struct vm *vm) {
 static enum work_result step_destroy(struct vm *vm) {
   if (!take_memory_down(vm))
     return WORK_MORE;
+  for (unsigned i = 0; i < vm->vcpu_count; i++)
+    fp_reset(vm->vcpus[i]);
+  ctl_vm_event(vm, "destroyed");
+  work_cancel(&vm->life);
   discard(vm);
   return WORK_DONE;
+}
+
+bool vm_destroy_bare(struct vm *vm) {
+  bool down = take_memory_down(vm);
+  if (down)
+    discard(vm);
+  return down;
 }
 
 static enum work_result failed(struct vm *vm, err_t err, const char *doing) {

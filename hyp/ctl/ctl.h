@@ -21,6 +21,7 @@ struct hyp_options {
   uint32_t slice_us;           /* time slice, default 10000 */
   bool console_quiet;          /* guests' output is kept, not shown */
   bool measure_masked;         /* keep cpu->masked_max */
+  bool handover_self_test;     /* before the first VM is made */
   uint64_t zeroed_pool_bytes;  /* 0: none */
   uint32_t sample_ms;          /* between two samples of memory; 0: none are taken */
   const struct policy *policy; /* who should have how much memory; NULL: nothing is said */
@@ -56,6 +57,9 @@ const struct vm_config *scenario_vm(const struct scenario *s, unsigned index);
  * the monitor shows its prompt and the end of the timeline does not end the machine.
  */
 void ctl_start(const struct scenario *s, bool interactive);
+
+/* Walk all transitions of ownership between two VMs that never run, and say so in one line; a boot error if one goes wrong. No VM exists yet. */
+void ctl_handover_self_test(void);
 
 /*
  * A VM changed state or gave its verdict: says so in one line ("sluice: alpha: <what>"), and timeline steps that wait for it look again. vms_lock may be held.

@@ -99,6 +99,7 @@ static err_t check_hypervisor(struct parser *p) {
   o->slice_us = raw->slice_us;
   o->console_quiet = raw->console_quiet;
   o->measure_masked = raw->measure_masked;
+  o->handover_self_test = raw->handover_self_test;
   return e;
 }
 

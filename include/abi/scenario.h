@@ -42,6 +42,7 @@
 #define SCN_SAMPLE_MS "sample-ms"
 #define SCN_POLICY "policy"
 #define SCN_POLICY_PERIOD "policy-period-ms"
+#define SCN_HANDOVER_TEST "handover-self-test"
 
 /* /images/<name> */
 #define SCN_DATA "data"

@@ -13,6 +13,7 @@ struct spinlock vms_lock;
 static struct world w;
 struct vm vms[VMS + 1];
 unsigned hw_flushes;
+bool hw_blocks;
 uint64_t hw_frames_before;
 
 /* ---- what the hand-over asks of the hypervisor ---- */
@@ -47,10 +48,12 @@ static const struct pt_ops ops = {"stage2", pt_leaf_s2, pt_prot_s2, table_alloc,
 err_t stage2_populate(struct stage2 *s2, ipa_t a) {
   pfn_t f;
   assert_false(stage2_is_given(s2, a.v, 1));
-  assert_int_equal(page_alloc(0, ALLOC_MOVABLE | ALLOC_ZERO, &f), ERR_OK);
-  frame_set_state(f, 0, FRAME_OWNED, s2->vm->id, a.v);
-  assert_int_equal(pt_map_leaf(&s2->pt, a.v, pfn_pa(f), 3, PT_R | PT_W | PT_X), ERR_OK);
-  s2->populated_frames++;
+  unsigned order = hw_blocks && !s2->vm->config.force_4k ? 9 : 0;
+  uint64_t at = a.v & ~((PAGE_SIZE << order) - 1);
+  assert_int_equal(page_alloc(order, ALLOC_MOVABLE | ALLOC_ZERO, &f), ERR_OK);
+  frame_set_state(f, order, FRAME_OWNED, s2->vm->id, at);
+  assert_int_equal(pt_map_leaf(&s2->pt, at, pfn_pa(f), order ? 2 : 3, PT_R | PT_W | PT_X), ERR_OK);
+  s2->populated_frames += (uint64_t)1 << order;
   return ERR_OK;
 }
 
@@ -83,11 +86,12 @@ void hw_vm_make(unsigned id) {
 
 static void free_leaf(void *ctx, uint64_t ia, pa_t out, unsigned level, uint64_t desc) {
   struct vm *vm = ctx;
-  (void)level, (void)desc;
+  unsigned order = 9 * (3 - level);
+  (void)desc;
   assert_int_equal(frame_of(pa_pfn(out))->state, FRAME_OWNED);
   assert_int_equal(frame_of(pa_pfn(out))->owner, vm->id);
-  stage2_count(&vm->s2, ia, -1);
-  page_free(pa_pfn(out), 0);
+  stage2_count(&vm->s2, ia, -((int64_t)1 << order));
+  page_free(pa_pfn(out), order);
 }
 
 void hw_vm_end(struct vm *vm) {

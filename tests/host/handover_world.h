@@ -15,6 +15,7 @@
 #define TAG(t_) (0x1111111111111111ull * ((t_) + 1))
 
 extern struct vm vms[VMS + 1]; /* by id; [0] is nobody */
+extern bool hw_blocks;         /* populate by blocks of 2 MiB, unless the VM has `force_4k` */
 extern unsigned hw_flushes;    /* TLB maintenance so far */
 extern uint64_t hw_frames_before;
 

@@ -96,6 +96,7 @@ static void make_hypervisor(void *blob) {
   blob_set_cell(blob, "/hypervisor", "slice-us", 2000);
   blob_set(blob, "/hypervisor", "console-quiet", "", 0);
   blob_set(blob, "/hypervisor", "measure-masked", "", 0);
+  blob_set(blob, "/hypervisor", "handover-self-test", "", 0);
 }
 
 static void make_timeline(void *blob) {

@@ -170,6 +170,7 @@ const struct command monitor_machine_commands[] = {{0}};
 const struct command monitor_background_commands[] = {{0}};
 const struct command monitor_policy_commands[] = {{0}};
 const struct command monitor_balloon_commands[] = {{0}};
+const struct command monitor_handover_commands[] = {{0}};
 
 /* --- the end of the machine --- */
 
