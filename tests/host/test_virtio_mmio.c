@@ -306,6 +306,7 @@ static struct ring live_queue(uint64_t features, unsigned num) {
   driver_ok(SLOT);
   for (unsigned i = 0; i < num; i++)
     ring_desc(&r, i, WORLD_RAM_BASE, 16, 0, 0);
+  runs = 0;
   return r;
 }
 
@@ -359,12 +360,12 @@ static void test_nothing_is_served_before_driver_ok(void **state) {
   assert_int_equal(runs, 0);
   driver_ok(SLOT);
   assert_int_equal(oks, 1);
-  ring_notify(&r);
-  assert_int_equal(runs, 2);
+  assert_int_equal(runs, 2); /* what was offered meanwhile needs no second notification */
+  unsigned before = runs;
   wr(0x70, 0x8f); /* FAILED: the driver gave up */
   ring_offer(&r, 0);
   ring_notify(&r);
-  assert_int_equal(runs, 2);
+  assert_int_equal(runs, before);
   wr(0x50, 7); /* no such queue */
   wr(0x50, UINT32_MAX);
 }

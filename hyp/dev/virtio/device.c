@@ -133,12 +133,20 @@ static void leave_work(struct vcpu *v, unsigned slot, unsigned q) {
   atomic_fetch_or(&v->device_work, BIT(slot * QUEUE_BITS + q));
 }
 
+static void run_later(struct vcpu *v, unsigned slot, unsigned q) {
+  leave_work(v, slot, q);
+  atomic_fetch_or(&v->requests, VCPU_REQ_DEVICE);
+}
+
 static void run_for(struct vcpu *v, unsigned slot, unsigned q) {
   struct virtio_device *d = v->vm->virtio[slot];
-  if (d && !virtio_run(d, q)) {
-    leave_work(v, slot, q);
-    atomic_fetch_or(&v->requests, VCPU_REQ_DEVICE);
-  }
+  if (d && !virtio_run(d, q))
+    run_later(v, slot, q);
+}
+
+void virtio_begin(struct vcpu *v, unsigned slot) {
+  for (unsigned q = 0; q < v->vm->virtio[slot]->ops->queues; q++)
+    run_later(v, slot, q);
 }
 
 void virtio_notify(struct vcpu *v, unsigned slot, uint64_t q) {

@@ -227,9 +227,13 @@ void virtio_mmio_write(struct vcpu *v, uint64_t offset, unsigned bytes, uint64_t
     return;
   }
   spin_lock(&d->lock);
+  bool live = virtio_is_live(d);
   if (offset >= VIRTIO_MMIO_CONFIG)
     write_config(d, offset - VIRTIO_MMIO_CONFIG, bytes, value);
   else if (bytes == 4)
     write_register(d, offset, (uint32_t)value);
+  bool begins = !live && virtio_is_live(d);
   spin_unlock(&d->lock);
+  if (begins)
+    virtio_begin(v, slot);
 }

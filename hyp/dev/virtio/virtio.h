@@ -108,6 +108,8 @@ bool virtio_run(struct virtio_device *d, unsigned q);
 /* QueueNotify by `v`; and, on its way out of the exit (VCPU_REQ_DEVICE), what that left to do. */
 void virtio_notify(struct vcpu *v, unsigned slot, uint64_t q);
 void virtio_resume(struct vcpu *v);
+/* `v` has set DRIVER_OK: what was offered before is served on its way out. A driver need not notify of that again (Linux's balloon does not). */
+void virtio_begin(struct vcpu *v, unsigned slot);
 /*
  * The device has something for queue `q`: one of the VM's vCPUs will serve it, on its own time. From any CPU and any interrupt handler,
  * no lock needed; nothing if all of them are off.
