@@ -550,7 +550,7 @@ static void test_delay(void **state) {
   assert_string_equal(verdict, "PASS");
   assert_int_equal(now, 7000);
   assert_string_equal(marks, "s2 s1 "); /* a new node comes first */
-  assert_int_equal(marked_at, 7000); /* with its commands, not with its delay */
+  assert_int_equal(marked_at, 7000);    /* with its commands, not with its delay */
 }
 
 /* --- verdicts of VMs --- */
