@@ -4,8 +4,9 @@
  * `verify` holds what EL2 believes about memory against itself, while the VMs run: every block of every zone, its owner, and where the
  * owner's stage 2 leads; the ledger; whom EL2's objects are charged to; the fragmenter's patterns. `memmap` draws memory, a character per 2 MiB.
  *
- * A frame that a fault has just taken is its VM's before it is mapped, and a page that moves is nobody's for a moment. So what does not add
- * up is a suspect first, and an error only if it is the same when everything else has been looked at.
+ * A frame that a fault has just taken is its VM's before it is mapped, one that a balloon gives back is so until every TLB has forgotten it, and a page that moves
+ * is nobody's for a moment. So what does not add up is a suspect first, and an error only if it never does when it is looked at again; when there are
+ * many suspects the walk waits for them.
  */
 
 #include "core/bits.h"
@@ -23,12 +24,13 @@
 #define FRAMES_PER_STEP 192u /* about 200 instructions each */
 #define BLOCKS_PER_STEP 32u
 #define SUSPECTS_MAX 32u
+#define SUSPECT_TRIES 64u /* a millisecond apart: another CPU's step may be held up by the machine below */
 #define LEDGER_TRIES 64u
 
 static struct {
   uint64_t blocks, frames, vm_frames, charged_bytes;
   uint64_t suspect[SUSPECTS_MAX]; /* pfn of heads */
-  unsigned suspects;
+  unsigned suspects, tries;
 } verify;
 
 /* --- one block --- */
@@ -59,13 +61,7 @@ static bool block_is_sound(pfn_t head) {
   return !is_of_vm(&info) || is_mapped(&info);
 }
 
-static void suspect(pfn_t head) {
-  if (verify.suspects < SUSPECTS_MAX)
-    verify.suspect[verify.suspects] = head.v;
-  verify.suspects++;
-}
-
-/* Look at the block at `f`; returns where the next one begins. */
+/* Look at the block at `f`, with room for a suspect; returns where the next one begins. */
 static uint64_t look_at(uint64_t f) {
   struct frame_info info;
   frame_describe(pfn(f), &info);
@@ -76,7 +72,7 @@ static uint64_t look_at(uint64_t f) {
   verify.frames += frames;
   verify.vm_frames += is_of_vm(&info) ? frames : 0;
   if (!block_is_sound(info.head))
-    suspect(info.head);
+    verify.suspect[verify.suspects++] = info.head.v;
   return info.head.v + frames;
 }
 
@@ -95,12 +91,13 @@ static enum work_result verify_blocks(struct session *s) {
   struct buddyinfo zone;
   if (s->state[0] == 0 && s->state[1] == 0)
     memset(&verify, 0, sizeof verify);
-  if (!page_buddyinfo((unsigned)s->state[0], &zone)) {
+  if (verify.suspects == SUSPECTS_MAX || !page_buddyinfo((unsigned)s->state[0], &zone)) {
     s->phase = VERIFY_SUSPECTS;
+    verify.tries = 0;
     return session_wait_ms(s, 1);
   }
   uint64_t f = max_u64(s->state[1], zone.start.v);
-  for (unsigned i = 0; i < FRAMES_PER_STEP && f < zone.end.v; i++)
+  for (unsigned i = 0; i < FRAMES_PER_STEP && f < zone.end.v && verify.suspects < SUSPECTS_MAX; i++)
     f = look_at(f);
   s->state[1] = f;
   s->state[0] += f >= zone.end.v;
@@ -108,18 +105,23 @@ static enum work_result verify_blocks(struct session *s) {
 }
 
 static enum work_result verify_suspects(struct session *s) {
-  if (verify.suspects > SUSPECTS_MAX)
-    return session_fail_done(s, "%u blocks are not where their owners think", verify.suspects);
-  for (unsigned i = 0; i < verify.suspects; i++) {
-    struct frame_info info;
-    if (block_is_sound(pfn(verify.suspect[i])))
-      continue;
-    frame_describe(pfn(verify.suspect[i]), &info);
-    return session_fail_done(s, "frame %#llx: %s of owner %u at %#llx, but no leaf leads there", (unsigned long long)verify.suspect[i],
-                             frame_state_name(info.state), info.owner, (unsigned long long)info.rmap);
+  struct buddyinfo zone;
+  struct frame_info info;
+  unsigned left = 0;
+  for (unsigned i = 0; i < verify.suspects; i++)
+    if (!block_is_sound(pfn(verify.suspect[i])))
+      verify.suspect[left++] = verify.suspect[i];
+  verify.suspects = left;
+  if (left != 0 && verify.tries++ < SUSPECT_TRIES)
+    return session_wait_ms(s, 1);
+  if (left == 0) {
+    s->phase = page_buddyinfo((unsigned)s->state[0], &zone) ? VERIFY_BLOCKS : VERIFY_LEDGER;
+    return WORK_MORE;
   }
-  s->phase = VERIFY_LEDGER;
-  return WORK_MORE;
+  frame_describe(pfn(verify.suspect[0]), &info);
+  return session_fail_done(s, "frame %#llx: %s of owner %u at %#llx, but no leaf leads there; %u such",
+                           (unsigned long long)verify.suspect[0], frame_state_name(info.state), info.owner, (unsigned long long)info.rmap,
+                           left);
 }
 
 /* Each reading is off by what is on the move at that moment: a step of another CPU. What is lost stays off. */
