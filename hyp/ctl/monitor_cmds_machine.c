@@ -82,12 +82,20 @@ static enum work_result cmd_stats(struct session *s) {
  * 100,000 instructions are 100 us under icount shift=0, but on one CPU only: with several, QEMU runs them in turn on one count, which goes on
  * for a CPU that stands still in the middle of EL2. There the figure is shown and held against nothing.
  */
+static enum work_result masked_anew(void) {
+  for (unsigned i = 0; i < cpu_count; i++)
+    cpus[i].masked_max = 0;
+  return WORK_DONE;
+}
+
 static enum work_result cmd_masked(struct session *s) {
   uint64_t bound, worst = 0;
-  if (!session_number(s, 1, &bound))
-    return WORK_DONE;
   if (!masked_is_measured())
     return session_fail_done(s, "not measured: the scenario lacks `measure-masked`");
+  if (strcmp(s->argv[1], "begin") == 0)
+    return masked_anew();
+  if (!session_number(s, 1, &bound))
+    return WORK_DONE;
   for (unsigned i = 0; i < cpu_count; i++)
     worst = max_u64(worst, time_to_us(cpus[i].masked_max) + 1); /* upwards */
   if (cpu_count > 1) {
@@ -191,7 +199,7 @@ static enum work_result cmd_shutdown(struct session *s) {
 const struct command monitor_machine_commands[] = {
     {"trace", "[on|off [GROUP...]]", "what is recorded", cmd_trace, 0, SESSION_ARGS_MAX - 1},
     {"stats", "", "each CPU's idle and masked time", cmd_stats, 0, 0},
-    {"masked", "US", "fail if EL2 masked interrupts longer", cmd_masked, 1, 1},
+    {"masked", "begin | US", "measure anew; fail if EL2 masked interrupts longer", cmd_masked, 1, 1},
     {"shares", "begin|check PERCENT", "is CPU time divided fairly?", cmd_shares, 1, 2},
     {"features", "", "optional CPU features in use", cmd_features, 0, 0},
     {"shutdown", "", "end the machine", cmd_shutdown, 0, 0},

@@ -69,6 +69,11 @@ void obey(void); /* the taker's life */
 /* --- cases.c */
 void give_all_ways(void);
 /* --- bench.c */
-void bench(bool blocks);
+enum bench_with {
+  BENCH_PAGES = 1,
+  BENCH_BLOCKS,
+  BENCH_BOTH
+};
+void bench(uint64_t which);
 
 #endif

@@ -3,7 +3,7 @@
  * Hand-over between two guests. The giver shares a page as a mailbox; the taker, who can work out that first region's handle, asks for it until it is there.
  * Then the giver shares, lends and donates pages, blocks and scattered pages, with checksums over what arrives, and both try what they must not.
  *
- * `role=` 1 gives, 2 takes; `peer=` is the other's VM id; `bench=` 1 measures with pages, 2 with blocks.
+ * `role=` 1 gives, 2 takes; `peer=` is the other's VM id; `bench=` 1 measures with pages, 2 with blocks, 3 with both, once all RAM is there.
  */
 #include "handover.h"
 
@@ -91,7 +91,7 @@ void payload_main(const void *dtb) {
   } else {
     share_mailbox();
     if (measure)
-      bench(measure == 2);
+      bench(measure);
     else
       give_all_ways();
     (void)order((struct order){.op = ORDER_END});
