@@ -101,9 +101,10 @@ struct vm {
   uint64_t quota_passed;  /* times that it passed the high mark; s2.lock */
   struct age age;         /* ageing work only */
   struct policy_state policy;
-  struct vm_quota quota;  /* s2.lock */
-  uint64_t wait_since;    /* CNTPCT since when vCPUs of it have waited for memory; 0: none does; atomic */
-  uint32_t wait_episodes; /* times that it began; atomic */
+  struct vm_quota quota;          /* s2.lock */
+  uint64_t wait_since;            /* CNTPCT since when vCPUs of it have waited for memory; 0: none does; atomic */
+  uint32_t wait_episodes;         /* times that it began; atomic */
+  uint64_t wait_asked, wait_back; /* counts as it began: exhaust_tried() */
 };
 
 extern struct spinlock vms_lock;

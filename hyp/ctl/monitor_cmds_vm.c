@@ -79,10 +79,22 @@ static uint64_t vcpu_run_us(const struct vcpu *v) {
   return time_to_us(v->run_ticks + (v->state == VCPU_RUNNING ? time_now() - v->run_since : 0));
 }
 
+/* What has been tried for one that waits for a frame. */
+static const char *tried_text(const struct vcpu *v, char *to, size_t cap) {
+  struct memory_tried t = exhaust_tried(v->vm);
+  to[0] = '\0';
+  if (v->state == VCPU_MEMWAIT && v->wait_reason == WAIT_MEMORY)
+    format(to, cap, "  no frame for %llu us; others asked for %llu KiB, %llu KiB came back",
+           (unsigned long long)time_to_us(time_now() - v->wait_at), (unsigned long long)(t.asked * PAGE_SIZE / SZ_1K),
+           (unsigned long long)(t.back * PAGE_SIZE / SZ_1K));
+  return to;
+}
+
 static void print_vcpu(const struct vcpu *v) {
-  hyp_printf("%-12s %4u %-8s %3u %12llu %9llu %8llu %8llu\n", v->vm->config.name, v->id, vcpu_state_name(v), v->cpu ? v->cpu->id : 0,
+  char tried[96];
+  hyp_printf("%-12s %4u %-8s %3u %12llu %9llu %8llu %8llu%s\n", v->vm->config.name, v->id, vcpu_state_name(v), v->cpu ? v->cpu->id : 0,
              (unsigned long long)vcpu_run_us(v), (unsigned long long)v->exits, (unsigned long long)v->s2_faults,
-             (unsigned long long)v->s1_faults);
+             (unsigned long long)v->s1_faults, tried_text(v, tried, sizeof tried));
 }
 
 static enum work_result cmd_vcpus(struct session *s) {

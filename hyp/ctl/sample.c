@@ -4,7 +4,7 @@
  * are taken in a few steps next to each other: zones first, then VMs, a few at a time, so that no step is long. Between them stand marks: steps of the
  * timeline, maps of memory.
  *
- *   sample n:  ZONE  ORDERS 0..7  ORDERS 8..10  (each zone)   [NAME]  VM  EVENTS  (each VM; its name once)
+ *   sample n:  ZONE  ORDERS 0..7  ORDERS 8..10  (each zone)   [NAME]  VM  EVENTS  POLICY  (each VM; its name once)
  *
  * Frames and counts go two to a word, of 32 bits each. Reads counts without their locks: each is right by itself, together they are a glimpse. The moments are on
  * a grid from the first on; one that is missed is left out. All state belongs to the work's own step.
@@ -15,6 +15,7 @@
 #include "hyp/core/vm.h"
 #include "hyp/core/work.h"
 #include "hyp/ctl/trace.h"
+#include "hyp/mem/age.h"
 #include "hyp/mem/balloon_target.h"
 #include "hyp/mem/exhaust.h"
 #include "mm/page_alloc.h"
@@ -22,6 +23,7 @@
 #define VMS_PER_STEP 4u
 #define ZONES_PER_STEP 4u
 #define ORDERS_PER_RECORD 8u
+#define UNKNOWN UINT32_MAX
 
 static struct {
   struct work work;
@@ -84,6 +86,10 @@ static void sample_vm(struct vm *vm) {
       pair(l.frames[FRAME_SHARED], l.frames[FRAME_LENT]), pair(vm->quota.max, w.memory + w.quota));
   put(TRACE_SAMPLE_EVENTS, vm->id, pair(s2->faults_4k, s2->faults_2m), pair(stage1, waits), pair(s2->moved_frames, l.frames[FRAME_TABLE]),
       exits);
+  uint64_t working_set;
+  if (!age_working_set(vm, &working_set))
+    working_set = UNKNOWN;
+  put(TRACE_SAMPLE_POLICY, vm->id, pair(working_set, balloon.present ? balloon.keep : UNKNOWN), 0, 0, 0);
 }
 
 static enum work_result sample_over(struct work *w) {

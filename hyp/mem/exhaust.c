@@ -7,8 +7,8 @@
  *                         ^     │
  *                         └─────┴── an interrupt it can take, at most once a tick: the handler may need no new page, and may free some
  *
- * One work item looks every TICK_MS while somebody waits, since frames come back on many ways (release, destroy, balloon, slabs) whose
- * paths should not pay for this. It lets go as many as there are frames, those that wait longest first. EL2's reserve, below the min watermark, is not
+ * The policy is pressed for it before it parks, and every TICK_MS as long as it waits: balloons are what can bring memory back (policyd.c). One work item looks as
+ * often, and when frames leave a VM (stage2_frames_left), since they come back on more ways than that: tables, slabs, lists. It lets go as many as there are frames, those that wait longest first. EL2's reserve, below the min watermark, is not
  * counted: vCPUs never get it. Pausing, destroying and PSCI see a vCPU here as one that is stopped.
  *
  * wait_* of a vCPU are written by itself before it parks, and here while it is parked; wait_reason is WAIT_NONE unless it is parked, stopped when it was, or
@@ -21,6 +21,7 @@
 #include "hyp/core/vm.h"
 #include "hyp/core/work.h"
 #include "hyp/ctl/console.h"
+#include "hyp/ctl/trace.h"
 #include "hyp/mem/policyd.h"
 #include "hyp/mem/quota.h"
 #include "mm/page_alloc.h"
@@ -32,6 +33,8 @@
 #define FRAMES_WANTED 512u /* who has run out will want another soon */
 
 static struct work work;
+uint32_t exhaust_open;
+static uint64_t frames_back; /* while somebody waited; atomic */
 
 static bool parked(const struct vcpu *v) {
   return atomic_load_acquire(&v->state) == VCPU_MEMWAIT;
@@ -52,11 +55,17 @@ static bool is_told(uint32_t episode) {
   return episode <= TOLD_ALL || is_pow2(episode);
 }
 
+struct memory_tried exhaust_tried(const struct vm *vm) {
+  return (struct memory_tried){.asked = policyd_asked_frames() - vm->wait_asked, .back = atomic_load_relaxed(&frames_back) - vm->wait_back};
+}
+
 /* The VM's first to wait opens an episode; it ends when the last one is let go. */
 static void begin_episode(struct vcpu *v, uint64_t at, enum memory_wait reason) {
   struct vm *vm = v->vm;
   if (atomic_exchange(&vm->wait_since, time_now()) != 0)
     return;
+  vm->wait_asked = policyd_asked_frames();
+  vm->wait_back = atomic_load_relaxed(&frames_back);
   if (is_told(atomic_add_fetch(&vm->wait_episodes, 1)))
     hyp_printf("sluice: %s/%u: waits for memory: %s (ipa 0x%llx, %llu MiB populated)\n", vm->config.name, v->id,
                reason == WAIT_QUOTA ? "its quota is used up" : "no frame left", (unsigned long long)at,
@@ -64,9 +73,11 @@ static void begin_episode(struct vcpu *v, uint64_t at, enum memory_wait reason) 
 }
 
 /* The policy is to find memory for it: by balloon, of VMs that have more than they need. Its quota is nobody else's business. */
-static void press(const struct vcpu *v) {
-  if (v->wait_reason == WAIT_MEMORY)
-    policyd_pressure(v->vm, FRAMES_WANTED);
+static bool press(const struct vcpu *v) {
+  if (v->wait_reason != WAIT_MEMORY)
+    return false;
+  policyd_pressure(v->vm, FRAMES_WANTED);
+  return true;
 }
 
 void exhaust_wait(struct vcpu *v, uint64_t at, err_t why) {
@@ -78,10 +89,19 @@ void exhaust_wait(struct vcpu *v, uint64_t at, err_t why) {
   v->wait_count += !goes_on;
   v->wait_goes_on = false;
   atomic_store_release(&v->wait_reason, reason);
+  atomic_store_relaxed(&exhaust_open, 1u);
+  trace(TRACE_GROUP_POLICY, TRACE_MEMORY_WAIT, 0, (uint64_t)v->vm->id << 16 | v->id, at, reason, page_spare_frames(), 0);
   begin_episode(v, at, reason);
-  press(v);
+  (void)press(v);
   atomic_fetch_or(&v->requests, VCPU_REQ_MEMWAIT);
   work_wake(&work);
+}
+
+void exhaust_memory_back(uint64_t frames) {
+  if (atomic_load_relaxed(&exhaust_open) == 0)
+    return;
+  atomic_fetch_add_relaxed(&frames_back, frames);
+  exhaust_poke();
 }
 
 void exhaust_poke(void) {
@@ -132,8 +152,11 @@ static struct vcpu *longest_waiting(uint64_t after, uint64_t *at) {
 static void look_at_all(void) {
   uint64_t at = 0, spare = page_spare_frames(), now = time_now();
   struct vcpu *v;
+  bool pressed = false;
   for (uint64_t after = 0; (v = longest_waiting(after, &at)) != NULL; after = at) {
     bool goes = may_go(v, &spare);
+    if (!goes && !pressed)
+      pressed = press(v);
     if (!goes && !can_take_interrupt(v, now))
       continue;
     v->wait_goes_on = !goes;
@@ -157,10 +180,13 @@ static bool still_waits(const struct vm *vm) {
 
 /* Nobody waits any more: all have been let go, or stopped. */
 static void end_episode(struct vm *vm, uint64_t since) {
+  struct memory_tried tried = exhaust_tried(vm);
+  uint64_t ticks = time_now() - since;
   atomic_store_relaxed(&vm->wait_since, 0);
+  trace(TRACE_GROUP_POLICY, TRACE_MEMORY_BACK, 0, vm->id, ticks, tried.asked, 0, 0);
   if (is_told(atomic_load_relaxed(&vm->wait_episodes)))
-    hyp_printf("sluice: %s: waits for memory no more, after %llu us\n", vm->config.name,
-               (unsigned long long)time_to_us(time_now() - since));
+    hyp_printf("sluice: %s: waits for memory no more, after %llu us; others were asked for %llu KiB\n", vm->config.name,
+               (unsigned long long)time_to_us(ticks), (unsigned long long)(tried.asked * PAGE_SIZE / SZ_1K));
 }
 
 /* True if somebody waits. */
@@ -184,8 +210,10 @@ static void gather(void) {
 }
 
 static enum work_result step(struct work *w) {
+  atomic_store_relaxed(&exhaust_open, 0u); /* who begins to wait from here on opens it again, and has woken this work */
   if (!end_episodes())
     return WORK_DONE;
+  atomic_store_relaxed(&exhaust_open, 1u);
   gather();
   look_at_all();
   w->wake_at = time_now() + time_from_ms(TICK_MS);

@@ -29,6 +29,21 @@ void exhaust_wait(struct vcpu *v, uint64_t at, err_t why);
 /* Memory has come back, or may be had now: look at once, not at the next tick. Any CPU; any lock held but work.c's. */
 void exhaust_poke(void);
 
+/* Not 0 while somebody waits; a hint. */
+extern uint32_t exhaust_open;
+
+/* `frames` have left a VM and are in the allocator, or about to be: who waits looks at once. Nothing if nobody does. Any CPU; any lock held but work.c's. */
+void exhaust_memory_back(uint64_t frames);
+
+/*
+ * What has been tried for the VM whose vCPUs wait, since the first of them began to, in frames: how much others were asked for by their balloons, and how
+ * much came back by whatever way. A glimpse.
+ */
+struct memory_tried {
+  uint64_t asked, back;
+};
+struct memory_tried exhaust_tried(const struct vm *vm);
+
 /* vCPUs of `vm` that wait, by reason; a glimpse. */
 struct memory_waiters {
   unsigned memory, quota;

@@ -248,7 +248,7 @@ err_t handover_transfer_frames(struct vm *owner, struct vm *taker, struct handov
   }
   if (h->first != FRAME_LINK_NONE)
     return ERR_AGAIN;
-  owner->s2.populated_frames -= h->pages - h->from_window;
+  stage2_frames_left(&owner->s2, h->pages - h->from_window);
   owner->s2.window_frames -= h->from_window;
   taker->s2.window_frames += h->pages;
   return ERR_OK;

@@ -17,6 +17,7 @@
 #include "core/string.h"
 #include "hyp/core/vm.h"
 #include "hyp/core/work.h"
+#include "hyp/ctl/trace.h"
 #include "hyp/mem/age.h"
 #include "hyp/mem/balloon_target.h"
 #include "hyp/mem/exhaust.h"
@@ -35,7 +36,8 @@ static struct {
   uint32_t hinted;    /* atomic, and the next two */
   uint32_t pressed_vm;
   uint64_t pressed_frames;
-  bool aged; /* ageing was switched on for a policy */
+  uint64_t asked_frames; /* atomic */
+  bool aged;             /* ageing was switched on for a policy */
   struct policyd_stats stats;
   struct policy_view view;
 } d;
@@ -99,6 +101,11 @@ static bool may_set(const struct policy_vm *v) {
 static void set_target(struct policy_state *s, struct vm *vm, const struct policy_vm *v, uint64_t now) {
   if (!balloon_set_target(vm, v->target))
     return;
+  uint64_t set = v->working_set_known ? v->working_set : UINT32_MAX;
+  trace(TRACE_GROUP_POLICY, TRACE_TARGET, 0, v->id, v->keep | v->target << 32, v->resident | v->held << 32,
+        set | (uint64_t)v->waiting << 32, 0);
+  if (v->target < v->keep)
+    atomic_fetch_add_relaxed(&d.asked_frames, v->keep - v->target);
   s->changes++;
   s->before = v->keep;
   s->goal = v->target;
@@ -223,6 +230,10 @@ void policyd_init(const struct policy *policy, uint32_t period_ms) {
   d.work.step = step;
   list_init(&d.work.node);
   policyd_set(policy ? policy : policy_find("none"), period_ms);
+}
+
+uint64_t policyd_asked_frames(void) {
+  return atomic_load_relaxed(&d.asked_frames);
 }
 
 void policyd_read(struct policyd_stats *out) {

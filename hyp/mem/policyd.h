@@ -33,6 +33,9 @@ void policyd_pressure(struct vm *vm, uint64_t frames);
 /* Memory runs low: the next tick is due now, if the last one is PRESSURE_MS ago. Any CPU, any lock held but work.c's. */
 void policyd_hint(void);
 
+/* Frames by which targets were ever lowered. A glimpse. */
+uint64_t policyd_asked_frames(void);
+
 /* A glimpse for people. */
 struct policyd_stats {
   const struct policy *policy;

@@ -3,7 +3,7 @@
  * Quotas of VMs. The fault path compares what a VM has with one mark, s2->notice_frames; all else happens here, when that is passed:
  *
  *   notice_frames = high    until the VM passes it: that is counted, once
- *                 = max     from then on, till it is below high again and somebody looks (quota_rearm)
+ *                 = max     from then on, till it is not above high any more (stage2_frames_left)
  *
  * vm->quota and s2->notice_frames are under s2->lock, like the count that they bound. Refuses a quota whose marks are out of order. A quota
  * takes nothing away by itself: that is for policies, by balloon.
@@ -27,13 +27,8 @@ bool quota_is_sane(const struct vm_quota *q, uint64_t memory_bytes) {
 
 void quota_arm(struct stage2 *s2) {
   const struct vm_quota *q = &s2->vm->quota;
-  s2->notice_frames = s2->populated_frames <= q->high ? q->high : q->max;
-}
-
-void quota_rearm(struct vm *vm) {
-  spin_lock(&vm->s2.lock);
-  quota_arm(&vm->s2);
-  spin_unlock(&vm->s2.lock);
+  s2->passed_high = s2->populated_frames > q->high;
+  s2->notice_frames = s2->passed_high ? q->max : q->high;
 }
 
 err_t quota_notice(struct stage2 *s2, unsigned order) {
@@ -41,12 +36,18 @@ err_t quota_notice(struct stage2 *s2, unsigned order) {
   uint64_t frames = s2->populated_frames + ((uint64_t)1 << order);
   if (frames > q->max)
     return ERR_NOSPC;
-  if (frames > q->high && s2->notice_frames != q->max) {
+  if (frames > q->high && !s2->passed_high) {
     s2->notice_frames = q->max;
+    s2->passed_high = true;
     s2->vm->quota_passed++;
     policyd_pressure(s2->vm, frames - q->high);
   }
   return ERR_OK;
+}
+
+void quota_frames_left(struct stage2 *s2, uint64_t frames) {
+  quota_arm(s2);
+  exhaust_memory_back(frames);
 }
 
 bool quota_has_room(const struct vm *vm) {

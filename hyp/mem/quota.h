@@ -33,18 +33,17 @@ bool quota_is_sane(const struct vm_quota *q, uint64_t memory_bytes);
  */
 MUST_CHECK err_t quota_set(struct vm *vm, const struct vm_quota *q);
 
-/*
- * Set the mark at which populating takes notice (s2->notice_frames): high, or max if the crossing of high has been counted. With s2->lock held, or before anybody
- * can populate. quota_rearm() takes the lock: count it again if the VM has come below it.
- */
+/* Set the mark at which populating takes notice (s2->notice_frames): high, or max if the VM is above high. With s2->lock held, or before anybody can populate. */
 void quota_arm(struct stage2 *s2);
-void quota_rearm(struct vm *vm);
 
 /*
- * Populating 2^order frames more would pass the mark: may it? Counts in vm->quota_passed when high is passed, once until quota_rearm(). ERR_NOSPC above
+ * Populating 2^order frames more would pass the mark: may it? When high is passed, counts it in vm->quota_passed and tells the policy, once until it is below again. ERR_NOSPC above
  * max. s2->lock held.
  */
 MUST_CHECK err_t quota_notice(struct stage2 *s2, unsigned order);
+
+/* Of stage2_frames_left() (stage2.h) when it matters to somebody: `frames` have left the VM's RAM. s2->lock held. */
+void quota_frames_left(struct stage2 *s2, uint64_t frames);
 
 /* May the VM have one frame more? A glimpse. */
 bool quota_has_room(const struct vm *vm);

@@ -73,7 +73,7 @@ static void unmap(struct piece *p, unsigned count, const uint64_t *ias) {
   uint64_t kept = p->sum->kept;
   pt_unmap_leaves(&p->s2->pt, 3 - p->order / ORDER_2M, count, ias, may_go, gone, p);
   uint64_t released = (uint64_t)p->count << p->order;
-  p->s2->populated_frames -= released;
+  stage2_frames_left(p->s2, released);
   p->s2->released_frames += released;
   p->sum->released += released;
   p->sum->absent += ((uint64_t)count << p->order) - released - (p->sum->kept - kept);

@@ -430,7 +430,6 @@ err_t stage2_release(struct stage2 *s2, ipa_t start, uint64_t bytes) {
   spin_lock(&s2->lock);
   stage2_forget_views(s2, start, bytes);
   err_t err = release(s2, start.v, bytes);
-  quota_arm(s2);
   spin_unlock(&s2->lock);
   return err;
 }

@@ -8,6 +8,8 @@
 #include "core/err.h"
 #include "core/types.h"
 #include "hyp/core/cpu.h"
+#include "hyp/mem/exhaust.h"
+#include "hyp/mem/quota.h"
 #include "hyp/mem/vmid.h"
 #include "mm/frame.h"
 #include "mm/pgtable.h"
@@ -33,6 +35,7 @@ struct stage2 {
   uint64_t *given;            /* bit for each page of RAM that is lent or given away: not to be populated; NULL: none ever was; lock */
   uint8_t ran_here[CPUS_MAX]; /* vCPU id + 1 that ran last on each CPU; that CPU only */
   uint8_t populate;           /* POPULATE_*; constant */
+  bool passed_high;           /* of its quota, and it has been noticed: notice_frames is max; lock */
   uint64_t moved_frames;      /* given another frame; lock */
   struct pt_broken broken;    /* of the page that is being moved (move.c); lock */
   uint64_t
@@ -82,10 +85,24 @@ void stage2_close_given(struct stage2 *s2);
 void stage2_set_given(struct stage2 *s2, uint64_t a, uint64_t pages, bool given);
 bool stage2_is_given(const struct stage2 *s2, uint64_t a, uint64_t pages);
 
+/*
+ * `frames` back the VM's RAM no more: the one way on which populated_frames falls. High is watched again (quota.c), and who waits for memory is let look
+ * (exhaust.c), which finds them in the allocator if they are there already, or a tick later. Lock.
+ */
+static inline void stage2_frames_left(struct stage2 *s2, uint64_t frames) {
+  s2->populated_frames -= frames;
+  if (unlikely(s2->passed_high || atomic_load_relaxed(&exhaust_open) != 0))
+    quota_frames_left(s2, frames);
+}
+
 /* `frames` of the VM's own at `a` come (or, negative, go). Lock. */
 static inline void stage2_count(struct stage2 *s2, uint64_t a, int64_t frames) {
-  uint64_t *count = stage2_is_ram(s2, ipa(a)) ? &s2->populated_frames : &s2->window_frames;
-  *count += (uint64_t)frames;
+  if (!stage2_is_ram(s2, ipa(a)))
+    s2->window_frames += (uint64_t)frames;
+  else if (frames >= 0)
+    s2->populated_frames += (uint64_t)frames;
+  else
+    stage2_frames_left(s2, (uint64_t)-frames);
 }
 
 /* Zero `frames` of a VM's that are mapped nowhere, as their next owner must find them; a step's worth, interrupts stay masked. */

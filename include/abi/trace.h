@@ -31,12 +31,13 @@ enum trace_group {
   TRACE_GROUP_VM,        /* life cycle */
   TRACE_GROUP_GUEST,     /* SLUICE_HVC_TRACE */
   TRACE_GROUP_SAMPLE,    /* who has how much memory, every sample-ms */
+  TRACE_GROUP_POLICY,    /* targets of balloons, and who waits for memory */
   TRACE_GROUPS
 };
 
 /* Their names in scenarios, in the monitor and in tools, by number. */
 #define TRACE_GROUP_NAMES                                                                                                                  \
-  { "fault", "pt", "frame", "exit", "sched", "irq", "vm", "guest", "sample" }
+  { "fault", "pt", "frame", "exit", "sched", "irq", "vm", "guest", "sample", "policy" }
 
 enum trace_type {
   TRACE_NONE = 0,
@@ -77,6 +78,11 @@ enum trace_type {
   TRACE_SAMPLE_VM, /* a0: vm id; a1: assigned, resident; a2: ballooned, ever reported; a3: shared, lent; a4: quota max, vCPUs that wait for memory */
   TRACE_SAMPLE_EVENTS, /* a0: vm id; counts: a1: stage-2 faults by 4 KiB, by 2 MiB; a2: stage-1 faults, waits for memory; a3: pages moved, tables; a4: exits */
   TRACE_SAMPLE_MARK, /* a0: enum trace_mark, number of the sample that follows; a1..a4: its name, cut or filled up with NUL */
+  TRACE_SAMPLE_POLICY, /* a0: vm id; a1: working set, what its balloon was asked to leave it; ~0: not known */
+  /* POLICY: two to a word as above, frames */
+  TRACE_TARGET,      /* a0: vm id; a1: target before, now; a2: resident, not in the balloon; a3: working set or ~0, its vCPUs that wait for a frame */
+  TRACE_MEMORY_WAIT, /* a0: vm << 16 | vcpu; a1: ipa; a2: enum memory_wait; a3: frames to spare */
+  TRACE_MEMORY_BACK, /* a0: vm id: none of its vCPUs waits any more; a1: ticks since the first began to; a2: frames asked of others by then */
   TRACE_TYPES
 };
 

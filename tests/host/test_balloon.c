@@ -122,6 +122,7 @@ static void check_model(void) {
   balloon_read(&vm, &state);
   assert_int_equal(state.actual, inside);
   assert_int_equal(vm.s2.populated_frames, backed);
+  assert_int_equal(vm.s2.released_frames, fake_frames_left); /* who waits has been told of each */
 }
 
 /* ---- the driver ---- */

@@ -13,6 +13,7 @@
 #include "hyp/core/sched.h"
 #include "hyp/core/vm.h"
 #include "hyp/ctl/console.h"
+#include "hyp/ctl/trace.h"
 #include "hyp/mem/exhaust.h"
 #include "hyp/mem/policyd.h"
 #include "hyp/mem/quota.h"
@@ -56,12 +57,22 @@ void page_drain_local(void) {
 }
 
 static struct vm *pressed;
-static unsigned presses;
+static unsigned presses, traced[TRACE_TYPES];
+uint64_t trace_mask = BIT(TRACE_GROUP_POLICY);
+
+void trace_write(enum trace_type type, uint16_t vmid, uint64_t a0, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4) {
+  (void)vmid, (void)a0, (void)a1, (void)a2, (void)a3, (void)a4;
+  traced[type]++;
+}
 
 void policyd_pressure(struct vm *of, uint64_t frames) {
   assert_true(frames > 0);
   pressed = of;
   presses++;
+}
+
+uint64_t policyd_asked_frames(void) {
+  return presses * 512;
 }
 
 bool page_drain_others(void) {
@@ -134,12 +145,17 @@ static int reset(void **state) {
   now = 1000;
   spare = lines = 0;
   queued = NULL;
+  pressed = NULL;
+  presses = exhaust_open = 0;
+  memset(traced, 0, sizeof(traced));
   seed = 7;
   for (unsigned i = 0; i < VMS; i++) {
     vm[i].id = (uint16_t)(i + 1);
     vm[i].config.memory_bytes = MEMORY;
     vm[i].vcpu_count = VCPUS;
     vm[i].s2.vm = &vm[i];
+    vm[i].s2.ram_base = ipa(VM_RAM_BASE);
+    vm[i].s2.ram_bytes = MEMORY;
     vm[i].quota = quota_none(MEMORY);
     quota_arm(&vm[i].s2);
     for (unsigned j = 0; j < VCPUS; j++) {
@@ -256,8 +272,56 @@ static void test_marks_of_a_quota(void **state) {
   assert_false(quota_has_room(&vm[0]));
   assert_int_equal(quota_notice(&vm[0].s2, 0), ERR_NOSPC);
   vm[0].s2.populated_frames = 16 * mib;
-  quota_rearm(&vm[0]);
+  quota_arm(&vm[0].s2);
   assert_int_equal(vm[0].s2.notice_frames, 16 * mib);
+}
+
+/* Release, balloon, donation: frames leave by stage2_frames_left(), whoever takes them. */
+static void test_frames_that_leave_are_noticed(void **state) {
+  (void)state;
+  const uint64_t mib = SZ_1M >> PAGE_SHIFT;
+  struct vm_quota q = {0, 0, 16 * mib, 32 * mib};
+  assert_int_equal(quota_set(&vm[0], &q), ERR_OK);
+  queued = NULL;
+  populate(&vm[0], 16 * mib);
+  assert_int_equal(quota_notice(&vm[0].s2, 0), ERR_OK);
+  assert_ptr_equal(pressed, &vm[0]); /* the policy is told that it passes high */
+  populate(&vm[0], 2);
+  stage2_frames_left(&vm[0].s2, 1);
+  assert_int_equal(vm[0].s2.notice_frames, 32 * mib); /* still above */
+  stage2_count(&vm[0].s2, VM_RAM_BASE, -1);
+  assert_int_equal(vm[0].s2.notice_frames, 16 * mib);
+  assert_null(queued); /* nobody waits: nobody is troubled */
+  wait_for(&vcpus[1][0], 0x41000000, ERR_NOMEM);
+  assert_true(tick());
+  queued = NULL;
+  stage2_frames_left(&vm[0].s2, 3);
+  assert_non_null(queued); /* at once, not at the next tick */
+  assert_int_equal(exhaust_tried(&vm[1]).back, 3);
+  assert_int_equal(vm[0].s2.populated_frames, 16 * mib - 3);
+}
+
+/* Balloons are asked as long as somebody waits for a frame; a quota that is used up is nobody else's business. */
+static void test_the_policy_is_pressed(void **state) {
+  (void)state;
+  wait_for(&vcpus[0][0], 0x41000000, ERR_NOSPC);
+  (void)tick();
+  assert_int_equal(presses, 0);
+  wait_for(&vcpus[1][0], 0x41000000, ERR_NOMEM);
+  assert_ptr_equal(pressed, &vm[1]); /* before it parks */
+  for (unsigned i = 1; i < 5; i++) {
+    assert_int_equal(presses, i);
+    assert_int_equal(exhaust_tried(&vm[1]).asked, i * 512);
+    now += 1000;
+    (void)tick();
+  }
+  spare = 2;
+  (void)tick();
+  assert_int_equal(presses, 5);
+  assert_int_equal(traced[TRACE_MEMORY_WAIT], 2);
+  assert_int_equal(traced[TRACE_MEMORY_BACK], 0);
+  (void)tick();
+  assert_int_equal(traced[TRACE_MEMORY_BACK], 2);
 }
 
 static void test_quotas_out_of_order(void **state) {
@@ -391,6 +455,8 @@ int main(void) {
       cmocka_unit_test_setup(test_interrupts_only_where_they_are_open, reset),
       cmocka_unit_test_setup(test_a_stopped_vcpu_keeps_nobody_awake, reset),
       cmocka_unit_test_setup(test_marks_of_a_quota, reset),
+      cmocka_unit_test_setup(test_frames_that_leave_are_noticed, reset),
+      cmocka_unit_test_setup(test_the_policy_is_pressed, reset),
       cmocka_unit_test_setup(test_quotas_out_of_order, reset),
       cmocka_unit_test_setup(test_a_higher_quota_lets_go, reset),
       cmocka_unit_test_setup(test_random, reset),

@@ -36,6 +36,7 @@ def sample(maker, number, resident, moved=0):
         maker.add(0, tr.SAMPLE_NAME, pair(1, 0), *struct.unpack("<4Q", b"alpha".ljust(32, b"\0")))
     maker.add(0, tr.SAMPLE_VM, pair(1, number), pair(512, resident), pair(20, 30), pair(40, 50), pair(400, 1))
     maker.add(0, tr.SAMPLE_EVENTS, pair(1, number), pair(resident, 2), pair(3, 4), pair(moved, 6), 1 << 40)
+    maker.add(0, tr.SAMPLE_POLICY, pair(1, number), pair(70, tr.UNKNOWN if number == 2 else 80))
 
 
 def mark(maker, what, number, name):
@@ -57,7 +58,9 @@ def test_rows():
     assert (zone["scope"], zone["name"], zone["free_kib"], zone["cached_kib"], zone["zeroed_kib"], zone["min_kib"]) == ("zone", "0", 744 * 4, 12, 16, 64)
     assert [zone[f"free_order{n}_blocks"] for n in range(11)] == list(range(1, 12))
     assert (vm["run"], vm["parameters"], vm["scope"], vm["name"]) == ("7", "a=b", "vm", "alpha")
-    assert [vm[c] for c in samples.VM_COLUMNS] == [2048, 1024, 80, 120, 160, 200, 24, 1600, 1, 256, 2, 3, 4, 0, 1 << 40]
+    assert [vm[c] for c in samples.VM_COLUMNS] == [2048, 1024, 80, 120, 160, 200, 24, 1600, 1, 280, 320, 256, 2, 3, 4, 0, 1 << 40]
+    last = samples.rows_of(made_up().trace())[-1]
+    assert last["working_set_kib"] == 280 and "target_kib" not in last
 
 
 def test_footprint_is_the_integral():

@@ -49,8 +49,10 @@ def test_names_match_the_header():
     assert [t.removeprefix("TRACE_").removeprefix("TLBI_").replace("_", " ") for t in tlbis] == tr.TLBIS
     groups = names_in(header, "TRACE_GROUP_FAULT =", "TRACE_GROUPS")
     assert [g.removeprefix("TRACE_GROUP_").lower() for g in groups] == tr.GROUPS
-    results = names_in(header, "TRACE_FAULT_MAPPED_4K =", "struct trace_record {")
+    results = names_in(header, "TRACE_FAULT_MAPPED_4K =", "enum trace_mark {")
     assert len(results) == len(tr.FAULT_RESULTS)
+    marks = names_in(header, "TRACE_MARK_STEP =", "struct trace_record {")
+    assert [m.removeprefix("TRACE_MARK_").lower() for m in marks] == tr.MARKS
     frames = (TREE / "include/mm/frame.h").read_text()
     states = names_in(frames, "FRAME_RESERVED =", "FRAME_STATES")
     assert [s.removeprefix("FRAME_").lower() for s in states] == tr.FRAME_STATES

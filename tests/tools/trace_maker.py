@@ -9,7 +9,7 @@ RAM = 0x4000_0000
 ROOT, TABLE, FRAME = 0x8000_0000, 0x8001_0000, 0x9000_0000
 PAGE_BITS, BLOCK_BITS = 0x7FF, 0x7FD  # stage 2, Normal, RWX, AF; page and block
 L2 = RAM | 2
-ALL_GROUPS = 0x1FF
+ALL_GROUPS = 0x3FF
 
 
 class Maker:

@@ -12,7 +12,7 @@ PAGE_KIB = 4
 ORDERS = 11
 
 VM_COLUMNS = ["assigned_kib", "resident_kib", "ballooned_kib", "reported_kib", "shared_kib", "lent_kib", "tables_kib", "quota_max_kib", "waiting_vcpus",
-              "faults_4k_count", "faults_2m_count", "faults_stage1_count", "memory_waits_count", "moved_pages_count", "exits_count"]
+              "working_set_kib", "target_kib", "faults_4k_count", "faults_2m_count", "faults_stage1_count", "memory_waits_count", "moved_pages_count", "exits_count"]
 ZONE_COLUMNS = ["managed_kib", "free_kib", "cached_kib", "zeroed_kib", "min_kib", "low_kib"] + [f"free_order{n}_blocks" for n in range(ORDERS)]
 COLUMNS = ["run", "parameters", "sample", "time_us", "scope", "name"] + VM_COLUMNS + ZONE_COLUMNS
 
@@ -52,9 +52,14 @@ def event_values(record):
             "tables_kib": tables * PAGE_KIB, "exits_count": record.arg[4]}
 
 
+def policy_values(record):
+    working_set, target = trace.halves(record.arg[1:2])
+    return {f"{name}_kib": count * PAGE_KIB for name, count in (("working_set", working_set), ("target", target)) if count != trace.UNKNOWN}
+
+
 VALUES = {trace.SAMPLE_ZONE: ("zone", zone_values), trace.SAMPLE_ORDERS: ("zone", order_values), trace.SAMPLE_VM: ("vm", vm_values),
-          trace.SAMPLE_EVENTS: ("vm", event_values)}
-LAST = trace.SAMPLE_MARK
+          trace.SAMPLE_EVENTS: ("vm", event_values), trace.SAMPLE_POLICY: ("vm", policy_values)}
+LAST = trace.SAMPLE_POLICY
 MARK, ZONE, VM = range(3)  # in this order within a sample
 
 

@@ -10,16 +10,20 @@ from dataclasses import dataclass
 MAGIC = 0x4543415254434C53
 VERSION = 1
 PAGE = 4096
-GROUPS = ["fault", "pt", "frame", "exit", "sched", "irq", "vm", "guest", "sample"]
+GROUPS = ["fault", "pt", "frame", "exit", "sched", "irq", "vm", "guest", "sample", "policy"]
 
 (NONE, PTE_WRITE, DSB, ISB, TLBI, VTTBR, VMID, TABLE_ALLOC, TABLE_FREE, S2_FAULT, S1_FAULT, S1_OTHER, FRAME_STATE, FRAME_MOVE, EXIT, HVC,
- SWITCH, WFI, INJECT, VM_CREATE, VM_DESTROY, CPU_ON, GUEST, SAMPLE_ZONE, SAMPLE_ORDERS, SAMPLE_NAME, SAMPLE_VM, SAMPLE_EVENTS, SAMPLE_MARK) = range(29)
+ SWITCH, WFI, INJECT, VM_CREATE, VM_DESTROY, CPU_ON, GUEST, SAMPLE_ZONE, SAMPLE_ORDERS, SAMPLE_NAME, SAMPLE_VM, SAMPLE_EVENTS, SAMPLE_MARK,
+ SAMPLE_POLICY, TARGET, MEMORY_WAIT, MEMORY_BACK) = range(33)
 TYPES = ["none", "pte-write", "dsb", "isb", "tlbi", "vttbr", "vmid", "table-alloc", "table-free", "s2-fault", "s1-fault", "s1-other",
          "frame-state", "frame-move", "exit", "hvc", "switch", "wfi", "inject", "vm-create", "vm-destroy", "cpu-on", "guest",
-         "sample-zone", "sample-orders", "sample-name", "sample-vm", "sample-events", "sample-mark"]
+         "sample-zone", "sample-orders", "sample-name", "sample-vm", "sample-events", "sample-mark",
+         "sample-policy", "target", "memory-wait", "memory-back"]
 TLBIS = ["IPAS2E1IS", "RIPAS2E1IS", "VMALLE1IS", "VMALLS12E1IS", "ALLE1IS", "VAE2IS", "ALLE2IS", "VMALLE1", "IC IALLUIS"]
 (IPAS2E1IS, RIPAS2E1IS, VMALLE1IS, VMALLS12E1IS, ALLE1IS, VAE2IS, ALLE2IS, VMALLE1, IALLUIS) = range(9)
 FAULT_RESULTS = ["mapped 4 KiB", "mapped 2 MiB", "spurious", "MMIO", "reflected", "no memory", "re-armed"]
+MEMORY_WAITS = ["none", "no frame", "quota"]
+UNKNOWN = 0xFFFFFFFF
 FRAME_STATES = ["reserved", "free", "cached", "zeroed", "core", "table", "owned", "shared", "lent", "managed", "moving", "bad"]
 MARKS = ["step", "memmap"]
 EXCEPTION_CLASSES = {
@@ -215,6 +219,10 @@ def halves(words):
     return [half for word in words for half in (word & 0xFFFFFFFF, word >> 32)]
 
 
+def known(count):
+    return "unknown" if count == UNKNOWN else str(count)
+
+
 def vm_name(a):
     return struct.pack("<4Q", *a[1:5]).split(b"\0")[0].decode(errors="replace")
 
@@ -255,6 +263,11 @@ FORMATS = {
     SAMPLE_VM: lambda r, a: sample_text(a, f"vm {a[0] & 0xFFFF}", "assigned", "resident", "ballooned", "reported", "shared", "lent", "quota", "waiting"),
     SAMPLE_EVENTS: lambda r, a: sample_text(a, f"vm {a[0] & 0xFFFF}", "4 KiB faults", "2 MiB faults", "stage-1 faults", "waits", "moved", "tables", "exits"),
     SAMPLE_MARK: lambda r, a: f"#{a[0] >> 32} {name_of(MARKS, a[0] & 0xFFFF)} {vm_name(a)}",
+    SAMPLE_POLICY: lambda r, a: f"#{a[0] >> 32} vm {a[0] & 0xFFFF}: working set {known(a[1] & UNKNOWN)}, target {known(a[1] >> 32)}",
+    TARGET: lambda r, a: (f"vm {a[0]}: keep {a[1] >> 32} of {a[2] >> 32} frames (before: {a[1] & UNKNOWN}); resident {a[2] & UNKNOWN}, "
+                          f"working set {known(a[3] & UNKNOWN)}, {a[3] >> 32} waiting"),
+    MEMORY_WAIT: lambda r, a: f"{vcpu_text(a[0])} at ipa {a[1]:#x}: {name_of(MEMORY_WAITS, a[2])}; {a[3]} frames to spare",
+    MEMORY_BACK: lambda r, a: f"vm {a[0]} after {a[1]} ticks; {a[2]} frames asked of others",
 }
 
 

@@ -25,6 +25,7 @@ void fake_guest_write(uint64_t ia, uint64_t value);
 pfn_t fake_stage2_frame(uint64_t ia, unsigned *order);
 
 extern unsigned fake_flushes, fake_splits, fake_views_forgotten;
+extern uint64_t fake_frames_left; /* from RAM, told on the way that all must take (stage2_frames_left) */
 extern unsigned fake_tables_left; /* table allocations until one fails */
 
 #endif
