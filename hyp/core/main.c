@@ -30,6 +30,7 @@
 #include "hyp/mem/background.h"
 #include "hyp/mem/compactd.h"
 #include "hyp/mem/exhaust.h"
+#include "hyp/mem/managed.h"
 #include "hyp/mem/move.h"
 #include "hyp/mem/policyd.h"
 
@@ -76,6 +77,11 @@ static void start_trace(struct machine *m, const struct hyp_options *o) {
   if (memory_carve(m, trace_area_bytes(m->cpu_count, records), &area) != ERR_OK)
     ctl_boot_error("trace-records: more than the machine's memory holds");
   trace_init((void *)area.v, area, m->cpu_count, records, o->trace_mask);
+}
+
+static void make_ranges(const struct scenario *s) {
+  for (unsigned i = 0; i < scenario_range_count(s); i++)
+    must(managed_create(scenario_range(s, i)), "managed memory");
 }
 
 static void start_vms(const struct scenario *s) {
@@ -141,6 +147,7 @@ void hyp_main(const void *dtb) {
   irq_set_console(m.uart_intid);
   if (options->handover_self_test)
     ctl_handover_self_test();
+  make_ranges(s);
   start_vms(s);
   ctl_start(s, m.interactive);
   sched_run(&cpus[0]);

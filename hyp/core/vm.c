@@ -140,9 +140,9 @@ static bool config_is_sane(const struct vm_config *c) {
          c->image && quota_is_sane(&c->quota, c->memory_bytes);
 }
 
-/* True when stage 2 is empty and its tables are gone. First it is party to no hand-over and no TLB holds anything of it. */
+/* True when stage 2 is empty and its tables are gone. First it is party to no hand-over, in no managed range, and no TLB holds anything of it. */
 static bool take_memory_down(struct vm *vm) {
-  if (handover_leave(vm) != ERR_OK)
+  if (handover_leave(vm) != ERR_OK || managed_leave(vm) != ERR_OK)
     return false;
   ffa_close(vm);
   if (!vm->flushed) {
@@ -179,6 +179,7 @@ static err_t create(const struct vm_config *config, err_t (*make_parts)(struct v
     free_parts(vm);
     return err;
   }
+  managed_join(vm);
   trace(TRACE_GROUP_VM, TRACE_VM_CREATE, 0, id, 0, 0, 0, 0);
   *out = vm;
   return ERR_OK;
@@ -354,6 +355,7 @@ static enum work_result step_restart(struct vm *vm) {
     err = make_views(vm);
   if (err != ERR_OK)
     return failed(vm, err, "restart");
+  managed_join(vm);
   vuart_init(vm);
   virtio_devices_power_on(vm);
   vm->age = (struct age){0};

@@ -19,6 +19,7 @@
 #include "hyp/dev/vuart.h"
 #include "hyp/mem/age.h"
 #include "hyp/mem/policyd.h"
+#include "hyp/mem/managed.h"
 #include "hyp/mem/quota.h"
 #include "hyp/mem/stage2.h"
 
@@ -84,6 +85,8 @@ struct vm {
   struct vuart vuart;
   struct virtio_device *virtio[VIRTIO_SLOTS]; /* NULL: nothing there; constant after creation */
   struct handover_table *handover;            /* regions it gives; NULL: none yet; s2.lock */
+  struct managed_seat seat[MANAGED_RANGES_MAX]; /* its ranges of managed memory; constant while it can run */
+  unsigned seats;
   struct ffa *ffa;                            /* its FF-A buffers and the call in progress; NULL: none yet */
   struct work life;                           /* drives `goal` */
   enum vm_goal goal;                          /* vms_lock */

@@ -11,6 +11,7 @@ struct vm;
 struct vcpu;
 struct vm_config;
 struct policy;
+struct managed_config;
 
 /* Options of the hypervisor node of a scenario. */
 struct hyp_options {
@@ -52,6 +53,8 @@ MUST_CHECK err_t scenario_parse(const void *blob, uint64_t bytes, uint64_t ram_b
 const struct hyp_options *scenario_options(const struct scenario *s);
 unsigned scenario_vm_count(const struct scenario *s);
 const struct vm_config *scenario_vm(const struct scenario *s, unsigned index);
+unsigned scenario_range_count(const struct scenario *s);
+const struct managed_config *scenario_range(const struct scenario *s, unsigned index);
 /*
  * Start the timeline and the monitor (both are EL2 work). With `interactive` (boot found the word in the hypervisor's own /chosen/bootargs)
  * the monitor shows its prompt and the end of the timeline does not end the machine.

@@ -16,6 +16,7 @@
 #include "hyp/ctl/console.h"
 #include "hyp/ctl/monitor.h"
 #include "hyp/ctl/sample.h"
+#include "hyp/mem/managed.h"
 #include "mm/fragment.h"
 #include "mm/page_alloc.h"
 #include "mm/pageblock.h"
@@ -58,6 +59,8 @@ static bool block_is_sound(pfn_t head) {
     return true;
   if (info.state == FRAME_MOVING)
     return false;
+  if (info.state == FRAME_MANAGED)
+    return managed_frame_is_sound(info.head, info.owner, info.rmap);
   return !is_of_vm(&info) || is_mapped(&info);
 }
 
@@ -70,7 +73,7 @@ static uint64_t look_at(uint64_t f) {
   uint64_t frames = (uint64_t)1 << info.order;
   verify.blocks++;
   verify.frames += frames;
-  verify.vm_frames += is_of_vm(&info) ? frames : 0;
+  verify.vm_frames += is_of_vm(&info) || info.state == FRAME_MANAGED ? frames : 0;
   if (!block_is_sound(info.head))
     verify.suspect[verify.suspects++] = info.head.v;
   return info.head.v + frames;

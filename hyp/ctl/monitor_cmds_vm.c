@@ -35,6 +35,8 @@ static const char *vcpu_state_name(const struct vcpu *v) {
   static const char *const names[] = {"off", "ready", "running", "blocked", "paused", "mem-wait"};
   if (v->state == VCPU_MEMWAIT && v->wait_reason == WAIT_QUOTA)
     return "quota";
+  if (v->state == VCPU_MEMWAIT && v->wait_reason == WAIT_THROTTLE)
+    return "throttled";
   return (unsigned)v->state < ARRAY_SIZE(names) ? names[v->state] : "?";
 }
 
@@ -114,9 +116,10 @@ static void print_faults(const struct vm *vm) {
     s1 += vm->vcpus[i]->s1_faults;
     exits += vm->vcpus[i]->exits;
   }
-  hyp_printf("%s: %llu stage-2 faults served, %llu of them by 2 MiB; %llu stage-1 faults seen; %llu exits\n", vm->config.name,
-             (unsigned long long)stage2_faults(&vm->s2), (unsigned long long)vm->s2.faults_2m, (unsigned long long)s1,
-             (unsigned long long)exits);
+  hyp_printf(
+      "%s: %llu stage-2 faults served, %llu of them by 2 MiB; %llu pages of managed memory mapped; %llu stage-1 faults seen; %llu exits\n",
+      vm->config.name, (unsigned long long)stage2_faults(&vm->s2), (unsigned long long)vm->s2.faults_2m,
+      (unsigned long long)vm->s2.managed_faults, (unsigned long long)s1, (unsigned long long)exits);
 }
 
 /* Every frame of a VM came by a fault or by loading (which populates as a fault does) and has not been given up; the ledger must know all of them. */

@@ -208,6 +208,14 @@ const struct vm_config *scenario_vm(const struct scenario *s, unsigned index) {
   return &s->vm[index].config;
 }
 
+unsigned scenario_range_count(const struct scenario *s) {
+  return s->ranges;
+}
+
+const struct managed_config *scenario_range(const struct scenario *s, unsigned index) {
+  return &s->range[index].config;
+}
+
 int scenario_find_vm(const struct scenario *s, const char *name, size_t length) {
   for (unsigned i = 0; i < s->vms; i++)
     if (strncmp(s->vm[i].config.name, name, length) == 0 && s->vm[i].config.name[length] == '\0')

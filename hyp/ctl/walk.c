@@ -195,7 +195,7 @@ static void print_stage2_leaf(struct vm *vm, ipa_t address, const struct pt_step
 
 void report_walk_stage2(struct vm *vm, ipa_t address) {
   struct pt_step steps[4];
-  bool ram = stage2_is_ram(&vm->s2, address);
+  bool ram = stage2_is_ram(&vm->s2, address), managed = stage2_is_managed(&vm->s2, address);
   spin_lock(&vm->s2.lock);
   bool given = stage2_is_given(&vm->s2, address.v, 1);
   unsigned count = pt_walk_steps(&vm->s2.pt, address.v, steps);
@@ -208,7 +208,10 @@ void report_walk_stage2(struct vm *vm, ipa_t address) {
   if (count > 0 && is_leaf(steps[count - 1].desc, steps[count - 1].level))
     print_stage2_leaf(vm, address, &steps[count - 1]);
   else
-    hyp_printf("  = %s\n", given ? "lent or given to another VM" : ram ? "not populated: RAM that nobody has touched" : "no RAM here");
+    hyp_printf("  = %s\n", given     ? "lent or given to another VM"
+                           : ram     ? "not populated: RAM that nobody has touched"
+                           : managed ? "managed memory that this VM has not mapped now"
+                                     : "no RAM here");
 }
 
 void report_walk_vcpu(const struct vcpu *v, va_t address) {

@@ -6,6 +6,7 @@
  * instructions. libfdt uses FP/SIMD registers: the caller has saved the guest's. `struct tree` keeps the first error, so that the
  * description below reads as one.
  */
+#include "core/format.h"
 #include "hyp/core/vm.h"
 #include "hyp/dev/dev.h"
 #include <libfdt.h>
@@ -127,6 +128,27 @@ static void window(struct tree *t, const struct vm *vm) {
   end(t);
 }
 
+/* Managed memory (docs/managed.md), which lies above RAM: no-map, so that nobody takes it for RAM of the guest's own. */
+static void managed(struct tree *t, const struct vm *vm) {
+  char name[MANAGED_NAME_MAX + 20];
+  if (vm->seats == 0)
+    return;
+  begin(t, "reserved-memory");
+  cell(t, "#address-cells", 2);
+  cell(t, "#size-cells", 2);
+  flag(t, "ranges");
+  for (unsigned i = 0; i < vm->seats; i++) {
+    const struct managed_seat *seat = &vm->seat[i];
+    format(name, sizeof(name), "%s@%llx", seat->name, (unsigned long long)seat->base);
+    begin(t, name);
+    text(t, "compatible", "sluice,managed");
+    reg(t, seat->base, seat->bytes);
+    flag(t, "no-map");
+    end(t);
+  }
+  end(t);
+}
+
 static void gic(struct tree *t, const struct vm *vm) {
   fdt64_t regions[4] = {cpu_to_fdt64(GUEST_GICD_BASE), cpu_to_fdt64(GUEST_GICD_BYTES), cpu_to_fdt64(GUEST_GICR_BASE),
                         cpu_to_fdt64(vm->vcpu_count * GUEST_GICR_STRIDE)};
@@ -200,6 +222,7 @@ static void root(struct tree *t, const struct vm *vm, ipa_t initrd_start, ipa_t 
   cpu_nodes(t, vm);
   memory(t, vm);
   window(t, vm);
+  managed(t, vm);
   gic(t, vm);
   timer(t);
   clock(t);

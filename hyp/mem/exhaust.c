@@ -36,8 +36,9 @@ static struct work work;
 uint32_t exhaust_open;
 static uint64_t frames_back; /* while somebody waited; atomic */
 
+/* Those that are throttled are parked as well, but want no memory. */
 static bool parked(const struct vcpu *v) {
-  return atomic_load_acquire(&v->state) == VCPU_MEMWAIT;
+  return atomic_load_acquire(&v->state) == VCPU_MEMWAIT && v->wait_reason != WAIT_THROTTLE;
 }
 
 struct memory_waiters exhaust_waiters(const struct vm *vm) {
@@ -127,7 +128,7 @@ static bool may_go(struct vcpu *v, uint64_t *spare) {
   uint64_t need = v->views ? FRAMES_FOR_VIEWS : FRAMES_FOR_ONE;
   if (page_is_there(v))
     return true;
-  if (*spare < need || !quota_has_room(v->vm))
+  if (*spare < need || (!stage2_is_managed(&v->vm->s2, ipa(v->wait_ipa)) && !quota_has_room(v->vm)))
     return false;
   *spare -= need;
   return true;
@@ -168,7 +169,8 @@ static void look_at_all(void) {
 /* Parked, or on the way there. */
 static bool waits(const struct vcpu *v) {
   enum vcpu_state state = atomic_load_acquire(&v->state);
-  return atomic_load_acquire(&v->wait_reason) != WAIT_NONE && state != VCPU_OFF && state != VCPU_PAUSED;
+  uint8_t reason = atomic_load_acquire(&v->wait_reason);
+  return reason != WAIT_NONE && reason != WAIT_THROTTLE && state != VCPU_OFF && state != VCPU_PAUSED;
 }
 
 static bool still_waits(const struct vm *vm) {

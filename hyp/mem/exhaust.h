@@ -13,8 +13,9 @@ struct vcpu;
 /* Why a vCPU waits (vcpu->wait_reason). */
 enum memory_wait {
   WAIT_NONE = 0,
-  WAIT_MEMORY, /* no frame left but EL2's reserve */
-  WAIT_QUOTA   /* its VM has all that its quota allows */
+  WAIT_MEMORY,  /* no frame left but EL2's reserve */
+  WAIT_QUOTA,   /* its VM has all that its quota allows */
+  WAIT_THROTTLE /* for no memory: its access would go on with thrashing (managed_nap.c) */
 };
 
 /* Once, at boot, after work_init(). */

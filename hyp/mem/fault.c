@@ -20,6 +20,7 @@
 #include "hyp/dev/dev.h"
 #include "hyp/dev/insn.h"
 #include "hyp/mem/exhaust.h"
+#include "hyp/mem/managed.h"
 #include "hyp/mem/stage2.h"
 #include "hyp/mem/view.h"
 
@@ -161,6 +162,27 @@ static NOINLINE void device_rare(struct vcpu *v, uint64_t esr, uint64_t at) {
     device_access_decoded(v, esr, at);
 }
 
+/*
+ * A write? On a walk only what hardware does to the table itself is, and that is denied by permission (Linux: kvm_is_write_fault). Cache maintenance
+ * is reported as a write, but is none.
+ */
+static bool is_write(uint64_t esr) {
+  if (esr & ESR_S1PTW)
+    return esr_fsc_type(esr) == ESR_FSC_PERMISSION;
+  return (esr & ESR_WnR) && !(esr & ESR_CM);
+}
+
+/* Above RAM: managed memory, or nothing. Tables of its own may lie there too, but no code. */
+static NOINLINE void above_ram(struct vcpu *v, uint64_t esr, uint64_t at) {
+  bool instruction = esr_ec(esr) == ESR_EC_IABT_LOWER;
+  if (!stage2_is_managed(&v->vm->s2, ipa(at)) || (instruction && !(esr & ESR_S1PTW))) {
+    external_abort(v, esr, instruction, at);
+    return;
+  }
+  note(v, at, esr, TRACE_FAULT_MANAGED);
+  managed_fault(v, ipa(at), !instruction && is_write(esr));
+}
+
 static bool is_stage2_fault(uint64_t esr) {
   return esr_fsc(esr) < ESR_FSC_EXTERNAL;
 }
@@ -174,6 +196,8 @@ static NOINLINE void data_abort_rare(struct vcpu *v, uint64_t esr) {
     return;
   else if (stage2_is_ram(&v->vm->s2, ipa(at)))
     serve_ram(v, esr, at);
+  else if (at >= VM_RAM_BASE)
+    above_ram(v, esr, at);
   else
     device_rare(v, esr, at);
 }
@@ -186,6 +210,8 @@ void fault_data_abort(struct vcpu *v, uint64_t esr) {
   uint64_t at = hpfar_ipa() | (sysreg_read(far_el2) & ~PAGE_MASK);
   if (stage2_is_ram(&v->vm->s2, ipa(at)))
     serve_ram(v, esr, at);
+  else if (unlikely(at >= VM_RAM_BASE))
+    above_ram(v, esr, at);
   else if (unlikely(!(esr & ESR_ISV)))
     device_rare(v, esr, at);
   else if (esr & ESR_WnR)
@@ -209,5 +235,5 @@ void fault_instruction_abort(struct vcpu *v, uint64_t esr) {
   if (likely(stage2_is_ram(&v->vm->s2, ipa(at))))
     serve_ram(v, esr, at);
   else
-    external_abort(v, esr, true, at);
+    above_ram(v, esr, at);
 }

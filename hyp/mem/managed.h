@@ -25,7 +25,6 @@
 
 struct vm;
 struct vcpu;
-struct stage2;
 
 #define MANAGED_RANGES_MAX 8u
 #define MANAGED_NAME_MAX 32u
@@ -41,6 +40,15 @@ struct managed_config {
   struct managed_policy policy;
 };
 
+/* What a VM has of a range; in struct vm, from managed_join() on. */
+struct managed_range;
+struct managed_seat {
+  struct managed_range *range;
+  const char *name;
+  uint64_t base, bytes; /* where its guest sees it */
+  uint8_t location;
+};
+
 /* Once, at boot, before the first VM: make a range. ERR_NOSPC, ERR_NOMEM. */
 MUST_CHECK err_t managed_create(const struct managed_config *config);
 
@@ -54,20 +62,15 @@ void managed_join(struct vm *vm);
  */
 MUST_CHECK err_t managed_leave(struct vm *vm);
 
-/* Is `a` in a range of this VM? */
-bool managed_is_member(const struct stage2 *s2, ipa_t a);
-
 /*
  * A stage-2 fault of the current vCPU at `at`, in a range of its VM, that is no fetch: after this the access can be tried again. It may be made to wait: thrashing, or no memory. No lock held.
  */
 void managed_fault(struct vcpu *v, ipa_t at, bool write);
 
-/* For device trees and the monitor. False if there are not so many of the VM's (`vm`), or at all (NULL). */
-struct managed_range;
-struct managed_range *managed_nth(const struct vm *vm, unsigned n);
+/* For the monitor: the nth range, from 0, or the one of this name; NULL: there is none. */
+struct managed_range *managed_nth(unsigned n);
 struct managed_range *managed_named(const char *name);
 const struct managed_config *managed_config_of(const struct managed_range *range);
-ipa_t managed_base(const struct managed_range *range, const struct vm *vm);
 
 /* ---- at run time, from EL2's work ---- */
 
@@ -99,15 +102,16 @@ MUST_CHECK err_t managed_check_step(struct managed_range *range, uint64_t *page,
 
 /* ---- frames in state MANAGED, for `verify` and for compaction ---- */
 
+#define MANAGED_RMAP_SHIFT 40u
 static inline uint64_t managed_rmap(unsigned range, uint64_t offset) {
-  return (uint64_t)range << 40 | offset;
+  return (uint64_t)range << MANAGED_RMAP_SHIFT | offset;
 }
 
 /* Is this frame one that its range knows, of that owner? */
 bool managed_frame_is_sound(pfn_t f, owner_t owner, uint64_t rmap);
 
 /* hyp/mem/move.c's three steps for a frame in state MANAGED (include/mm/migrate.h). */
-MUST_CHECK err_t managed_freeze(pfn_t from, unsigned order, owner_t owner, uint64_t rmap);
+MUST_CHECK err_t managed_freeze(pfn_t from, owner_t owner, uint64_t rmap);
 void managed_move(pfn_t from, pfn_t to);
 void managed_thaw(pfn_t at);
 

@@ -65,10 +65,8 @@ static enum hint thrash(struct managed_block *b, const struct managed_policy *p,
     calm(g);
     return HINT_NONE;
   }
-  if (napped) { /* its turn */
-    g->state = MANAGED_PAGE_FREE;
+  if (napped) /* its turn; managed_block_commit() makes the page FREE */
     return HINT_NONE;
-  }
   if (g->throttles >= p->thrash_throttles) {
     pin(b, f, managed_block_source(b, f->member, f->page));
     return HINT_PINNED;

@@ -23,6 +23,7 @@
 #include "hyp/core/vm.h"
 #include "hyp/ctl/ctl.h"
 #include "hyp/mem/background.h"
+#include "hyp/mem/managed.h"
 #include "mm/fragment.h"
 #include "mm/page_alloc.h"
 #include "mm/port.h"
@@ -100,15 +101,23 @@ static void thaw_guest(pfn_t at, owner_t owner) {
   spin_unlock(&s2->lock);
 }
 
-/* ---- by owner: VMs, and what the `fragment` command holds ---- */
+/* ---- by owner: VMs, managed ranges, and what the `fragment` command holds ---- */
+
+static bool is_managed(pfn_t f) {
+  return frame_of(f)->state == FRAME_MANAGED;
+}
 
 static err_t freeze(pfn_t from, unsigned order, owner_t owner, uint64_t rmap) {
+  if (is_managed(from))
+    return order == 0 ? managed_freeze(from, owner, rmap) : ERR_PERM;
   return owner == OWNER_FRAGMENTER ? fragment_migrate_ops.freeze(from, order, owner, rmap) : freeze_guest(from, order, owner, rmap);
 }
 
 static void move(pfn_t from, pfn_t to, unsigned order) {
   if (frame_of(to)->owner == OWNER_FRAGMENTER)
     fragment_migrate_ops.move(from, to, order);
+  else if (is_managed(to)) /* its entry has taken over that of `from` */
+    managed_move(from, to);
   else
     move_guest(from, to, order);
 }
@@ -116,6 +125,8 @@ static void move(pfn_t from, pfn_t to, unsigned order) {
 static void thaw(pfn_t at, unsigned order, owner_t owner) {
   if (owner == OWNER_FRAGMENTER)
     fragment_migrate_ops.thaw(at, order, owner);
+  else if (is_managed(at))
+    managed_thaw(at);
   else
     thaw_guest(at, owner);
 }

@@ -104,7 +104,8 @@ static uint8_t populate_how(bool force_4k) {
 }
 
 err_t stage2_init(struct stage2 *s2, struct vm *vm, uint64_t ram_bytes, uint64_t window_bytes) {
-  struct geometry g = geometry_for(VM_RAM_BASE + ram_bytes + window_bytes);
+  uint64_t managed_bytes = managed_bytes_of(vm->config.name);
+  struct geometry g = geometry_for(VM_RAM_BASE + ram_bytes + window_bytes + managed_bytes);
   if (g.ia_bits > features.pa_bits || g.root_order > 4)
     return ERR_RANGE;
   pfn_t root;
@@ -118,6 +119,7 @@ err_t stage2_init(struct stage2 *s2, struct vm *vm, uint64_t ram_bytes, uint64_t
   s2->ram_base = ipa(VM_RAM_BASE);
   s2->ram_bytes = ram_bytes;
   s2->window_bytes = window_bytes;
+  s2->managed_bytes = managed_bytes;
   s2->populate = populate_how(vm->config.force_4k);
   quota_arm(s2);
   s2->vtcr = vtcr_for(&g);

@@ -32,6 +32,8 @@ struct stage2 {
   uint64_t ram_bytes;
   uint64_t window_frames;     /* of its own that are mapped in the window, not among populated_frames: no quota counts them; lock */
   uint64_t window_bytes;      /* above RAM: where what other VMs hand over may be mapped (handover.h); constant */
+  uint64_t managed_bytes;     /* above the window: ranges of managed memory (managed.h); constant */
+  uint64_t managed_faults;    /* served there by mapping; lock */
   uint64_t *given;            /* bit for each page of RAM that is lent or given away: not to be populated; NULL: none ever was; lock */
   uint8_t ran_here[CPUS_MAX]; /* vCPU id + 1 that ran last on each CPU; that CPU only */
   uint8_t populate;           /* POPULATE_*; constant */
@@ -69,6 +71,15 @@ static inline bool stage2_is_memory_range(const struct stage2 *s2, ipa_t a, uint
 
 static inline ipa_t stage2_window(const struct stage2 *s2) {
   return ipa(s2->ram_base.v + s2->ram_bytes);
+}
+
+/* In a range of managed memory, which follow the window at once. */
+static inline uint64_t stage2_managed_base(const struct stage2 *s2) {
+  return s2->ram_base.v + s2->ram_bytes + s2->window_bytes;
+}
+
+static inline bool stage2_is_managed(const struct stage2 *s2, ipa_t a) {
+  return a.v - stage2_managed_base(s2) < s2->managed_bytes;
 }
 
 static inline bool stage2_is_window_range(const struct stage2 *s2, ipa_t a, uint64_t bytes) {

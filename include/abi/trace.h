@@ -32,12 +32,13 @@ enum trace_group {
   TRACE_GROUP_GUEST,     /* SLUICE_HVC_TRACE */
   TRACE_GROUP_SAMPLE,    /* who has how much memory, every sample-ms */
   TRACE_GROUP_POLICY,    /* targets of balloons, and who waits for memory */
+  TRACE_GROUP_MANAGED,   /* pages of managed memory */
   TRACE_GROUPS
 };
 
 /* Their names in scenarios, in the monitor and in tools, by number. */
 #define TRACE_GROUP_NAMES                                                                                                                  \
-  { "fault", "pt", "frame", "exit", "sched", "irq", "vm", "guest", "sample", "policy" }
+  { "fault", "pt", "frame", "exit", "sched", "irq", "vm", "guest", "sample", "policy", "managed" }
 
 enum trace_type {
   TRACE_NONE = 0,
@@ -83,6 +84,15 @@ enum trace_type {
   TRACE_TARGET,      /* a0: vm id; a1: target before, now; a2: resident, not in the balloon; a3: working set or ~0, its vCPUs that wait for a frame */
   TRACE_MEMORY_WAIT, /* a0: vm << 16 | vcpu; a1: ipa; a2: enum memory_wait; a3: frames to spare */
   TRACE_MEMORY_BACK, /* a0: vm id: none of its vCPUs waits any more; a1: ticks since the first began to; a2: frames asked of others by then */
+  /* MANAGED: a0: range << 40 | offset of the first of 64 pages; a1: which of them; a2: location they were at (faults: the member's); a3: location they go to, or are mapped from; a4: member */
+  TRACE_MANAGED_FAULT, /* the page that was asked for */
+  TRACE_MANAGED_PREFETCH,
+  TRACE_MANAGED_MIGRATE,
+  TRACE_MANAGED_DUPLICATE,
+  TRACE_MANAGED_COLLAPSE, /* copies that are no more */
+  TRACE_MANAGED_EVICT,
+  TRACE_MANAGED_THROTTLE,
+  TRACE_MANAGED_PIN,
   TRACE_TYPES
 };
 
@@ -105,7 +115,8 @@ enum trace_fault_result {
   TRACE_FAULT_MMIO,
   TRACE_FAULT_REFLECTED, /* external abort injected */
   TRACE_FAULT_NOMEM,
-  TRACE_FAULT_REARMED /* the two views of trap-stage1-faults */
+  TRACE_FAULT_REARMED, /* the two views of trap-stage1-faults */
+  TRACE_FAULT_MANAGED  /* in managed memory */
 };
 
 /* What the reader of a plot wants to see in it. */

@@ -3,7 +3,7 @@
  * The device tree that a VM is given, read back with libfdt's read-only half: what a guest kernel looks for is there with the values that
  * the bindings ask for, phandles lead to what they name, and a buffer of any smaller size is refused without a byte written behind it.
  */
-// sources: hyp/dev/fdt.c
+// sources: hyp/dev/fdt.c mm/lib/format.c
 // cflags: -include tests/host/fakehw/vgic_fake.h
 // libs: -lfdt
 #include "hyp/core/vm.h"

@@ -190,7 +190,7 @@ static void test_defaults_without_hypervisor_node(void **state) {
 static void test_trace_all(void **state) {
   (void)state;
   blob_set_string(blob, "/hypervisor", "trace", "all");
-  assert_int_equal(scenario_options(parse_good())->trace_mask, 0x1ff);
+  assert_int_equal(scenario_options(parse_good())->trace_mask, 0x7ff);
 }
 
 static void test_sum_of_memory_may_exceed_the_machine(void **state) {

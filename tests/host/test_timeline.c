@@ -168,6 +168,7 @@ const struct command monitor_compact_commands[] = {{"hold", "", "", cmd_hold, 0,
 const struct command monitor_verify_commands[] = {{0}};
 const struct command monitor_machine_commands[] = {{0}};
 const struct command monitor_background_commands[] = {{0}};
+const struct command monitor_managed_commands[] = {{0}};
 const struct command monitor_policy_commands[] = {{0}};
 const struct command monitor_balloon_commands[] = {{0}};
 const struct command monitor_handover_commands[] = {{0}};

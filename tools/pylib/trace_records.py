@@ -10,18 +10,20 @@ from dataclasses import dataclass
 MAGIC = 0x4543415254434C53
 VERSION = 1
 PAGE = 4096
-GROUPS = ["fault", "pt", "frame", "exit", "sched", "irq", "vm", "guest", "sample", "policy"]
+GROUPS = ["fault", "pt", "frame", "exit", "sched", "irq", "vm", "guest", "sample", "policy", "managed"]
 
 (NONE, PTE_WRITE, DSB, ISB, TLBI, VTTBR, VMID, TABLE_ALLOC, TABLE_FREE, S2_FAULT, S1_FAULT, S1_OTHER, FRAME_STATE, FRAME_MOVE, EXIT, HVC,
  SWITCH, WFI, INJECT, VM_CREATE, VM_DESTROY, CPU_ON, GUEST, SAMPLE_ZONE, SAMPLE_ORDERS, SAMPLE_NAME, SAMPLE_VM, SAMPLE_EVENTS, SAMPLE_MARK,
- SAMPLE_POLICY, TARGET, MEMORY_WAIT, MEMORY_BACK) = range(33)
+ SAMPLE_POLICY, TARGET, MEMORY_WAIT, MEMORY_BACK,
+ MANAGED_FAULT, MANAGED_PREFETCH, MANAGED_MIGRATE, MANAGED_DUPLICATE, MANAGED_COLLAPSE, MANAGED_EVICT, MANAGED_THROTTLE, MANAGED_PIN) = range(41)
 TYPES = ["none", "pte-write", "dsb", "isb", "tlbi", "vttbr", "vmid", "table-alloc", "table-free", "s2-fault", "s1-fault", "s1-other",
          "frame-state", "frame-move", "exit", "hvc", "switch", "wfi", "inject", "vm-create", "vm-destroy", "cpu-on", "guest",
          "sample-zone", "sample-orders", "sample-name", "sample-vm", "sample-events", "sample-mark",
-         "sample-policy", "target", "memory-wait", "memory-back"]
+         "sample-policy", "target", "memory-wait", "memory-back",
+         "managed-fault", "managed-prefetch", "managed-migrate", "managed-duplicate", "managed-collapse", "managed-evict", "managed-throttle", "managed-pin"]
 TLBIS = ["IPAS2E1IS", "RIPAS2E1IS", "VMALLE1IS", "VMALLS12E1IS", "ALLE1IS", "VAE2IS", "ALLE2IS", "VMALLE1", "IC IALLUIS"]
 (IPAS2E1IS, RIPAS2E1IS, VMALLE1IS, VMALLS12E1IS, ALLE1IS, VAE2IS, ALLE2IS, VMALLE1, IALLUIS) = range(9)
-FAULT_RESULTS = ["mapped 4 KiB", "mapped 2 MiB", "spurious", "MMIO", "reflected", "no memory", "re-armed"]
+FAULT_RESULTS = ["mapped 4 KiB", "mapped 2 MiB", "spurious", "MMIO", "reflected", "no memory", "re-armed", "managed"]
 MEMORY_WAITS = ["none", "no frame", "quota"]
 UNKNOWN = 0xFFFFFFFF
 FRAME_STATES = ["reserved", "free", "cached", "zeroed", "core", "table", "owned", "shared", "lent", "managed", "moving", "bad"]
@@ -232,6 +234,12 @@ def sample_text(a, about, *names):
     return f"#{a[0] >> 32} {about}: {counts}"
 
 
+def managed_text(a):
+    pages = [page for page in range(64) if a[1] >> page & 1]
+    which = f"{len(pages)} pages from {pages[0]}" if len(pages) > 1 else f"page {pages[0]}" if pages else "nothing"
+    return f"range {a[0] >> 40} offset {a[0] & 0xFFFFFFFFFF:#x}: {which}, location {a[2]} -> {a[3]}, member {a[4]}"
+
+
 FORMATS = {
     PTE_WRITE: lambda r, a: (f"{set_text(a[4] >> 32)} #{a[4] & 0xFFFFFFFF} L{a[3] & 3} {a[3] & ~0xFFF:#x}: "
                              f"{desc_text(a[1], a[3] & 3)} -> {desc_text(a[2], a[3] & 3)} at {a[0]:#x}"),
@@ -268,6 +276,7 @@ FORMATS = {
                           f"working set {known(a[3] & UNKNOWN)}, {a[3] >> 32} waiting"),
     MEMORY_WAIT: lambda r, a: f"{vcpu_text(a[0])} at ipa {a[1]:#x}: {name_of(MEMORY_WAITS, a[2])}; {a[3]} frames to spare",
     MEMORY_BACK: lambda r, a: f"vm {a[0]} after {a[1]} ticks; {a[2]} frames asked of others",
+    **{kind: lambda r, a: managed_text(a) for kind in range(MANAGED_FAULT, MANAGED_PIN + 1)},
 }
 
 

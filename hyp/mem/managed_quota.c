@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Managed memory, who may have how many frames: each member's quota in the range, and what gives way when it is full. That is the block which the member used least recently, the whole of
+ * it: its pages become the range's own, resident with no guest, and come back by a fault as from any other location. Their frames stay where they are; only the account
+ * changes, so eviction needs no memory.
+ *
+ * Lock: range->lock for quotas and lists, taken last and held alone. An eviction takes the victim's block lock, so its caller holds none.
+ */
+#include "arch/sysreg.h"
+#include "core/check.h"
+#include "hyp/core/exit.h"
+#include "hyp/mem/managed_priv.h"
+
+static bool takes_part(unsigned location) {
+  return location != LOCATION_HOME;
+}
+
+bool managed_reserve(const struct managed_place *at, unsigned location, uint64_t frames) {
+  struct managed_range *range = at->range;
+  struct managed_member *m = &range->member[location];
+  if (!takes_part(location))
+    return true;
+  spin_lock(&range->lock);
+  bool fits = frames == 0 || m->used + frames <= m->quota;
+  if (fits) {
+    m->used += frames;
+    list_remove(&at->chunk->lru[location]);
+    list_push_back(&m->lru, &at->chunk->lru[location]);
+  }
+  spin_unlock(&range->lock);
+  return fits;
+}
+
+void managed_unreserve(struct managed_range *range, unsigned location, uint64_t frames) {
+  if (!takes_part(location))
+    return;
+  spin_lock(&range->lock);
+  CHECK(range->member[location].used >= frames);
+  range->member[location].used -= frames;
+  spin_unlock(&range->lock);
+}
+
+void managed_forget_lru(const struct managed_place *at, unsigned location) {
+  spin_lock(&at->range->lock);
+  list_remove(&at->chunk->lru[location]);
+  spin_unlock(&at->range->lock);
+}
+
+/* The block at the head of the list; false if it is empty, or nothing may go. */
+static bool find_victim(struct managed_range *range, unsigned location, struct managed_place *out) {
+  spin_lock(&range->lock);
+  struct list_node *node = list_first(&range->member[location].lru);
+  bool found = node && !range->policy.no_migrate;
+  if (found) { /* to the other end: whatever becomes of it, another one is next */
+    struct managed_member *m = &range->member[location];
+    list_remove(node);
+    list_push_back(&m->lru, node);
+    out->chunk = container_of(node - location, struct managed_chunk, lru);
+  }
+  spin_unlock(&range->lock);
+  return found;
+}
+
+static bool has_pages(const struct managed_place *at, unsigned location) {
+  for (unsigned w = 0; w < MANAGED_WORDS; w++)
+    if (at->chunk->block.resident[location].word[w])
+      return true;
+  return false;
+}
+
+static void evict_word(const struct managed_place *at, unsigned location, unsigned word) {
+  struct managed_plan plan;
+  spin_lock(&at->chunk->lock);
+  managed_block_plan_evict(&at->chunk->block, location, word, ~(uint64_t)0, false, &plan);
+  if (plan.pages) {
+    err_t err = managed_carry_out(at, &plan, NULL, managed_now_us());
+    CHECK(err == ERR_OK); /* it maps nothing */
+  }
+  if (word == MANAGED_WORDS - 1 && !has_pages(at, location))
+    managed_forget_lru(at, location);
+  spin_unlock(&at->chunk->lock);
+}
+
+bool managed_evict(struct managed_range *range, unsigned location) {
+  struct managed_place at = {.range = range};
+  if (!find_victim(range, location, &at))
+    return false;
+  at.block = at.chunk->number;
+  for (unsigned word = 0; word < MANAGED_WORDS; word++) {
+    evict_word(&at, location, word);
+    irq_poll(this_cpu());
+  }
+  return true;
+}

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Two guests in two ranges of managed memory, which lie one behind the other above RAM: `control` (2 MiB, must not migrate: the turn to speak stands there) and `data` (4 MiB). What a fault
+ * that migrates a page costs; or, with `pong=1`, one page that both write in turn.
+ *
+ * `role=` 1 measures, 2 answers. Each page of data is written by one and read by the other, so that no page ever arrives with wrong contents unnoticed.
+ */
+#include "tests/qemu/payloads/common/payload.h"
+
+#define PAGE 4096ull
+#define PAGES 1024u
+#define PONGS 200u
+#define PONG_SPINS 100u
+
+static volatile uint64_t *control, *data;
+
+void unexpected(uint64_t esr, uint64_t elr, uint64_t far);
+
+static _Noreturn void fail(const char *what, uint64_t value) {
+  put_str("migrate: FAIL: ");
+  put_str(what);
+  put_char(' ');
+  put_hex(value);
+  put_char('\n');
+  payload_verdict(1, value);
+  payload_off();
+}
+
+void unexpected(uint64_t esr, uint64_t elr, uint64_t far) {
+  put_hex(elr);
+  put_char(' ');
+  put_hex(far);
+  put_char('\n');
+  fail("exception, ESR", esr);
+}
+
+/* WFE traps: the other gets the CPU. */
+static void wait_turn(uint64_t turn) {
+  while (__atomic_load_n(&control[0], __ATOMIC_ACQUIRE) != turn)
+    __asm__ volatile("wfe" ::: "memory");
+}
+
+static void give_turn(uint64_t turn) {
+  __atomic_store_n(&control[0], turn, __ATOMIC_RELEASE);
+}
+
+static volatile uint64_t *word_of(unsigned page) {
+  return &data[page * PAGE / 8 + page % 512];
+}
+
+static uint64_t value_of(unsigned page, uint64_t round) {
+  return (page + 1) * 0x9e3779b97f4a7c15ull ^ round << 56;
+}
+
+static void write_all(uint64_t round) {
+  for (unsigned i = 0; i < PAGES; i++)
+    *word_of(i) = value_of(i, round);
+}
+
+static void check_all(uint64_t round) {
+  for (unsigned i = 0; i < PAGES; i++)
+    if (*word_of(i) != value_of(i, round))
+      fail("page", i);
+}
+
+static void report(const char *row, uint64_t ticks, uint64_t units) {
+  put_str("bench: ");
+  put_str(row);
+  put_char(' ');
+  put_tenths((ticks * (10000000000u / sysreg_read(cntfrq_el0)) + units / 2) / units);
+  put_char('\n');
+}
+
+static void measure(const char *row, void (*what)(uint64_t round), uint64_t round) {
+  uint64_t before = payload_ticks();
+  what(round);
+  report(row, payload_ticks() - before, PAGES);
+}
+
+/* Turn by turn, spinning meanwhile as two that share a lock do, but giving way now and then. */
+static void play(unsigned role) {
+  for (uint64_t i = role - 1; i < PONGS; i += 2) {
+    for (unsigned spins = 0; __atomic_load_n(&data[0], __ATOMIC_ACQUIRE) != i;)
+      if (++spins % PONG_SPINS == 0)
+        __asm__ volatile("wfe" ::: "memory");
+    __atomic_store_n(&data[0], i + 1, __ATOMIC_RELEASE);
+  }
+}
+
+static void lead(void) {
+  measure("managed-populate", write_all, 1);
+  measure("managed-touch", check_all, 1); /* nothing but the loop */
+  give_turn(1);
+  wait_turn(2); /* the other has read all, and written again */
+  measure("managed-migrate-read", check_all, 2);
+  write_all(3);
+  give_turn(3);
+  wait_turn(4);
+  measure("managed-migrate-write", write_all, 5);
+  give_turn(5);
+  wait_turn(6);
+}
+
+static void follow(void) {
+  wait_turn(1);
+  check_all(1);
+  write_all(2);
+  give_turn(2);
+  wait_turn(3);
+  check_all(3);
+  give_turn(4);
+  wait_turn(5);
+  check_all(5);
+  give_turn(6);
+}
+
+void payload_main(const void *dtb) {
+  struct payload_fdt fdt = payload_fdt_read(dtb);
+  uint64_t end = PAYLOAD_RAM_BASE + fdt.ram_bytes;
+  control = (volatile uint64_t *)end;
+  data = (volatile uint64_t *)(end + 512 * PAGE);
+  uint64_t role = payload_number(fdt.bootargs, "role", 1);
+  if (payload_number(fdt.bootargs, "pong", 0))
+    play((unsigned)role);
+  else if (role == 1)
+    lead();
+  else
+    follow();
+  put_str("migrate: done\n");
+  payload_verdict(0, 0);
+  payload_off();
+}
