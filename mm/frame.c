@@ -157,6 +157,12 @@ void frame_split_block(pfn_t f, unsigned order, unsigned to_order) {
   }
 }
 
+/* Does the owner have the part so far behind the head as a block would have it? */
+static bool follows(const struct frame *head, uint64_t distance) {
+  enum frame_state state = word_load(head) & WORD_STATE_MASK;
+  return !has_rmap(state) || head[distance].rmap == rmap_at(state, head->rmap, distance);
+}
+
 err_t frame_join_block(pfn_t f, unsigned from_order, unsigned order) {
   struct frame *head = frame_of(f);
   uint64_t word = word_load(head), step = (uint64_t)1 << from_order, end = (uint64_t)1 << order;
@@ -165,7 +171,7 @@ err_t frame_join_block(pfn_t f, unsigned from_order, unsigned order) {
   if (!word_is_unpinned(word, from_order))
     return ERR_BUSY;
   for (uint64_t i = step; i < end; i += step) {
-    if ((word_load(&head[i]) & same) != (word & same))
+    if ((word_load(&head[i]) & same) != (word & same) || !follows(head, i))
       return ERR_BUSY;
   }
   for (uint64_t i = step; i < end; i += step) {

@@ -153,7 +153,7 @@ void frame_split_block(pfn_t f, unsigned order, unsigned to_order);
 
 /*
  * The inverse, before a collapse: the blocks of `from_order` that fill [f, f + 2^order) become one, with the head's rmap, refs and
- * private. ERR_BUSY, nothing changed, if one of them differs in order, state or owner or is pinned. The caller holds the lock that
+ * private. ERR_BUSY, nothing changed, if one of them differs in order, state or owner, is not mapped next to the one before, or is pinned. The caller holds the lock that
  * covers them all.
  */
 MUST_CHECK err_t frame_join_block(pfn_t f, unsigned from_order, unsigned order);

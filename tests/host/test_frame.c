@@ -314,8 +314,14 @@ static void join_undoes_a_split(void **state) {
   frame_of(pfn_add(f, 1))->pins = 0;
   frame_set_state(pfn_add(f, 511), 0, FRAME_OWNED, 5, 0);
   assert_int_equal(frame_join_block(f, 0, 9), ERR_BUSY);
-  frame_set_state(pfn_add(f, 511), 0, FRAME_OWNED, 4, 0);
+  frame_set_state(pfn_add(f, 511), 0, FRAME_OWNED, 4, 511 << PAGE_SHIFT);
   assert_int_equal(frame_join_block(f, 1, 9), ERR_BUSY);
+  frame_of(pfn_add(f, 7))->rmap = 8 << PAGE_SHIFT; /* two pages that came back in each other's place */
+  frame_of(pfn_add(f, 8))->rmap = 7 << PAGE_SHIFT;
+  assert_int_equal(frame_join_block(f, 0, 9), ERR_BUSY);
+  assert_int_equal(frame_of(pfn_add(f, 8))->rmap, 7 << PAGE_SHIFT);
+  frame_of(pfn_add(f, 7))->rmap = 7 << PAGE_SHIFT;
+  frame_of(pfn_add(f, 8))->rmap = 8 << PAGE_SHIFT;
   assert_int_equal(frame_join_block(f, 0, 9), ERR_OK);
   give(f, 9);
   world_audit(&w, true);
