@@ -3,6 +3,7 @@
 # Sluice: every entry point is here. `make help` lists them.
 #
 #   tools/make/toolchain.mk   compilers, flags, how a command is shown
+#   tools/make/linux.mk       Debian's Linux as a guest
 #   tools/make/image.mk       hypervisor, guest kernel, user programs, initramfs, payloads, device trees
 #   tools/make/host.mk        host tests, fuzzers, mutants
 #   tools/make/bench.mk       benchmarks of the memory core
@@ -21,6 +22,7 @@ PYTHON := /usr/bin/python3
 JOBS ?= $(shell nproc)
 
 include tools/make/toolchain.mk
+include tools/make/linux.mk
 include tools/make/image.mk
 include tools/make/host.mk
 include tools/make/bench.mk
@@ -28,6 +30,10 @@ include tools/make/check.mk
 
 # What a caller says about the machine; the scenario's own wishes stand where nothing is said.
 LAUNCH = $(if $(CPUS),--cpus $(CPUS)) $(if $(MEM),--mem $(MEM)) $(if $(CPU),--cpu $(CPU)) $(if $(NODES),--nodes $(NODES)) $(if $(TIMEOUT),--timeout $(TIMEOUT))
+
+# A scenario that needs more than all others do is built only when it is asked for.
+SCENARIO_SETUP = $(if $(filter $(LINUX_SCENARIOS),$(SCENARIO)),linux)
+SCENARIO_BLOB = $(BUILD)/dts/$(SCENARIO).dtb
 
 # The targets that people start from set up the machine first, then build in a make of their own: what is missing before
 # is there by then.
@@ -38,20 +44,20 @@ build_then = $(Q)tools/setup $(1) && $(MAKE) -j$(JOBS) $(2)
 all: images dtbs ## Build the hypervisor, the guest kernel with its programs, and every scenario
 
 run: known-scenario ## Boot a scenario and stay at its console  [SCENARIO=two-guests CPUS=n MEM=size CPU=type NODES=n]
-	$(call build_then,run,all)
+	$(call build_then,run $(SCENARIO_SETUP),all $(SCENARIO_BLOB))
 	$(Q)tools/sluice run $(SCENARIO) $(LAUNCH)
 
 experiment: known-scenario ## Run a scenario headless to its verdict; leaves build/experiments/SCENARIO  [SCENARIO SET='node/property=value ...' CPUS MEM CPU NODES TIMEOUT]
-	$(call build_then,run,all)
+	$(call build_then,run $(SCENARIO_SETUP),all $(SCENARIO_BLOB))
 	$(Q)tools/sluice experiment $(SCENARIO) $(LAUNCH) $(foreach s,$(SET),--set '$(s)')
 
 sweep: known-scenario ## Run a scenario with properties varied, side by side; one CSV, one report  [SCENARIO OVER='node/property=v1,v2 ...' SET JOBS]
-	$(call build_then,run,all)
+	$(call build_then,run $(SCENARIO_SETUP),all $(SCENARIO_BLOB))
 	$(Q)tools/sluice sweep $(SCENARIO) $(LAUNCH) --jobs $(JOBS) $(foreach s,$(SET),--set '$(s)') $(foreach o,$(OVER),--over '$(o)')
 
 test: ## Run all tests: host tests, mutants, fuzzers, every scenario  [PYTEST=args]
 	$(call build_then,test,all host-tests fuzzers)
-	$(Q)$(PYTHON) -m pytest -n $(TEST_JOBS) $(PYTEST) tests
+	$(Q)$(PYTHON) -m pytest -n $(TEST_JOBS) --ignore tests/qemu/linux $(PYTEST) tests
 
 bench: ## Measure exact instruction counts and print them beside the peers'  [BENCH=args]
 	$(call build_then,bench,all bench-host)
@@ -62,7 +68,7 @@ soak: ## Run the long scenarios (dts/soak-*), a quarter of an hour or so
 	$(Q)for s in $(sort $(basename $(notdir $(wildcard dts/soak-*.dts)))); do tools/sluice experiment $$s || exit 1; done
 
 gdb: known-scenario ## Stop at the hypervisor's entry with symbols of EL2 and the guests  [SCENARIO CPUS MEM CPU NODES]
-	$(call build_then,gdb,all)
+	$(call build_then,gdb $(SCENARIO_SETUP),all $(SCENARIO_BLOB))
 	$(Q)tools/sluice gdb $(SCENARIO) $(LAUNCH)
 
 setup: ## Install what run, test, check and gdb need

@@ -13,7 +13,7 @@ TRACE_CHECK = ROOT / "tools/trace-check"
 # What the checker needs, in rings that hold a whole run: a lost record is a failure.
 TRACE_GROUPS = ("pt", "frame")
 TRACE_RECORDS = 131072
-TRACE_RECORDS_OF = {"balloon": 262144, "live": 262144, "moves": 524288, "squeeze": 262144}  # scenarios that do more
+TRACE_RECORDS_OF = {"balloon": 262144, "linux": 524288, "live": 262144, "moves": 524288, "squeeze": 262144}  # scenarios that do more
 
 
 def results_dir(name):

@@ -34,7 +34,7 @@ GUEST_IMG := $(if $(GUEST_LDS),$(BUILD)/guest/guest.img)
 INITRAMFS := $(BUILD)/guest/initramfs.cpio
 BENCH_IMG := $(if $(BENCH_DIR),$(BUILD)/bench/payload.img)
 PAYLOAD_IMGS := $(PAYLOADS:%=$(BUILD)/payloads/%.img) $(BENCH_IMG)
-DTBS := $(patsubst dts/%.dts,$(BUILD)/dts/%.dtb,$(sort $(wildcard dts/*.dts dts/bad/*.dts)))
+DTBS := $(patsubst dts/%.dts,$(BUILD)/dts/%.dtb,$(filter-out $(LINUX_SCENARIOS:%=dts/%.dts),$(sort $(wildcard dts/*.dts dts/bad/*.dts))))
 
 .PHONY: images hyp guest user payloads dtbs
 hyp: $(HYP_IMG)
