@@ -7,6 +7,7 @@
  * The walk's own state is too large for a session. One walk at a time: the monitor and the timeline share it, and who comes second is refused.
  */
 
+#include "core/format.h"
 #include "core/string.h"
 #include "hyp/core/vm.h"
 #include "hyp/ctl/console.h"
@@ -27,11 +28,11 @@ static void show_region(const struct vm *vm, const struct handover *h) {
   static const char *const kinds[] = {"share", "loan", "donation"}, *const states[] = {"",     "gathering", "sending",
                                                                                        "open", "taken",     "returning"};
   static const char *const has[] = {"named", "mapping", "mapped", "unmapping", "gone"};
-  hyp_printf("%-12s region %u: %s of %llu pages, %s:", vm->config.name, (unsigned)h->handle, kinds[h->kind], (ull)h->pages,
-             states[h->state]);
-  for (unsigned i = 0; i < h->borrowers; i++)
-    hyp_printf(" vm %u %s", h->borrower[i].vm, has[h->borrower[i].state]);
-  hyp_printf("\n");
+  char borrowers[HANDOVER_BORROWERS_MAX * sizeof " vm 32 unmapping"] = "";
+  for (unsigned i = 0, at = 0; i < h->borrowers; i++)
+    at += (unsigned)format(borrowers + at, sizeof borrowers - at, " vm %u %s", h->borrower[i].vm, has[h->borrower[i].state]);
+  hyp_printf("%-12s region %u: %s of %llu pages, %s:%s\n", vm->config.name, (unsigned)h->handle, kinds[h->kind], (ull)h->pages,
+             states[h->state], borrowers);
 }
 
 /* A copy of the n-th region that a VM has under way; false: there are no more. */

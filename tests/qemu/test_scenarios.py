@@ -31,6 +31,7 @@ OTHER_MACHINES = [
     ("wss", {"cpu": "cortex-a72"}),
     ("squeeze", {"cpu": "cortex-a72"}),
     ("hostile", {"icount": False, "cpus": 2}),
+    ("hostile-ffa", {"icount": False, "cpus": 2}),
     ("balloon", {"cpu": "cortex-a72"}),
     ("balloon", {"icount": False, "cpus": 2}),
 ]

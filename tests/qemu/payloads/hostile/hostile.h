@@ -59,6 +59,13 @@ static inline uint64_t do_op(unsigned op, uint64_t address, uint64_t value) {
   return guarded(op_code(op), address, value, 0);
 }
 
+extern uint16_t hostile_victim, hostile_accomplice; /* VM ids; 0: there is none */
+
+/* --- smp.c */
+/* CPU 1 runs `run` from the upper half, and turns itself off. False: there is no CPU 1. */
+bool smp_start_high(void (*run)(uint64_t));
+void smp_wait_off(void);
+
 /* --- code.c: instructions made at run time, in the first page of scratch */
 #define CODE_SLOTS 512u
 /* Put `instruction` and a RET into slot `slot`; code_address() may be called after code_sync(). */
@@ -91,6 +98,8 @@ void stage_gic(void);
 void stage_timers(void);
 void stage_uart(void);
 void stage_virtio(void);
+void stage_ffa(void);
+void stage_ffa_end(void);
 void stage_waits(void);
 void stage_ipi_storm(void);
 void stage_cpu_on(void);

@@ -8,9 +8,10 @@
  * The program itself stays out of its own fire: it runs from the upper half (guard.S), and stages write only to scratch and to
  * what is not its RAM.
  */
-#include "hostile.h"
+#include "hostile_ffa.h"
 
 struct machine machine;
+uint16_t hostile_victim, hostile_accomplice;
 static uint64_t random_state = 1;
 
 /* xorshift64* (Vigna). */
@@ -139,6 +140,7 @@ static void devices_and_cpus(void) {
   STAGE(timers);
   STAGE(uart);
   STAGE(virtio);
+  STAGE(ffa);
   STAGE(waits);
   STAGE(sysreg_writes);
   STAGE(system_operations);
@@ -161,6 +163,24 @@ static void run_virtio(uint64_t passes) {
   survived();
 }
 
+/* With the word `ffa`: nothing else. */
+static void run_ffa(uint64_t passes) {
+  while (passes--)
+    STAGE(ffa);
+  STAGE(ffa_end);
+  survived();
+}
+
+/* Whoever takes what VM `from` gives. */
+static void run_accomplice(uint64_t from) {
+  uint64_t id[8] = {FFA_ID_GET};
+  ffa_invoke(id);
+  self_id = (uint16_t)id[2];
+  ffa_accomplice(from);
+  payload_verdict(0, 0);
+  payload_off();
+}
+
 static void run(uint64_t passes) {
   while (passes--) {
     processor_and_memory();
@@ -168,6 +188,18 @@ static void run(uint64_t passes) {
   }
   STAGE(endless_faults);
   survived();
+}
+
+static void choose(const char *bootargs) {
+  uint64_t passes = payload_number(bootargs, "passes", 1);
+  if (payload_has_word(bootargs, "virtio"))
+    run_high(run_virtio, passes);
+  else if (payload_has_word(bootargs, "ffa"))
+    run_high(run_ffa, passes);
+  else if (payload_has_word(bootargs, "takes"))
+    run_high(run_accomplice, payload_number(bootargs, "takes", 1));
+  else
+    run_high(run, passes);
 }
 
 void payload_main(const void *dtb) {
@@ -180,5 +212,7 @@ void payload_main(const void *dtb) {
   sysreg_write(cpacr_el1, CPACR_EL1_FPEN);
   gic_init_distributor();
   gic_init_cpu(0, 27);
-  run_high(payload_has_word(fdt.bootargs, "virtio") ? run_virtio : run, payload_number(fdt.bootargs, "passes", 1));
+  hostile_victim = (uint16_t)payload_number(fdt.bootargs, "victim", 0);
+  hostile_accomplice = (uint16_t)payload_number(fdt.bootargs, "accomplice", 0);
+  choose(fdt.bootargs);
 }

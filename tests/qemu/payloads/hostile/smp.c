@@ -29,6 +29,23 @@ static void wait_off(void) {
     cpu_relax();
 }
 
+static void (*second_high)(uint64_t);
+
+static void enter_high(uint64_t unused) {
+  (void)unused;
+  gic_init_cpu(1, 27);
+  run_high((void (*)(uint64_t))((uint64_t)second_high & ~HIGH), 0);
+}
+
+bool smp_start_high(void (*run)(uint64_t)) {
+  second_high = run;
+  return start_second((void (*)(uint64_t))((uint64_t)enter_high & ~HIGH)) == PSCI_SUCCESS;
+}
+
+void smp_wait_off(void) {
+  wait_off();
+}
+
 static void storm(unsigned cpu) {
   for (unsigned i = 0; i < STORM; i++) {
     uint64_t sgi1r = random64();
@@ -54,12 +71,6 @@ static void storm_high(uint64_t unused) {
   payload_cpu_off();
 }
 
-static void storm_second(uint64_t unused) {
-  (void)unused;
-  gic_init_cpu(1, 27);
-  run_high((void (*)(uint64_t))((uint64_t)storm_high & ~HIGH), 0);
-}
-
 /* SGI0R and ASGI1R as well: whether they are allowed is not ours to know. */
 static void other_sgi(uint64_t value) {
   sysreg_write(S3_0_C12_C11_7, value); /* ICC_SGI0R_EL1 */
@@ -68,7 +79,7 @@ static void other_sgi(uint64_t value) {
 
 void stage_ipi_storm(void) {
   uint64_t before = guards[0].interrupts + guards[1].interrupts;
-  bool two = start_second((void (*)(uint64_t))((uint64_t)storm_second & ~HIGH)) == PSCI_SUCCESS;
+  bool two = smp_start_high(storm_high);
   storm(0);
   for (unsigned i = 0; i < 1000; i++)
     (void)guarded((uint64_t)other_sgi, random64(), 0, 0);

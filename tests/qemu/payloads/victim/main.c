@@ -3,14 +3,16 @@
  * The victim: a guest beside a hostile one. Fills memory with a pattern, then once in 2 ms checks all of it, its FP registers and its system
  * registers, rewrites a part, and notes how late it was woken. Any difference is a failed verdict.
  *
- * `rounds=` in the boot arguments says how long (default 100). Memory that is checked: 4 MiB in 4 KiB steps spread over RAM, so
+ * `rounds=` in the boot arguments says how long (default 100), `gives=` to which VM it shares and lends a page. Memory that is checked: 4 MiB in 4 KiB steps spread over RAM, so
  * that blocks and pages are both under it. The pattern of a word depends on its address and on the round it was written in.
  */
+#include "abi/ffa.h"
 #include "arch/gicv3.h"
 #include "arch/mmio.h"
 #include "arch/smccc.h"
 #include "core/compiler.h"
 #include "tests/qemu/payloads/common/payload.h"
+#include "tests/qemu/payloads/victim/victim.h"
 
 #define PAGES 1024u
 #define WORDS_PER_PAGE 64u
@@ -240,6 +242,9 @@ void payload_main(const void *dtb) {
   gic_init_cpu(0, 27);
   for (unsigned page = 0; page < PAGES; page++)
     fill(page, 0);
+  uint64_t to = payload_number(fdt.bootargs, "gives", 0);
+  if (to && victim_give((uint16_t)to) != FFA_SUCCESS_32)
+    fail("could not give to VM", to);
   if (payload_under_sluice()) {
     check_timer_is_level();
     check_activation();
