@@ -14,6 +14,7 @@ static ALWAYS_INLINE void check_freeable(uint64_t word, unsigned order) {
   CHECK(word_is_unpinned(word, order) && (STATES_FREEABLE >> (word & 0xf) & 1));
 }
 
+/* Before another CPU may take the frame, so that its word of that comes later. What goes to this CPU's list may be told of behind. */
 static ALWAYS_INLINE void tell_free(pfn_t f, unsigned order) {
   if (unlikely(port_event_on(MM_EVENT_FRAME_FREE)))
     port_event(MM_EVENT_FRAME_FREE, f.v, order, 0, 0, 0);
@@ -52,8 +53,8 @@ static NOINLINE void free_other(pfn_t f, unsigned order) {
   CHECK(f.v - frame_base_pfn < frame_count && entry_is_written(pfn_index(f)));
   uint64_t word = word_load(frame_of(f));
   check_freeable(word, order);
-  free_to_buddy(f, word, order);
   tell_free(f, order);
+  free_to_buddy(f, word, order);
 }
 
 static NOINLINE void free_to_full_list(pfn_t f, unsigned number) {
@@ -170,10 +171,10 @@ static unsigned free_first_run(unsigned count, const pfn_t *frames) {
   uint64_t word = word_load(frame_of(frames[0]));
   check_freeable(word, 0);
   unsigned length = cache_run(frames, count, word, pc->list[type].word);
-  free_run(pc, type, frames[0], length, ledger_key_of(word));
-  port_irq_restore(irq);
   for (unsigned i = 0; unlikely(port_event_on(MM_EVENT_FRAME_FREE)) && i < length; i++)
     tell_free(frames[i], 0);
+  free_run(pc, type, frames[0], length, ledger_key_of(word));
+  port_irq_restore(irq);
   return length;
 }
 

@@ -44,6 +44,39 @@ static void give_all(struct world *w) {
   }
 }
 
+/* --- what is told --------------------------------------------------------------------------------------------------------------- */
+
+static unsigned freed;
+
+static void not_free_yet(unsigned event, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e) {
+  (void)b, (void)c, (void)d, (void)e;
+  if (event != MM_EVENT_FRAME_FREE)
+    return;
+  freed++;
+  assert_int_not_equal(frame_state(pfn(a)), FRAME_FREE); /* where another CPU takes it from */
+}
+
+/* Who reads a trace of several CPUs must not see a frame taken before it was given. */
+static void it_is_told_before_others_may_have_it(void **state) {
+  struct world w;
+  pfn_t f[600], block;
+  (void)state;
+  world_create(&w, &maps[0]);
+  for (unsigned i = 0; i < ARRAY_SIZE(f); i++)
+    assert_int_equal(page_alloc(0, ALLOC_MOVABLE, &f[i]), ERR_OK);
+  assert_int_equal(page_alloc(3, ALLOC_MOVABLE, &block), ERR_OK);
+  port_host_event = not_free_yet;
+  page_free(block, 3);    /* of an order that has no list */
+  page_free_bulk(400, f); /* more than a list holds */
+  for (unsigned i = 400; i < 600; i++)
+    page_free(f[i], 0);
+  port_host_event = NULL;
+  assert_int_equal(freed, 601);
+  page_drain_local();
+  world_audit(&w, true);
+  world_destroy(&w);
+}
+
 static void every_map_is_taken_whole_and_given_back(void **state) {
   (void)state;
   for (unsigned i = 0; i < ARRAY_SIZE(maps); i++) {
@@ -291,6 +324,7 @@ int main(void) {
       cmocka_unit_test(a_table_holds_its_pageblocks),
       cmocka_unit_test(a_big_table_outside_ram_is_refused),
       cmocka_unit_test(big_ram_is_not_touched_at_boot),
+      cmocka_unit_test(it_is_told_before_others_may_have_it),
       cmocka_unit_test(random_work_agrees_with_the_bitmap),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
