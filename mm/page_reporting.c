@@ -37,10 +37,10 @@ uint64_t page_reporting_pending(void) {
   return frames;
 }
 
-/* The next block to be reported, the largest first; INDEX_NONE if there is none. Zone lock. */
-static uint32_t find(const struct zone *z, unsigned *order) {
+/* The next block to be reported, the largest first, of `most` frames at most; INDEX_NONE if there is none. Zone lock. */
+static uint32_t find(const struct zone *z, uint32_t most, unsigned *order) {
   for (*order = MAX_ORDER; *order >= PAGEBLOCK_ORDER; --*order) {
-    for (unsigned type = 0; type < PERCPU_TYPES; type++) {
+    for (unsigned type = 0; type < PERCPU_TYPES && most >> *order != 0; type++) {
       if (z->list[type][*order].count != 0)
         return z->list[type][*order].head;
     }
@@ -48,23 +48,22 @@ static uint32_t find(const struct zone *z, unsigned *order) {
   return INDEX_NONE;
 }
 
-/* Half of what is above the low watermark, if that is a pageblock at all. Zone lock. */
+/* Half of what is above the low watermark, or all of it if that is one block at most. Zone lock. */
 static uint32_t allowance(const struct zone *z) {
   uint32_t reserve = zone_reserve(z, MARK_LOW), spare = z->free > reserve ? z->free - reserve : 0;
-  return spare < PAGEBLOCK_FRAMES ? 0 : spare / 2 < PAGEBLOCK_FRAMES ? (uint32_t)PAGEBLOCK_FRAMES : spare / 2;
+  return spare / 2 >> MAX_ORDER != 0 ? spare / 2 : (uint32_t)min_u64(spare, 1u << MAX_ORDER);
 }
 
-/* A block off the lists, of `most` frames at most: ERR_OK. ERR_NOENT: none there. ERR_NOMEM: it is needed. */
+/*
+ * A block off the lists, of `most` frames at most: ERR_OK. ERR_NOENT: none there. ERR_NOMEM: it is needed. None is cut for it: the part that was
+ * reported would merge with the other and lose its mark, again and again.
+ */
 static err_t take(struct zone *z, uint32_t most, struct page_report *out) {
   err_t err = ERR_OK;
   port_flags_t flags = zone_lock(z);
-  uint32_t index = find(z, &out->order);
+  uint32_t index = find(z, most, &out->order);
   if (index == INDEX_NONE)
-    err = ERR_NOENT;
-  else if (most < PAGEBLOCK_FRAMES)
-    err = ERR_NOMEM;
-  else if (most < 1u << out->order)
-    out->order = PAGEBLOCK_ORDER;
+    err = pending_in(z) != 0 ? ERR_NOMEM : ERR_NOENT;
   if (err == ERR_OK && buddy_take_at(z, index, out->order)) {
     word_store(frame_at(index), word_make(FRAME_CACHED, out->order, MIGRATE_MOVABLE, FRAME_F_HEAD));
     ledger_move(percpu_this(), ledger_key(FRAME_FREE, OWNER_CORE), ledger_key(FRAME_CACHED, OWNER_CORE), 1u << out->order);

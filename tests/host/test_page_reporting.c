@@ -272,6 +272,31 @@ static void what_is_needed_stays(void **state) {
   end();
 }
 
+/* A pair of pageblocks of which only one can be spared: cut, it would merge again and lose its mark. */
+static void a_pair_waits_for_room(void **state) {
+  (void)state;
+  struct zoneinfo info;
+  begin(&clean);
+  assert_true(page_zoneinfo(0, &info));
+  for (unsigned order = MAX_ORDER + 1; order-- > 0;)
+    while (hold(order, ALLOC_MOVABLE | ALLOC_HIGH))
+      ;
+  let_go(0);
+  page_drain_local();
+  assert_in_range(page_free_frames() - info.low, PAGEBLOCK_FRAMES, 2 * PAGEBLOCK_FRAMES - 1);
+  assert_int_equal(report_all(), ERR_NOMEM);
+  assert_int_equal(reports, 0);
+  for (unsigned i = 0, singles = 0; i < held_count && singles < info.low; i++) {
+    if (held[i].order != MAX_ORDER) {
+      singles += 1u << held[i].order;
+      let_go(i--);
+    }
+  }
+  assert_int_equal(report_all(), ERR_OK);
+  assert_int_equal(left_over(), 0);
+  end();
+}
+
 static void random_step(void) {
   static const enum migratetype types[] = {MIGRATE_UNMOVABLE, MIGRATE_MOVABLE, MIGRATE_RECLAIMABLE, MIGRATE_ISOLATE};
   unsigned what = (unsigned)pick(100);
@@ -327,6 +352,7 @@ int main(void) {
       cmocka_unit_test(every_request_can_have_it),
       cmocka_unit_test(an_error_leaves_all_as_it_was),
       cmocka_unit_test(what_is_needed_stays),
+      cmocka_unit_test(a_pair_waits_for_room),
       cmocka_unit_test(agrees_with_the_lender),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
