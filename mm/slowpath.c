@@ -192,10 +192,13 @@ static bool fade_boost(struct zone *z) {
   return true;
 }
 
-/* A zone that stays short although nothing is left to reclaim: its boost fades all the same. */
+/*
+ * A zone that stays short although nothing is left to reclaim: its boost fades all the same. The home's reclaim is left out: it is the last
+ * resort of a request, and what it gives back ahead of need (a balloon's memory) would be taken again.
+ */
 static err_t step_zone(struct zone *z) {
   bool low = is_short(z);
-  if ((low && shrink(RECLAIM_BATCH) != 0) || fade_boost(z))
+  if ((low && shrinkers_scan(RECLAIM_BATCH) != 0) || fade_boost(z))
     return ERR_AGAIN;
   return low ? ERR_NOMEM : ERR_OK;
 }

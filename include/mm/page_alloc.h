@@ -133,8 +133,8 @@ void page_drain_poll(void);
 /*
  * What a home adds to the slow path; NULL where it has nothing. Called with no lock of the core held.
  * wake_background: memory runs low (page_reclaim_step()), or the zeroed pool is half empty; from any context, the caller's locks held, on every
- * request that meets the low watermark: it must be quick. reclaim: give back about so many frames, return how many it were; only for
- * ALLOC_MAY_RECLAIM, after the shrinkers (mm/shrinker.h). relax: between two pieces of direct compaction or reclaim, only for
+ * request that meets the low watermark: it must be quick. reclaim: give back about so many frames, return how many it were; only for a
+ * request with ALLOC_MAY_RECLAIM that finds nothing, after the shrinkers (mm/shrinker.h), which alone are asked ahead of need. relax: between two pieces of direct compaction or reclaim, only for
  * ALLOC_MAY_COMPACT: a home whose interrupts are masked looks at them here.
  */
 struct page_alloc_ops {

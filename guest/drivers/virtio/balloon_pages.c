@@ -5,7 +5,7 @@
  * single ones and blocks apart.
  *
  * With ranges, blocks come first, as long as the allocator finds or can make one (it moves pages for it), then single frames. It never reclaims for
- * it. The device is told before a frame leaves the balloon, whether or not it insists (MUST_TELL_HOST).
+ * it, and leaves what is below the high watermark to the kernel. The device is told before a frame leaves the balloon, whether or not it insists (MUST_TELL_HOST).
  *
  * Lock: balloon.lock, taken here. Refuses nothing; what cannot be had is not given.
  */
@@ -89,9 +89,19 @@ static bool inflate_with(const struct batch *b) {
   return sent;
 }
 
+/* What can be given without making memory short: what is above the high watermarks. Less, and the next fault would take it out again. */
+static uint64_t room(void) {
+  struct buddyinfo info;
+  uint64_t frames = 0;
+  for (unsigned zone = 0; page_buddyinfo(zone, &info); zone++)
+    frames += info.free_frames > info.high_frames ? info.free_frames - info.high_frames : 0;
+  return frames;
+}
+
 bool balloon_inflate_some(uint64_t want) {
   static struct batch b; /* too large for the stack; there is one thread */
   b.count = 0;
+  want = min_u64(want, room());
   if (uses_ranges() && want >= BALLOON_BLOCK_FRAMES)
     collect(&b, PAGEBLOCK_ORDER, min_u64(BALLOON_RANGES_PER_CHAIN, want / BALLOON_BLOCK_FRAMES), ALLOC_MAY_COMPACT);
   if (b.count == 0)
