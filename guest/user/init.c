@@ -9,7 +9,7 @@
  */
 #include "user.h"
 
-#define ARGS_MAX 8
+#define ARGS_MAX 12
 #define GROUP_MAX 16
 
 struct job {

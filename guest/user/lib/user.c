@@ -11,9 +11,13 @@ _Noreturn void sys_exit(int code) {
     __asm__ volatile("brk #0");
 }
 
-void sleep_ms(unsigned long ms) {
-  struct linux_timespec ts = {(int64_t)(ms / 1000), (int64_t)(ms % 1000 * 1000000)};
+void sleep_us(unsigned long us) {
+  struct linux_timespec ts = {(int64_t)(us / 1000000), (int64_t)(us % 1000000 * 1000)};
   syscall2(LINUX_NR_nanosleep, &ts, 0);
+}
+
+void sleep_ms(unsigned long ms) {
+  sleep_us(ms * 1000);
 }
 
 uint64_t now_ns(void) {

@@ -126,6 +126,7 @@ static inline long sys_kill(long pid, int signal) {
 }
 
 _Noreturn void sys_exit(int code);
+void sleep_us(unsigned long us);
 void sleep_ms(unsigned long ms);
 uint64_t now_ns(void);
 
