@@ -106,4 +106,15 @@ static inline uint64_t policy_headroom(uint64_t frames) {
   return frames / 16 + POLICY_BLOCK;
 }
 
+/* Not all can have what they want, which is `wanted` frames; or they have had so much that what should stay free does not. */
+static inline bool policy_is_tight(const struct policy_view *view, uint64_t wanted) {
+  return view->waiting || wanted > view->frames || view->spare < view->cushion / 2;
+}
+
+/* What a VM needs, by its guest's word: what it holds less what it could do without, and room. */
+static inline uint64_t policy_need_by_word(const struct policy_vm *v) {
+  uint64_t used = v->available < v->held ? v->held - v->available : 0;
+  return used + policy_headroom(used);
+}
+
 #endif

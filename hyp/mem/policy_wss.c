@@ -6,10 +6,10 @@
  *      resident, and it grew ─────────> that, and as much growth again ───────────┼─> + room = claim ──> divided by weight and quota
  *      it took memory out of its balloon, or waits ─> what it holds, and more ────┘                         │
  *                                                                                                         share
- *      the guest says what it could do without ──> less than its share, or, if nobody needs it, more <──────┘──> hysteresis ──> target
+ *      the guest says what it could do without ──> less than its share, or, if nobody needs it, as before <──────┘──> hysteresis ──> target
  *
- * Only what EL2 has measured is divided. The guest's word moves its own target afterwards: down as it likes, up only while there is enough for all claims, so
- * that what is in use but idle stays where it is until somebody needs it. Whoever lies can lose its own memory only.
+ * Only what EL2 has measured is divided. The guest's word moves its own target afterwards: down as it likes; up only as far as it has had so much
+ * before, and only while there is enough for all, so that what is in use but idle stays where it is until somebody needs it. Whoever lies can lose its own memory only.
  */
 #include "core/bits.h"
 #include "hyp/mem/policy.h"
@@ -66,17 +66,17 @@ static uint64_t want_of(struct policy_vm *v, enum need need) {
 
 /* The guest's word about its own share. */
 static uint64_t heed(struct policy_vm *v, uint64_t share, bool tight) {
-  uint64_t used = v->held - min_u64(v->available, v->held), need = used + policy_headroom(used);
+  uint64_t need = policy_need_by_word(v);
   if (!v->says || need == share)
     return share;
   if (need < share) {
     v->why = "it says that the rest is free";
     return need;
   }
-  if (tight)
+  if (tight || v->keep <= share)
     return share;
   v->why = "in use if idle, it says; nobody needs it";
-  return need;
+  return min_u64(need, v->keep);
 }
 
 static void answer(struct policy_vm *v, enum need need, uint64_t share, bool tight) {
@@ -97,7 +97,7 @@ static void decide(struct policy_view *view, struct policy_vm *pressed, uint64_t
     claims[i] = policy_claim_of(v, want + (v == pressed ? frames : 0));
     wanted += max_u64(claims[i].want, claims[i].quota.min);
   }
-  bool tight = view->waiting || wanted > view->frames;
+  bool tight = policy_is_tight(view, wanted);
   policy_divide(claims, view->count, view->frames, false);
   for (unsigned i = 0; i < view->count; i++)
     answer(&view->vm[i], needs[i], claims[i].share, tight);
