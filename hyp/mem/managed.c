@@ -201,11 +201,15 @@ struct request {
   pfn_t spare; /* got by an effort, for the page of the fault; or PFN_NONE */
 };
 
+/* Written seldom: a reader takes no lock, but looks again if it was written meanwhile. */
 static struct managed_policy policy_of(struct managed_range *range) {
-  spin_lock(&range->lock);
-  struct managed_policy policy = range->policy;
-  spin_unlock(&range->lock);
-  return policy;
+  for (;; port_relax()) {
+    uint32_t seq = atomic_load_acquire(&range->policy_seq);
+    struct managed_policy policy = range->policy;
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    if (likely(!(seq & 1) && atomic_load_relaxed(&range->policy_seq) == seq))
+      return policy;
+  }
 }
 
 /* As many frames as the plan wants, from what can be had at once. */
@@ -215,6 +219,8 @@ static err_t get_frames(struct request *r, unsigned wanted, pfn_t *frames) {
     r->spare = PFN_NONE;
     return ERR_OK;
   }
+  if (likely(wanted == 1))
+    return page_alloc(0, ALLOC_MOVABLE, frames);
   return wanted ? page_alloc_bulk(wanted, ALLOC_MOVABLE, frames) : ERR_OK;
 }
 
@@ -224,7 +230,8 @@ static err_t attempt(struct request *r, struct managed_plan *plan) {
   uint64_t places = managed_plan_frames(plan);
   if (!managed_reserve(&r->at, plan->to, places))
     return ERR_NOSPC;
-  if (get_frames(r, managed_frames_wanted(&r->at, plan), frames) != ERR_OK) {
+  unsigned wanted = r->at.range->config.move ? managed_frames_wanted(&r->at, plan) : (unsigned)places;
+  if (get_frames(r, wanted, frames) != ERR_OK) {
     managed_unreserve(r->at.range, plan->to, places);
     return ERR_BUSY;
   }
@@ -350,12 +357,13 @@ struct managed_policy managed_policy_of(struct managed_range *range) {
 
 void managed_set_policy(struct managed_range *range, const struct managed_policy *policy) {
   spin_lock(&range->lock);
+  atomic_store_relaxed(&range->policy_seq, range->policy_seq + 1);
+  __atomic_thread_fence(__ATOMIC_RELEASE);
   range->policy = *policy;
+  atomic_store_release(&range->policy_seq, range->policy_seq + 1);
   spin_unlock(&range->lock);
 }
 
 void managed_set_quota(struct managed_range *range, unsigned member, uint64_t frames) {
-  spin_lock(&range->lock);
-  range->member[member].quota = frames;
-  spin_unlock(&range->lock);
+  atomic_store_relaxed(&range->member[member].quota, frames);
 }

@@ -4,13 +4,20 @@
 
 /* What the files of the pure part share. A word is the part of a mask for 64 pages. */
 
+#include "core/bits.h"
 #include "core/compiler.h"
 #include "hyp/mem/managed_block.h"
 
 #define for_each_location(l_) for (unsigned l_ = 0; l_ < MANAGED_LOCATIONS; l_++)
 
+/* Locations whose bits are in `set_`. */
+#define for_each_in(l_, set_)                                                                                                              \
+  for (unsigned left_##l_ = (set_), l_ = 0; left_##l_ && ((l_) = bits_ffs(left_##l_), true); left_##l_ &= left_##l_ - 1)
+
 /* Bits that are set (EL2 has no FP registers to count them with). */
 static inline unsigned managed_count(uint64_t bits) {
+  if ((bits & (bits - 1)) == 0)
+    return bits != 0; /* one page, or none: the usual fault */
   bits -= bits >> 1 & 0x5555555555555555ull;
   bits = (bits & 0x3333333333333333ull) + (bits >> 2 & 0x3333333333333333ull);
   bits = (bits + (bits >> 4)) & 0x0f0f0f0f0f0f0f0full;

@@ -21,6 +21,21 @@ unsigned managed_block_source(const struct managed_block *b, unsigned member, un
   return LOCATION_NONE;
 }
 
+/* Nothing is done about pages of `word`, so far. Word by word, since EL2's memset() is made for more than this. */
+static ALWAYS_INLINE void begin_plan(const struct managed_block *b, unsigned word, unsigned member, unsigned to, struct managed_plan *out) {
+  out->member = (uint8_t)member;
+  out->to = (uint8_t)to;
+  out->word = (uint8_t)word;
+  out->touched = (uint8_t)(BIT(to) | BIT(member));
+  out->evict = false;
+  out->lapse_us = 0;
+  out->asked = out->pages = out->populate = 0;
+  for_each_location(l) {
+    out->from[l] = out->drop[l] = out->unmap[l] = out->protect[l] = out->map_read[l] = out->map_write[l] = 0;
+    out->touched |= (uint8_t)(((b->resident[l].word[word] | b->mapped[l].word[word]) != 0) << l);
+  }
+}
+
 /* ---- the plan of a fault ---- */
 
 /* Pages of the decision's range in `word`. */
@@ -45,6 +60,8 @@ static uint64_t restless(const struct managed_block *b, const struct managed_pol
 /* Of pages that nobody asked for: those that may come along. */
 static uint64_t fetchable(const struct managed_block *b, const struct managed_policy *p, const struct managed_fault *f,
                           const struct managed_decision *d, unsigned word, uint64_t pages) {
+  if (likely(pages == 0))
+    return 0;
   pages &= ~b->resident[d->to].word[word];
   if (p->no_migrate || (p->accessed_by >> f->member & 1))
     pages &= ~managed_resident_elsewhere(b, d->to, word);
@@ -57,7 +74,7 @@ static uint64_t fetchable(const struct managed_block *b, const struct managed_po
 /* Where contents come from: the lowest location that has them. */
 static void find_sources(const struct managed_block *b, struct managed_plan *out) {
   uint64_t left = out->pages & ~b->resident[out->to].word[out->word];
-  for_each_location(l) {
+  for_each_in(l, out->touched) {
     out->from[l] = left & b->resident[l].word[out->word];
     left &= ~out->from[l];
   }
@@ -67,8 +84,8 @@ static void find_sources(const struct managed_block *b, struct managed_plan *out
 static void plan_single(const struct managed_block *b, uint64_t single, struct managed_plan *out) {
   unsigned w = out->word;
   uint64_t stays = b->resident[out->to].word[w];
-  for_each_location(l) if (l != out->to) out->drop[l] |= b->resident[l].word[w] & single;
-  for_each_member(m) {
+  for_each_in(l, out->touched & ~BIT(out->to)) out->drop[l] = b->resident[l].word[w] & single;
+  for_each_in(m, out->touched & ~BIT(LOCATION_HOME)) {
     /* Mapped from where it stays: its own copy, or, without one, the only one. */
     uint64_t keeps = m == out->to ? stays : stays & ~b->resident[m].word[w];
     out->unmap[m] |= b->mapped[m].word[w] & single & ~keeps;
@@ -94,6 +111,7 @@ static void plan_mapping(const struct managed_block *b, unsigned member, uint64_
 static void map_for_watchers(const struct managed_block *b, const struct managed_policy *p, const struct managed_fault *f, uint64_t single,
                              struct managed_plan *out) {
   uint8_t watchers = p->accessed_by & f->present & (uint8_t)~BIT(f->member);
+  out->touched |= watchers;
   for_each_member(m) if (watchers >> m & 1) plan_mapping(b, m, single, 0, out);
 }
 
@@ -101,7 +119,9 @@ void managed_block_plan(const struct managed_block *b, const struct managed_poli
                         const struct managed_decision *d, unsigned word, uint64_t pages, struct managed_plan *out) {
   uint64_t asked = f->page / 64 == word ? BIT(f->page % 64) & pages : 0;
   pages &= in_range(d, word);
-  *out = (struct managed_plan){.member = (uint8_t)f->member, .to = d->to, .word = (uint8_t)word, .lapse_us = p->lapse_us, .asked = asked};
+  begin_plan(b, word, f->member, d->to, out);
+  out->asked = asked;
+  out->lapse_us = p->lapse_us;
   out->pages = asked | fetchable(b, p, f, d, word, pages & ~asked);
   find_sources(b, out);
   uint64_t shared = d->duplicate ? asked : 0;
@@ -109,7 +129,8 @@ void managed_block_plan(const struct managed_block *b, const struct managed_poli
     shared |= out->pages & ~asked & ~out->populate & ~out->from[LOCATION_HOME];
   uint64_t single = out->pages & ~shared;
   plan_single(b, single, out);
-  plan_shared(b, shared, out);
+  if (shared)
+    plan_shared(b, shared, out);
   plan_mapping(b, f->member, single, shared, out);
   if (p->accessed_by)
     map_for_watchers(b, p, f, single, out);
@@ -117,7 +138,7 @@ void managed_block_plan(const struct managed_block *b, const struct managed_poli
 
 uint64_t managed_plan_frames(const struct managed_plan *plan) {
   uint64_t pages = plan->populate;
-  for_each_location(l) pages |= plan->from[l];
+  for_each_in(l, plan->touched) pages |= plan->from[l];
   return managed_count(pages);
 }
 
@@ -126,7 +147,8 @@ uint64_t managed_plan_frames(const struct managed_plan *plan) {
 void managed_block_plan_evict(const struct managed_block *b, unsigned member, unsigned word, uint64_t pages, bool all,
                               struct managed_plan *out) {
   uint64_t gone = b->resident[member].word[word] & pages, sole = gone & ~managed_resident_elsewhere(b, member, word);
-  *out = (struct managed_plan){.member = (uint8_t)member, .to = LOCATION_HOME, .word = (uint8_t)word, .evict = true};
+  begin_plan(b, word, member, LOCATION_HOME, out);
+  out->evict = true;
   out->from[member] = sole;
   out->drop[member] = gone;
   for_each_member(m) out->unmap[m] = b->mapped[m].word[word] & sole;
@@ -135,7 +157,8 @@ void managed_block_plan_evict(const struct managed_block *b, unsigned member, un
 }
 
 void managed_block_plan_unmap(const struct managed_block *b, unsigned word, uint64_t pages, struct managed_plan *out) {
-  *out = (struct managed_plan){.to = LOCATION_HOME, .word = (uint8_t)word, .evict = true};
+  begin_plan(b, word, LOCATION_HOME, LOCATION_HOME, out);
+  out->evict = true;
   for_each_member(m) out->pages |= out->unmap[m] = b->mapped[m].word[word] & pages;
 }
 
@@ -154,7 +177,7 @@ static void note_taken(struct managed_page *g, uint32_t now_us, uint32_t lapse_u
 
 static void note_movements(struct managed_block *b, const struct managed_plan *plan, uint32_t now_us) {
   uint64_t taken = 0;
-  for_each_member(m) taken |= plan->drop[m];
+  for_each_in(m, plan->touched & ~BIT(LOCATION_HOME)) taken |= plan->drop[m];
   for (; taken; taken &= taken - 1)
     note_taken(&b->page[plan->word * 64u + bits_ffs(taken)], now_us, plan->lapse_us);
 }
@@ -162,23 +185,25 @@ static void note_movements(struct managed_block *b, const struct managed_plan *p
 static void count_fault(struct managed_counts *c, const struct managed_plan *plan) {
   uint64_t came = 0, migrated = 0;
   unsigned dropped = 0;
-  for_each_location(l) {
+  for_each_in(l, plan->touched) {
     came |= plan->from[l];
     migrated |= plan->from[l] & plan->drop[l];
     dropped += managed_count(plan->drop[l]);
   }
   c->faults += plan->asked != 0;
   c->populated += managed_count(plan->populate);
-  c->migrated += managed_count(migrated);
-  c->duplicated += managed_count(came & ~migrated);
-  c->collapsed += dropped - managed_count(migrated);
-  c->prefetched += managed_count((came | plan->populate) & ~plan->asked);
+  unsigned moved = managed_count(migrated);
+  c->migrated += moved;
+  c->duplicated += managed_count(came) - moved;
+  c->collapsed += dropped - moved;
+  if (plan->pages != plan->asked)
+    c->prefetched += managed_count((came | plan->populate) & ~plan->asked);
 }
 
 void managed_block_commit(struct managed_block *b, const struct managed_plan *plan, uint32_t now_us) {
   unsigned w = plan->word;
   uint64_t came = plan->populate;
-  for_each_location(l) {
+  for_each_in(l, plan->touched) {
     came |= plan->from[l];
     b->resident[l].word[w] &= ~plan->drop[l];
     b->mapped[l].word[w] = (b->mapped[l].word[w] & ~plan->unmap[l]) | plan->map_read[l] | plan->map_write[l];

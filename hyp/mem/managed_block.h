@@ -133,6 +133,7 @@ void managed_block_decide(struct managed_block *b, const struct managed_policy *
 struct managed_plan {
   uint8_t member, to;
   uint8_t word;
+  uint8_t touched;   /* bit per location: of others all masks below are empty */
   bool evict;        /* no fault: nobody's movements are counted */
   uint32_t lapse_us; /* of the policy */
   uint64_t asked;    /* the page of the fault, if it is among them */

@@ -52,14 +52,23 @@ static void link_frame(const struct managed_place *at, pfn_t f, unsigned locatio
   at->chunk->first[page] = index_of(f);
 }
 
-static void drop_frame(const struct managed_place *at, unsigned location, unsigned page) {
-  struct frame *f = managed_frame(at, location, page);
-  uint32_t *link = &at->chunk->first[page], index = index_of(frame_pfn(f));
+/* The link that leads to a frame of the page. */
+static uint32_t *link_to(const struct managed_place *at, uint32_t index, unsigned page) {
+  uint32_t *link = &at->chunk->first[page];
   while (*link != index)
     link = &frame_table[*link].next;
+  return link;
+}
+
+static void unlink_frame(struct frame *f, uint32_t *link) {
   *link = f->next;
   f->next = FRAME_LINK_NONE;
   page_free(frame_pfn(f), 0);
+}
+
+static void drop_frame(const struct managed_place *at, unsigned location, unsigned page) {
+  struct frame *f = managed_frame(at, location, page);
+  unlink_frame(f, link_to(at, index_of(frame_pfn(f)), page));
 }
 
 /* ---- contents ---- */
@@ -74,14 +83,10 @@ void managed_copy(pfn_t from, pfn_t to) {
   }
 }
 
-/* Pages whose frame goes on as it is, with another owner. */
-static uint64_t changes_hands(const struct managed_place *at, const struct managed_plan *plan, unsigned l) {
-  return plan->evict || at->range->config.move ? plan->from[l] & plan->drop[l] : 0;
-}
-
 unsigned managed_frames_wanted(const struct managed_place *at, const struct managed_plan *plan) {
   uint64_t pages = plan->populate;
-  for_each_location(l) pages |= plan->from[l] & ~changes_hands(at, plan, l);
+  bool keeps = plan->evict || at->range->config.move; /* a page that leaves takes its frame along, for another owner */
+  for_each_in(l, plan->touched) pages |= keeps ? plan->from[l] & ~plan->drop[l] : plan->from[l];
   return managed_count(pages);
 }
 
@@ -96,33 +101,45 @@ static const pfn_t *populate(const struct managed_place *at, const struct manage
   return frames;
 }
 
-static const pfn_t *bring(const struct managed_place *at, const struct managed_plan *plan, unsigned l, const pfn_t *frames) {
-  uint64_t owned = changes_hands(at, plan, l);
-  unsigned bit;
-  for_each_page(bit, plan->from[l]) {
-    unsigned page = plan->word * 64u + bit;
-    pfn_t from = frame_pfn(managed_frame(at, l, page));
-    if (owned & BIT(bit)) {
-      own(at, from, plan->to, page);
-      continue;
-    }
-    managed_copy(from, *frames);
-    link_frame(at, *frames++, plan->to, page);
+/* One page. True if it used up a frame. */
+static bool bring_page(const struct managed_place *at, const struct managed_plan *plan, unsigned l, unsigned page, bool leaves,
+                       const pfn_t *next) {
+  struct frame *from = managed_frame(at, l, page);
+  if (leaves && (plan->evict || at->range->config.move)) {
+    own(at, frame_pfn(from), plan->to, page);
+    return false;
   }
+  uint32_t *link = link_to(at, index_of(frame_pfn(from)), page);
+  pfn_t to = *next;
+  managed_copy(frame_pfn(from), to);
+  link_frame(at, to, plan->to, page);
+  if (leaves)
+    unlink_frame(from, link == &at->chunk->first[page] ? &frame_of(to)->next : link);
+  return true;
+}
+
+static const pfn_t *bring(const struct managed_place *at, const struct managed_plan *plan, unsigned l, const pfn_t *frames) {
+  unsigned bit;
+  for_each_page(bit, plan->from[l]) frames += bring_page(at, plan, l, plan->word * 64u + bit, plan->drop[l] >> bit & 1, frames);
   return frames;
 }
 
+/* What came from here has gone with it; now copies that are of no more use. */
 static void drop(const struct managed_place *at, const struct managed_plan *plan, unsigned l) {
   unsigned bit;
-  for_each_page(bit, plan->drop[l] & ~changes_hands(at, plan, l)) drop_frame(at, l, plan->word * 64u + bit);
-  if (plan->drop[l] && l != LOCATION_HOME)
-    managed_unreserve(at->range, l, managed_count(plan->drop[l]));
+  for_each_page(bit, plan->drop[l] & ~plan->from[l]) drop_frame(at, l, plan->word * 64u + bit);
+  managed_unreserve(at->range, l, managed_count(plan->drop[l]));
 }
 
 static void change_contents(const struct managed_place *at, const struct managed_plan *plan, const pfn_t *frames) {
-  frames = populate(at, plan, frames);
-  for_each_location(l) if (plan->from[l]) frames = bring(at, plan, l, frames);
-  for_each_location(l) if (plan->drop[l]) drop(at, plan, l);
+  if (plan->populate)
+    frames = populate(at, plan, frames);
+  for_each_in(l, plan->touched) {
+    if (plan->from[l])
+      frames = bring(at, plan, l, frames);
+    if (plan->drop[l])
+      drop(at, plan, l);
+  }
 }
 
 /* ---- descriptors ---- */
@@ -139,6 +156,11 @@ static bool always(void *ctx, uint64_t ia, pa_t out) {
 static void unmap(const struct managed_place *at, const struct managed_plan *plan, unsigned m) {
   uint64_t ias[64];
   unsigned bit, count = 0;
+  if (is_pow2(plan->unmap[m])) { /* the usual fault */
+    err_t err = pt_unmap(&at->range->member[m].vm->s2.pt, ipa_of(at, plan, m, bits_ffs(plan->unmap[m])), PAGE_SIZE, NULL, NULL);
+    CHECK(err == ERR_OK); /* nothing but single pages is mapped here: there is nothing to split */
+    return;
+  }
   for_each_page(bit, plan->unmap[m]) ias[count++] = ipa_of(at, plan, m, bit);
   pt_unmap_leaves(&at->range->member[m].vm->s2.pt, 3, count, ias, always, NULL, NULL);
 }
@@ -154,7 +176,7 @@ static void protect(const struct managed_place *at, const struct managed_plan *p
   while (pages) {
     unsigned bit = bits_ffs(pages), count = run_length(pages);
     err_t err = pt_protect(&at->range->member[m].vm->s2.pt, ipa_of(at, plan, m, bit), count * PAGE_SIZE, prot);
-    CHECK(err == ERR_OK); /* nothing but single pages is mapped here: there is nothing to split */
+    CHECK(err == ERR_OK); /* as above */
     pages &= ~(GENMASK(count - 1, 0) << bit);
   }
 }
@@ -211,7 +233,7 @@ static void note(const struct managed_place *at, enum trace_type type, const str
 static void trace_plan(const struct managed_place *at, const struct managed_plan *plan) {
   note(at, TRACE_MANAGED_FAULT, plan, plan->asked, plan->member);
   note(at, TRACE_MANAGED_PREFETCH, plan, plan->evict ? 0 : plan->pages & ~plan->asked, plan->member);
-  for_each_location(l) {
+  for_each_in(l, plan->touched) {
     note(at, plan->evict ? TRACE_MANAGED_EVICT : TRACE_MANAGED_MIGRATE, plan, plan->from[l] & plan->drop[l], l);
     note(at, TRACE_MANAGED_DUPLICATE, plan, plan->from[l] & ~plan->drop[l], l);
     note(at, TRACE_MANAGED_COLLAPSE, plan, plan->drop[l] & ~plan->from[l], l);
@@ -220,9 +242,9 @@ static void trace_plan(const struct managed_place *at, const struct managed_plan
 
 err_t managed_carry_out(const struct managed_place *at, struct managed_plan *plan, const pfn_t *frames, uint32_t now_us) {
   err_t err = ERR_OK;
-  for_each_location(m) if (plan->unmap[m] | plan->protect[m]) lose(at, plan, m);
+  for_each_in(m, plan->touched) if (plan->unmap[m] | plan->protect[m]) lose(at, plan, m);
   change_contents(at, plan, frames);
-  for_each_location(m) if (plan->map_read[m] | plan->map_write[m]) if (gain(at, plan, m) != ERR_OK) err = ERR_NOMEM;
+  for_each_in(m, plan->touched) if ((plan->map_read[m] | plan->map_write[m]) && gain(at, plan, m) != ERR_OK) err = ERR_NOMEM;
   if (trace_on(TRACE_GROUP_MANAGED))
     trace_plan(at, plan);
   managed_block_commit(&at->chunk->block, plan, now_us);

@@ -169,8 +169,8 @@ void managed_block_decide(struct managed_block *b, const struct managed_policy *
   }
   d->pinned = hint == HINT_PINNED;
   d->to = d->pinned ? b->page[f->page].location : (uint8_t)select_residency(b, p, f);
-  bool elsewhere = managed_resident_elsewhere(b, f->member, f->page / 64) >> (f->page % 64) & 1;
   bool own = managed_mask_has(&b->resident[f->member], f->page);
+  bool elsewhere = (own || p->read_dup) && (managed_resident_elsewhere(b, f->member, f->page / 64) >> (f->page % 64) & 1);
   bool home = managed_mask_has(&b->resident[LOCATION_HOME], f->page);
   d->duplicate = d->to == f->member && !f->write && elsewhere && !home && !d->pinned && (own || p->read_dup);
   if (d->to == f->member && !d->pinned && p->prefetch_percent < 100)

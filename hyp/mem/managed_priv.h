@@ -26,7 +26,7 @@ struct managed_chunk {
 struct managed_member {
   struct vm *vm;        /* NULL: not there; written by EL2's work while nobody faults for it */
   uint64_t base;        /* IPA */
-  uint64_t quota, used; /* frames; range->lock */
+  uint64_t quota, used; /* frames; atomic */
   struct list_node lru; /* blocks, the one used least recently first; range->lock */
   uint64_t leave_at;    /* word that managed_leave() goes on with */
 };
@@ -37,7 +37,8 @@ struct managed_range {
   uint64_t blocks;
   struct managed_chunk **chunk; /* constant */
   struct spinlock lock;
-  struct managed_policy policy; /* lock */
+  struct managed_policy policy; /* lock; read as policy_seq says */
+  uint32_t policy_seq;          /* odd while it is being written; atomic */
   uint8_t present;              /* bit per location; atomic, looked at under the block's lock */
   struct managed_member member[MANAGED_LOCATIONS];
 };

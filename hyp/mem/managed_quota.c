@@ -4,7 +4,7 @@
  * it: its pages become the range's own, resident with no guest, and come back by a fault as from any other location. Their frames stay where they are; only the account
  * changes, so eviction needs no memory.
  *
- * Lock: range->lock for quotas and lists, taken last and held alone. An eviction takes the victim's block lock, so its caller holds none.
+ * Lock: range->lock for lists, taken last and held alone; quotas and what is used of them are atomic. An eviction takes the victim's block lock, so its caller holds none.
  */
 #include "arch/sysreg.h"
 #include "core/check.h"
@@ -15,29 +15,32 @@ static bool takes_part(unsigned location) {
   return location != LOCATION_HOME;
 }
 
+static NOINLINE void use_now(struct managed_range *range, struct managed_member *m, struct list_node *node) {
+  spin_lock(&range->lock);
+  list_remove(node);
+  list_push_back(&m->lru, node);
+  spin_unlock(&range->lock);
+}
+
 bool managed_reserve(const struct managed_place *at, unsigned location, uint64_t frames) {
   struct managed_range *range = at->range;
   struct managed_member *m = &range->member[location];
   if (!takes_part(location))
     return true;
-  spin_lock(&range->lock);
-  bool fits = frames == 0 || m->used + frames <= m->quota;
-  if (fits) {
-    m->used += frames;
-    list_remove(&at->chunk->lru[location]);
-    list_push_back(&m->lru, &at->chunk->lru[location]);
+  if (frames != 0 && atomic_add_fetch(&m->used, frames) > atomic_load_relaxed(&m->quota)) {
+    (void)atomic_add_fetch(&m->used, -frames);
+    return false;
   }
-  spin_unlock(&range->lock);
-  return fits;
+  if (unlikely(atomic_load_relaxed(&m->lru.prev) != &at->chunk->lru[location])) /* a glimpse: not the last one used */
+    use_now(range, m, &at->chunk->lru[location]);
+  return true;
 }
 
 void managed_unreserve(struct managed_range *range, unsigned location, uint64_t frames) {
   if (!takes_part(location))
     return;
-  spin_lock(&range->lock);
-  CHECK(range->member[location].used >= frames);
-  range->member[location].used -= frames;
-  spin_unlock(&range->lock);
+  uint64_t left = atomic_add_fetch(&range->member[location].used, -frames);
+  CHECK(left + frames >= frames); /* it had as many */
 }
 
 void managed_forget_lru(const struct managed_place *at, unsigned location) {

@@ -67,6 +67,7 @@ RUNS = (
     Run("boot-2g", scenario="bench-boot", memory=2048),
     Run("handover-4k", scenario="bench-handover-4k"),
     Run("handover-2m", scenario="bench-handover-2m"),
+    Run("managed", scenario="bench-managed"),
     Run("guest", scenario="bench-guest"),
 )
 

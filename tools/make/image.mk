@@ -82,7 +82,7 @@ $(BUILD)/hyp/mm/lib/string.o: LIB += $(if $(hyp_LTO),-fno-lto)
 # The hypervisor is built for size, but for what its counted paths run through: exits, switches, the guest's interrupts, faults, moving a page.
 HOT_SRCS := $(addprefix hyp/arch/,cache.c fp.c switch.c tlb.c vttbr.c) $(addprefix hyp/core/,alarm.c exit.c inject.c load.c runqueue.c sched.c vcpu.c) \
   $(addprefix hyp/dev/,virtio/balloon_pages.c mmio.c psci.c smccc.c sysreg.c vtimer.c vuart.c) $(filter hyp/dev/vgic%,$(HYP_SRCS)) \
-  $(addprefix hyp/mem/,fault.c given.c handover_frames.c move.c reclaim.c stage2.c vmid.c) hyp/ctl/trace.c \
+  $(addprefix hyp/mem/,fault.c given.c handover_frames.c managed.c managed_block.c managed_commit.c managed_policy.c managed_quota.c move.c reclaim.c stage2.c vmid.c) hyp/ctl/trace.c \
   $(addprefix mm/,migrate.c page_alloc.c page_free.c percpu.c pgtable.c pgtable_encode.c pgtable_map.c pgtable_unmap.c pgtable_write.c zero_pool.c) mm/lib/string.c
 # The guest's devices are no slower without copies of their larger helpers.
 COLD_FLAGS := $(if $(filter 1,$(DEBUG)),,-Os)
