@@ -13,7 +13,7 @@
 #define MACHINE_RESERVED_MAX 16u
 #define MACHINE_BOOTARGS_MAX 512u
 #define MACHINE_VIRTIO_MAX 32u
-#define MACHINE_MANAGED_MAX 4u
+#define MACHINE_MANAGED_MAX 8u
 #define MACHINE_MANAGED_NAME_MAX 32u
 
 /* A virtio-mmio window. */

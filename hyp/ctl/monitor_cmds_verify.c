@@ -22,7 +22,7 @@
 #include "mm/pageblock.h"
 #include "mm/slab.h"
 
-#define FRAMES_PER_STEP 192u /* about 200 instructions each */
+#define FRAMES_PER_STEP 64u /* up to 1,200 instructions each */
 #define BLOCKS_PER_STEP 32u
 #define SUSPECTS_MAX 32u
 #define SUSPECT_TRIES 64u /* a millisecond apart: another CPU's step may be held up by the machine below */

@@ -363,16 +363,18 @@ void world_unmap(struct world *w, unsigned word, uint64_t pages) {
     assert_int_equal(w->block.mapped[m].word[word] & pages, 0);
 }
 
-static void forget(struct world *w) {
+/* Naps and pins may end with what they were decided under, and need not. */
+static void maybe_forget(struct world *w) {
   for (unsigned word = 0; word < MANAGED_WORDS; word++)
-    managed_block_forget(&w->block, word);
+    if (w->choose == NULL || w->choose(2))
+      managed_block_forget(&w->block, word);
 }
 
 void world_leave(struct world *w, unsigned member) {
   for (unsigned word = 0; word < MANAGED_WORDS; word++)
     assert_true(world_evict(w, member, word, ~(uint64_t)0, true));
   w->present &= (uint8_t) ~(1u << member);
-  forget(w);
+  maybe_forget(w);
   assert_int_equal(w->frames[member], 0);
 }
 
@@ -382,7 +384,7 @@ void world_join(struct world *w, unsigned member) {
 
 void world_set_policy(struct world *w, const struct managed_policy *policy) {
   w->policy = *policy;
-  forget(w);
+  maybe_forget(w);
 }
 
 void world_follow_masks(struct world *w, unsigned pages) {

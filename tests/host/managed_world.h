@@ -64,7 +64,7 @@ void world_unmap(struct world *w, unsigned word, uint64_t pages);
 /* The member's VM ends, or comes. */
 void world_leave(struct world *w, unsigned member);
 void world_join(struct world *w, unsigned member);
-/* Another policy; naps and pins end. */
+/* Another policy. */
 void world_set_policy(struct world *w, const struct managed_policy *policy);
 
 /* Everything that must hold of one page, or of all. */

@@ -13,7 +13,16 @@ TRACE_CHECK = ROOT / "tools/trace-check"
 # What the checker needs, in rings that hold a whole run: a lost record is a failure.
 TRACE_GROUPS = ("pt", "frame")
 TRACE_RECORDS = 131072
-TRACE_RECORDS_OF = {"balloon": 262144, "linux": 524288, "live": 262144, "moves": 524288, "squeeze": 262144}  # scenarios that do more
+# Of scenarios that do more.
+TRACE_RECORDS_OF = {
+    "balloon": 262144,
+    "hostile-managed": 524288,
+    "linux": 524288,
+    "live": 262144,
+    "managed": 524288,
+    "moves": 524288,
+    "squeeze": 262144,
+}
 
 
 def results_dir(name):

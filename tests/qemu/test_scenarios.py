@@ -33,6 +33,10 @@ OTHER_MACHINES = [
     ("squeeze", {"cpu": "cortex-a72"}),
     ("hostile", {"icount": False, "cpus": 2}),
     ("hostile-ffa", {"icount": False, "cpus": 2}),
+    ("managed", {"cpu": "cortex-a72", "cpus": 1}),
+    ("managed", {"icount": False}),
+    ("hostile-managed", {"cpus": 1}),
+    ("hostile-managed", {"icount": False}),
     ("balloon", {"cpu": "cortex-a72"}),
     ("balloon", {"icount": False, "cpus": 2}),
 ]

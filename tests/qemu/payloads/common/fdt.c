@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The two facts that a payload needs of its device tree, read in one walk over the structure block: /chosen/bootargs and the
- * size of the first memory node (two address and two size cells, as QEMU virt and our own generated trees have it).
+ * The facts that a payload needs of its device tree, read in one walk over the structure block: /chosen/bootargs, the
+ * size of the first memory node (two address and two size cells, as QEMU virt and our own generated trees have it), and where the first range of
+ * managed memory is.
  *
  * The tree comes from the loader and is trusted; only the magic is checked. A payload is too small to carry libfdt.
  */
@@ -38,11 +39,30 @@ static unsigned length(const char *s) {
   return n;
 }
 
+static uint64_t be64(const uint32_t *at) {
+  return (uint64_t)be32(&at[0]) << 32 | be32(&at[1]);
+}
+
+/* Whose two properties may come in either order. */
+static void take_managed(struct payload_fdt *out, const char *node, const char *name, const uint32_t *value) {
+  static const char *marked, *seen;
+  static const uint32_t *reg;
+  if (same(name, "compatible") && same((const char *)value, "sluice,managed"))
+    marked = node;
+  if (same(name, "reg"))
+    seen = node, reg = value;
+  if (marked != node || seen != node || out->managed_bytes)
+    return;
+  out->managed_base = be64(&reg[0]);
+  out->managed_bytes = be64(&reg[2]);
+}
+
 static void take_property(struct payload_fdt *out, const char *node, const char *name, const uint32_t *value) {
   if (same(node, "chosen") && same(name, "bootargs"))
     out->bootargs = (const char *)value;
   if (starts_with(node, "memory") && same(name, "reg") && !out->ram_bytes)
-    out->ram_bytes = (uint64_t)be32(&value[2]) << 32 | be32(&value[3]);
+    out->ram_bytes = be64(&value[2]);
+  take_managed(out, node, name, value);
 }
 
 struct payload_fdt payload_fdt_read(const void *dtb) {

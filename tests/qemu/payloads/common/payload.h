@@ -37,8 +37,9 @@ void put_tenths(uint64_t tenths); /* 123 as "12.3" */
 
 /* --- fdt.c */
 struct payload_fdt {
-  const char *bootargs; /* "" if there are none */
-  uint64_t ram_bytes;   /* of the first memory node; 0 if there is none */
+  const char *bootargs;                 /* "" if there are none */
+  uint64_t ram_bytes;                   /* of the first memory node; 0 if there is none */
+  uint64_t managed_base, managed_bytes; /* of the first range of managed memory; 0 if there is none */
 };
 struct payload_fdt payload_fdt_read(const void *dtb);
 /* `word` stands in `text`, whole, between separators (start, end, blank, '=' or ','). */

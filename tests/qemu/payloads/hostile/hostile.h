@@ -44,7 +44,8 @@ struct machine {
   uint64_t ram_end;
   uint64_t scratch; /* upper half of RAM, 2 MiB aligned: may be written and mapped at will */
   uint64_t scratch_bytes;
-  bool sluice; /* under our hypervisor; else on the bare machine, whose real devices some stages spare */
+  uint64_t managed, managed_bytes; /* a range of managed memory; 0: none */
+  bool sluice;                     /* under our hypervisor; else on the bare machine, whose real devices some stages spare */
 };
 extern struct machine machine;
 uint64_t random64(void);
@@ -100,6 +101,7 @@ void stage_uart(void);
 void stage_virtio(void);
 void stage_ffa(void);
 void stage_ffa_end(void);
+void stage_managed(void);
 void stage_waits(void);
 void stage_ipi_storm(void);
 void stage_cpu_on(void);

@@ -181,6 +181,13 @@ static void run_accomplice(uint64_t from) {
   payload_off();
 }
 
+/* With the word `managed`: nothing else. */
+static void run_managed(uint64_t passes) {
+  while (passes--)
+    STAGE(managed);
+  survived();
+}
+
 static void run(uint64_t passes) {
   while (passes--) {
     processor_and_memory();
@@ -194,6 +201,8 @@ static void choose(const char *bootargs) {
   uint64_t passes = payload_number(bootargs, "passes", 1);
   if (payload_has_word(bootargs, "virtio"))
     run_high(run_virtio, passes);
+  else if (payload_has_word(bootargs, "managed"))
+    run_high(run_managed, passes);
   else if (payload_has_word(bootargs, "ffa"))
     run_high(run_ffa, passes);
   else if (payload_has_word(bootargs, "takes"))
@@ -212,6 +221,8 @@ void payload_main(const void *dtb) {
   sysreg_write(cpacr_el1, CPACR_EL1_FPEN);
   gic_init_distributor();
   gic_init_cpu(0, 27);
+  machine.managed = fdt.managed_base;
+  machine.managed_bytes = fdt.managed_bytes;
   hostile_victim = (uint16_t)payload_number(fdt.bootargs, "victim", 0);
   hostile_accomplice = (uint16_t)payload_number(fdt.bootargs, "accomplice", 0);
   choose(fdt.bootargs);
