@@ -151,6 +151,12 @@ static void read_managed(struct machine *m, const void *fdt) {
   }
 }
 
+static void read_window(struct machine *m, const void *fdt) {
+  int node = fdt_node_offset_by_compatible(fdt, -1, "sluice,handover-window");
+  if (node >= 0 && !reg_pair(fdt, node, 0, &m->window.v, &m->window_bytes))
+    m->window_bytes = 0;
+}
+
 static err_t read_devices(struct machine *m, const void *fdt) {
   uint64_t size;
   int gic = fdt_node_offset_by_compatible(fdt, -1, "arm,gic-v3");
@@ -177,5 +183,6 @@ err_t machine_read(struct machine *m, const void *fdt, pa_t fdt_pa, uint64_t cap
   read_psci(m, fdt);
   read_virtio(m, fdt);
   read_managed(m, fdt);
+  read_window(m, fdt);
   return m->ram_count == 0 ? ERR_NOENT : read_devices(m, fdt);
 }

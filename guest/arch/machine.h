@@ -48,6 +48,8 @@ struct machine {
   uint32_t vtimer_intid;
   struct machine_virtio virtio[MACHINE_VIRTIO_MAX]; /* in the tree's order; there need be no device behind one */
   unsigned virtio_count;
+  pa_t window; /* where memory that other VMs hand over may be mapped */
+  uint64_t window_bytes;
   struct machine_managed managed[MACHINE_MANAGED_MAX];
   unsigned managed_count;
 };

@@ -7,6 +7,7 @@
 #include "guest/kernel/files.h"
 
 #include "abi/linux.h"
+#include "guest/drivers/handover.h"
 #include "guest/drivers/managed.h"
 #include "guest/kernel/syscall.h"
 #include "guest/kernel/task.h"
@@ -66,6 +67,8 @@ int64_t sys_openat(int64_t dir, uint64_t path_user, uint64_t flags) {
   if (e != ERR_OK)
     return e == ERR_NOSPC ? -LINUX_ENOENT : errno_of(e);
   struct vm_file *file = managed_find(path);
+  if (file == NULL)
+    file = handover_find(path);
   if (file == NULL)
     return -LINUX_ENOENT;
   flags = (uint32_t)flags & ~(LINUX_O_SYNC | LINUX_O_LARGEFILE);

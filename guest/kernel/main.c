@@ -12,6 +12,7 @@
 #include "guest/arch/machine.h"
 #include "guest/arch/mmu.h"
 #include "guest/drivers/gic.h"
+#include "guest/drivers/handover.h"
 #include "guest/drivers/managed.h"
 #include "guest/drivers/psci.h"
 #include "guest/drivers/timer.h"
@@ -101,6 +102,7 @@ _Noreturn void kernel_main(pa_t fdt, pa_t image) {
   /* files and the first process */
   must(initramfs_init(linear_va(machine.initrd_start), machine.initrd_end.v - machine.initrd_start.v), "initramfs");
   managed_init(&machine);
+  handover_init(&machine);
   trace_init(bootargs.trace);
   if (bootargs.probe)
     probe_run();

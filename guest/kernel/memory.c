@@ -57,6 +57,34 @@ static err_t map_all(const struct machine *m) {
 }
 
 /*
+ * The window for what other VMs hand over is in the frame table like RAM, so that pages which are donated can become RAM; but all of it is handed out at once: what
+ * is not there is nobody's to have. False: no window, or none that fits.
+ */
+static bool window_is_sound(const struct machine *m) {
+  uint64_t end = m->window.v + m->window_bytes;
+  return m->window_bytes != 0 && is_aligned(m->window.v | m->window_bytes, SZ_2M) && end > m->window.v && m->ram_count < MACHINE_RAM_MAX &&
+         m->window.v >= pfn_pa(m->ram[m->ram_count - 1].end).v;
+}
+
+static void add_window(struct machine *m) {
+  if (window_is_sound(m))
+    m->ram[m->ram_count++] = (struct mem_range){pa_pfn(m->window), pfn((m->window.v + m->window_bytes) >> PAGE_SHIFT)};
+  else
+    m->window_bytes = 0;
+}
+
+static err_t withdraw_window(const struct machine *m) {
+  for (uint64_t at = 0; at < m->window_bytes; at += SZ_2M) {
+    pfn_t f = pa_pfn(pa(m->window.v + at));
+    err_t e = page_alloc_at(f, PAGEBLOCK_ORDER, ALLOC_RETURN_CORE);
+    if (e != ERR_OK)
+      return e;
+    frame_split_block(f, PAGEBLOCK_ORDER, 0);
+  }
+  return ERR_OK;
+}
+
+/*
  * The kernel runs with interrupts masked, so direct compaction looks for them between two pieces. What can be done ahead is done by idle CPUs
  * (sched.c). There is no zeroed pool: frames zeroed ahead would be backed by the hypervisor before anybody wants them.
  */
@@ -66,6 +94,7 @@ static const struct page_alloc_ops alloc_ops = {
 };
 
 err_t memory_init(struct machine *m) {
+  add_window(m);
   err_t e = map_all(m);
   if (e == ERR_OK)
     e = reserve_pa(m, image_pa(__image_start).v, image_pa(__image_end).v);
@@ -81,6 +110,9 @@ err_t memory_init(struct machine *m) {
   if (e != ERR_OK)
     return e;
   page_set_alloc_ops(&alloc_ops);
-  e = mmu_init(m);
+  e = withdraw_window(m);
+  if (e == ERR_OK)
+    e = mmu_init(m);
+  m->ram_count -= m->window_bytes != 0; /* it is mapped, and in the frame table: to everybody else it is no RAM */
   return e == ERR_OK ? vm_init(cpu_features.asid_bits) : e;
 }

@@ -3,8 +3,10 @@
  * What is read and written: descriptors 0, 1 and 2 are the console; what files.c opens answers neither. User memory is copied through a small buffer, so that no lock is
  * held while a page of it is faulted in.
  */
+#include "abi/handover_dev.h"
 #include "abi/linux.h"
 #include "core/bits.h"
+#include "guest/drivers/handover.h"
 #include "guest/kernel/console.h"
 #include "guest/kernel/files.h"
 #include "guest/kernel/sched.h"
@@ -82,8 +84,19 @@ int64_t sys_read(int64_t fd, uint64_t buf, uint64_t bytes) {
   return copy_to_user(buf, chunk, n) == ERR_OK ? (int64_t)n : -LINUX_EFAULT;
 }
 
-int64_t sys_ioctl(int64_t fd) {
-  return is_console(fd) || file_of(fd) != NULL ? -LINUX_ENOTTY : -LINUX_EBADF;
+static bool is_handover(const struct vm_file *file) {
+  return file != NULL && file == handover_find(HANDOVER_DEV_PATH);
+}
+
+/* Only /dev/handover has any, each with the same argument. */
+int64_t sys_ioctl(int64_t fd, uint64_t request, uint64_t arg) {
+  struct handover_dev call;
+  if (!is_handover(file_of(fd)))
+    return is_console(fd) || file_of(fd) != NULL ? -LINUX_ENOTTY : -LINUX_EBADF;
+  if (copy_from_user(&call, arg, sizeof call) != ERR_OK)
+    return -LINUX_EFAULT;
+  int64_t result = handover_ioctl((uint32_t)request, &call);
+  return result == 0 && copy_to_user(arg, &call, sizeof call) != ERR_OK ? -LINUX_EFAULT : result;
 }
 
 /* There are no links to read; /proc/self/exe is what C libraries ask for, and take no for an answer. */

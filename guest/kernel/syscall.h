@@ -51,7 +51,7 @@ int64_t sys_openat(int64_t dir, uint64_t path, uint64_t flags);
 int64_t sys_read(int64_t fd, uint64_t buf, uint64_t bytes);
 int64_t sys_write(int64_t fd, uint64_t buf, uint64_t bytes);
 int64_t sys_writev(int64_t fd, uint64_t iov, uint64_t count);
-int64_t sys_ioctl(int64_t fd);
+int64_t sys_ioctl(int64_t fd, uint64_t request, uint64_t arg);
 int64_t sys_close(int64_t fd);
 int64_t sys_readlinkat(int64_t dir, uint64_t path, uint64_t buf, uint64_t bytes);
 

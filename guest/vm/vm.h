@@ -123,6 +123,18 @@ static inline bool access_ok(uint64_t addr, uint64_t len) {
 MUST_CHECK err_t mm_read(struct mm_struct *mm, uint64_t addr, void *buf, uint64_t len);
 MUST_CHECK err_t mm_write(struct mm_struct *mm, uint64_t addr, const void *buf, uint64_t len);
 
+/* ---- Pages for others ---- */
+
+/*
+ * `count` pages from `addr` on, faulted in for writing, each with one reference more: the frame is not freed and does not move until unpin_user_pages(). ERR_INVAL
+ * (unaligned, none), ERR_FAULT, ERR_NOMEM, ERR_PERM: a page that is not anonymous, or that others map as well; ERR_BUSY: pages do not stay. All or
+ * nothing. Source: pin_user_pages() of Linux, mm/gup.c.
+ */
+MUST_CHECK err_t pin_user_pages(struct mm_struct *mm, uint64_t addr, unsigned count, pfn_t *out);
+void unpin_user_pages(unsigned count, const pfn_t *frames);
+/* Instead, where the pins are the last references (CHECK): the frames leave this kernel for good (FRAME_BAD); they are another's. */
+void withdraw_user_pages(unsigned count, const pfn_t *frames);
+
 /* ---- Pages on the move ---- */
 
 /*

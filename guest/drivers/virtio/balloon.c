@@ -95,6 +95,10 @@ void balloon_wake(void) {
   vlock_release(&sched_lock);
 }
 
+bool balloon_is_there(void) {
+  return balloon.device != NULL;
+}
+
 err_t balloon_start(void) {
   struct task *t;
   if (balloon.message == NULL)

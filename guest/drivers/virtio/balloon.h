@@ -9,6 +9,8 @@
 
 /* Start the thread if the machine has a balloon; after sched_cpu_init(). ERR_NOMEM. */
 MUST_CHECK err_t balloon_start(void);
+/* There is a device, which may take any frame. */
+bool balloon_is_there(void);
 
 /*
  * The last resort of the allocator's slow path, where DEFLATE_ON_OOM was agreed on: take back at least `frames` if the balloon has them. Returns how many it were. Any CPU;
