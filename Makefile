@@ -39,7 +39,7 @@ SCENARIO_BLOB = $(BUILD)/dts/$(SCENARIO).dtb
 # is there by then.
 build_then = $(Q)tools/setup $(1) && $(MAKE) -j$(JOBS) $(2)
 
-.PHONY: all run experiment sweep test bench soak gdb setup clean help
+.PHONY: all run experiment sweep test bench soak soak-everything gdb setup clean help
 
 all: images dtbs ## Build the hypervisor, the guest kernel with its programs, and every scenario
 
@@ -63,9 +63,13 @@ bench: ## Measure exact instruction counts and print them beside the peers'  [BE
 	$(call build_then,bench,all bench-host)
 	$(Q)$(PYTHON) tests/bench/bench.py $(BENCH)
 
-soak: ## Run the long scenarios (dts/soak-*), a quarter of an hour or so
+soak: ## Run a million moves of pages under VMs that write, a quarter of an hour or so
 	$(call build_then,run,all)
-	$(Q)for s in $(sort $(basename $(notdir $(wildcard dts/soak-*.dts)))); do tools/sluice experiment $$s || exit 1; done
+	$(Q)tools/sluice experiment soak-moves
+
+soak-everything: ## Run everything at once for 20 minutes, the trace checked all the while
+	$(call build_then,run,all)
+	$(Q)tools/sluice experiment soak-everything --real-time --check-trace
 
 gdb: known-scenario ## Stop at the hypervisor's entry with symbols of EL2 and the guests  [SCENARIO CPUS MEM CPU NODES]
 	$(call build_then,gdb $(SCENARIO_SETUP),all $(SCENARIO_BLOB))

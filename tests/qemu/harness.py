@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pexpect
 from machine import PASS, ROOT, Machine, build_dir, drop_ram, extract_trace, last_lines, run_headless, scenario_blob
+from trace_live import Beside
 
 TRACE_CHECK = ROOT / "tools/trace-check"
 # What the checker needs, in rings that hold a whole run: a lost record is a failure.
@@ -49,10 +50,11 @@ class Boot:
         self.where = where
         self.runs = 0
 
-    def __call__(self, scenario=None, *, blob=None, expect=PASS, trace=True, icount=True, tag=None, **asked):
+    def __call__(self, scenario=None, *, blob=None, expect=PASS, trace=True, icount=True, tag=None, follow=False, **asked):
         """Run to the end. `scenario` names a file of dts/, `blob` gives any compiled scenario; asked: cpus, memory, cpu, timeout, board.
 
-        With `trace` the order of descriptor writes, barriers and TLB maintenance is recorded and held against the architecture's rules.
+        With `trace` the order of descriptor writes, barriers and TLB maintenance is recorded and held against the architecture's rules; with `follow` while the
+        machine runs, for runs that are longer than the rings.
         expect=None leaves the judgement of the outcome to the caller."""
         self.runs += 1
         tag = tag or str(self.runs)
@@ -61,12 +63,16 @@ class Boot:
             blob = traced(blob, self.where / f"scenario-{tag}.dtb", TRACE_RECORDS_OF.get(scenario, TRACE_RECORDS))
             asked["ram_file"] = self.where / f"ram-{tag}"
         machine = (Machine.for_scenario if blob else Machine)(blob=blob, icount=icount, **asked)
+        beside = Beside(machine.ram_file, machine.cpu == "max") if follow else None
         try:
-            outcome = run_headless(machine, self.where / f"console-{tag}.log")
+            outcome = run_headless(machine, self.where / f"console-{tag}.log", beside)
             if expect is not None:
                 said = last_lines(outcome.console, 40)
                 assert outcome.status == expect, f"{scenario or blob or 'no scenario'}: {outcome}; the console ended with:\n{said}"
-            if trace:
+            if follow:
+                in_order, finding = beside.finding()
+                assert in_order, finding
+            elif trace:
                 self.check_trace(machine, tag)
         finally:
             if trace:

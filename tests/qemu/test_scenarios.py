@@ -6,9 +6,9 @@ import subprocess
 import pytest
 from machine import scenario_blob, scenarios
 
-# The benchmark's are run by `make bench`, and judged by its own test; the long ones by `make soak`, Linux as a guest by `make test-linux`; overcommit with
-# every policy by test_overcommit.py.
-OWN_MACHINE = [name for name in scenarios() if not name.startswith(("bench-", "bad-", "soak-", "linux")) and name != "overcommit"]
+# The benchmark's are run by `make bench`, and judged by its own test; the long ones by `make soak`, Linux as a guest by `make test-linux`.
+OWN_TEST = {"everything", "overcommit"}  # test_everything.py; with every policy: test_overcommit.py
+OWN_MACHINE = [name for name in scenarios() if not name.startswith(("bench-", "bad-", "soak-", "linux")) and name not in OWN_TEST]
 
 # Its guest takes exceptions all the time under two stage-2 views, which is some million VTTBR_EL2 writes a CPU: more than is worth
 # keeping. hostile has the same guest with one view, faults-trapped has two views with less noise.

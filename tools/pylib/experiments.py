@@ -15,6 +15,7 @@ import time
 import machine
 import overrides
 import samples
+import trace_live
 import trace_records
 from machine import FAIL, PASS, ROOT, STATUS_WORDS, Machine, MachineError, Outcome, build_dir, drop_ram, extract_trace, last_lines, run_headless, scenario_blob
 
@@ -48,9 +49,19 @@ def changed_blob(args, where, changes):
 
 def run_to_verdict(args, where, blob):
     ram = where / "ram"
-    outcome = run_headless(machine_for(args, blob, icount=True, ram_file=ram), where / "console.log")
+    one = machine_for(args, blob, icount=not args.real_time, ram_file=ram)
+    beside = trace_live.Beside(ram, one.cpu == "max") if args.check_trace else None
+    outcome = run_headless(one, where / "console.log", beside)
     leave_results(where, ram, outcome, args.keep_ram)
-    return outcome
+    return checked(outcome, where, *beside.finding()) if beside else outcome
+
+
+def checked(outcome, where, in_order, finding):
+    """The outcome, and what the checker found beside it."""
+    (where / "trace-check.txt").write_text(finding + "\n")
+    if in_order or outcome.status != PASS:
+        return outcome
+    return Outcome(FAIL, f"the trace is not in order: {finding.splitlines()[0]}", outcome.console, outcome.seconds)
 
 
 # ---- What a run leaves ----

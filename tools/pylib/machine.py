@@ -210,8 +210,8 @@ def outcome_of(console, timed_out, seconds, timeout):
     return Outcome(NO_VERDICT, "the machine stopped without one", console, seconds)
 
 
-def run_headless(machine, console_path):
-    """Run until the machine switches itself off or its time is over; the console goes to a file."""
+def run_headless(machine, console_path, beside=None):
+    """Run until the machine switches itself off or its time is over; the console goes to a file. `beside` is called with QEMU's process when it has started."""
     console_path = Path(console_path)
     console_path.parent.mkdir(parents=True, exist_ok=True)
     console_path.write_bytes(b"")
@@ -226,6 +226,8 @@ def run_headless(machine, console_path):
     try:
         if stopping.is_set():
             process.kill()
+        if beside:
+            beside(process)
         said, _ = process.communicate(timeout=machine.timeout)
     except subprocess.TimeoutExpired:
         timed_out = True

@@ -121,11 +121,13 @@ class Cpu:
     pending: list = field(default_factory=list)  # VMIDs flushed whole (None: all), DSB outstanding
 
 
-def find_guards(ring):
-    """VTTBR_EL2 writes made only to act under another VMID: a TLBI follows, and the old value comes back, with nothing between."""
-    guards, value = set(), None
+def find_guards(ring, value=None, known=()):
+    """VTTBR_EL2 writes made only to act under another VMID: a TLBI follows, and the old value comes back, with nothing between.
+
+    `value` is what the register had before; `known` are guards (sequence numbers) that were found already."""
+    guards = set()
     for at, record in enumerate(ring):
-        if record.type != tr.VTTBR or at in guards:
+        if record.type != tr.VTTBR or at in guards or record.seq in known:
             if record.type == tr.VTTBR:
                 value = record.arg[0]
             continue
@@ -162,17 +164,20 @@ class Checker:
         for problem in self.found.problems():
             self.errors.append(problem)
         if not self.errors:
-            for record in tr.merged(self.found):
-                self.counts[record.type] += 1
-                handler = self.handlers.get(record.type)
-                if handler:
-                    handler(record, record.arg)
-                if record.type not in FLUSH_TYPES and record.type not in (tr.PTE_WRITE, tr.VTTBR):
-                    self.cpus[record.cpu].others += 1
-                if len(self.errors) >= ERRORS_MAX:
-                    break
+            self.feed(tr.merged(self.found))
             self.at_end()
         return self.errors[:ERRORS_MAX]
+
+    def feed(self, records):
+        for record in records:
+            self.counts[record.type] += 1
+            handler = self.handlers.get(record.type)
+            if handler:
+                handler(record, record.arg)
+            if record.type not in FLUSH_TYPES and record.type not in (tr.PTE_WRITE, tr.VTTBR):
+                self.cpus[record.cpu].others += 1
+            if len(self.errors) >= ERRORS_MAX:
+                break
 
     # ---- Who may be in a TLB ----
 

@@ -157,6 +157,16 @@ def table_seq(record):
     return record.arg[4] & 0xFFFFFFFF
 
 
+def is_next(record, last):
+    """Is it the descriptor write that its table set waits for, or none at all? `last`: {set: sequence number}."""
+    return record.type != PTE_WRITE or table_seq(record) in (1, last.get(table_set(record), table_seq(record) - 1) + 1)
+
+
+def note_table(record, last):
+    if record.type == PTE_WRITE:
+        last[table_set(record)] = table_seq(record)
+
+
 def merged(trace):
     """All records in one order: by time, each ring's own order kept, and descriptor writes of one table set by their sequence number.
 
@@ -170,13 +180,12 @@ def merged(trace):
             return
         for _, cpu in sorted(ready):
             record = trace.rings[cpu][heads[cpu]]
-            if record.type != PTE_WRITE or table_seq(record) in (1, last.get(table_set(record), table_seq(record) - 1) + 1):
+            if is_next(record, last):
                 break
         else:
             cpu = min(ready)[1]
             record = trace.rings[cpu][heads[cpu]]
-        if record.type == PTE_WRITE:
-            last[table_set(record)] = table_seq(record)
+        note_table(record, last)
         heads[cpu] += 1
         yield record
 
