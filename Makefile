@@ -39,7 +39,7 @@ SCENARIO_BLOB = $(BUILD)/dts/$(SCENARIO).dtb
 # is there by then.
 build_then = $(Q)tools/setup $(1) && $(MAKE) -j$(JOBS) $(2)
 
-.PHONY: all run experiment sweep test bench soak soak-everything gdb setup clean help
+.PHONY: all run experiment sweep test bench bench-balloon soak soak-everything gdb setup clean help
 
 all: images dtbs ## Build the hypervisor, the guest kernel with its programs, and every scenario
 
@@ -62,6 +62,10 @@ test: ## Run all tests: host tests, mutants, fuzzers, every scenario  [PYTEST=ar
 bench: ## Measure exact instruction counts and print them beside the peers'  [BENCH=args]
 	$(call build_then,bench,all bench-host)
 	$(Q)$(PYTHON) tests/bench/bench.py $(BENCH)
+
+bench-balloon: ## Measure what taking memory from a guest and giving it back costs: by pages, blocks and reports  [BENCH=args]
+	$(call build_then,bench,all)
+	$(Q)$(PYTHON) tests/bench/balloon.py $(BENCH)
 
 soak: ## Run a million moves of pages under VMs that write, a quarter of an hour or so
 	$(call build_then,run,all)

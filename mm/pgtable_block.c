@@ -31,13 +31,26 @@ static void absorb(struct pt *pt, uint64_t *parts, uint64_t block, uint64_t star
   }
 }
 
+/* Nobody sees the table yet; who listens is told of each entry. */
+static void fill_parts(struct pt *pt, uint64_t *parts, uint64_t block, uint64_t start, unsigned shift) {
+  unsigned part_shift = shift - TABLE_BITS;
+  if (unlikely(port_event_on(MM_EVENT_PTE_WRITE))) {
+    for (unsigned i = 0; i < TABLE_ENTRIES; i++)
+      pt_fill(pt, &parts[i], part_of(block, shift, i), start + ((uint64_t)i << part_shift), part_shift);
+    return;
+  }
+  uint64_t desc = part_of(block, shift, 0);
+  for (uint64_t *end = parts + TABLE_ENTRIES; parts < end; parts++, desc += BIT(part_shift))
+    port_pte_store(parts, desc);
+  pt->seq += TABLE_ENTRIES;
+}
+
 void pt_split_block(struct pt *pt, uint64_t *entry, uint64_t ia, unsigned shift, struct pt_pool *pool) {
   unsigned part_shift = shift - TABLE_BITS;
   uint64_t start = align_down(ia, BIT(shift)), block = port_pte_load(entry), last;
   pfn_t table = pool_take(pt, pool, ia, part_shift);
   uint64_t *parts = port_frame_ptr(table);
-  for (unsigned i = 0; i < TABLE_ENTRIES; i++)
-    pt_fill(pt, &parts[i], part_of(block, shift, i), start + ((uint64_t)i << part_shift), part_shift);
+  fill_parts(pt, parts, block, start, shift);
   frame_of(table)->refs = TABLE_ENTRIES;
   last = pt_replace(pt, entry, table_desc(table), ia, shift);
   if (unlikely(last != block))

@@ -215,33 +215,87 @@ void pt_trim(struct pt *pt) {
 
 _Static_assert(BATCH == PT_UNMAP_LEAVES_MAX + BATCH_ROOM, "leaves whose tables stay go under one flush");
 
-static ALWAYS_INLINE struct pt_at walk_to_leaf(struct pt *pt, uint64_t ia, unsigned shift) {
-  if (shift != SHIFT_L3)
-    return walk_to(pt, ia, shift);
-  struct pt_at at = walk_hinted(pt, ia);
-  if (likely(at.shift == SHIFT_L3))
-    hint_set(pt, ia, at.entry);
-  return at;
+static ALWAYS_INLINE bool may_go(const struct pt_leaves *l, uint64_t ia, uint64_t desc) {
+  pa_t out = desc_out(desc);
+  if (likely(l->mask != 0) && likely((atomic_load_relaxed(&frame_of(pa_pfn(out))->word) & l->mask) == l->word))
+    return true;
+  return l->may(l->ctx, ia, out);
 }
 
-static ALWAYS_INLINE void unmap_leaf(struct unmap *u, uint64_t ia, unsigned shift, pt_may_unmap_fn *may) {
-  struct pt_at at = walk_to_leaf(u->pt, ia, shift);
-  if (at.shift != shift || !desc_is_valid(at.desc) || desc_is_table(at.desc, shift))
-    return;
-  if (!may(u->ctx, ia, desc_out(at.desc)))
-    return;
-  if (unlikely(at.desc & DESC_CONTIG))
-    pt_uncontig(u->pt, at.entry, ia, shift);
-  drop(u, at.entry, ia, shift);
+/* The last page of its table, or one of a contiguous run. What went before it is flushed with the table, if that goes. */
+static NOINLINE void drop_rarely(struct unmap *u, struct pt_at at, uint64_t ia, uint64_t low, uint64_t high) {
+  if (low <= high) {
+    span_add(&u->span, low, SHIFT_L3);
+    span_add(&u->span, high, SHIFT_L3);
+  }
+  if (at.desc & DESC_CONTIG)
+    pt_uncontig(u->pt, at.entry, ia, SHIFT_L3);
+  drop(u, at.entry, ia, SHIFT_L3);
 }
 
-void pt_unmap_leaves(struct pt *pt, unsigned level, unsigned count, const uint64_t *ias, pt_may_unmap_fn *may, pt_leaf_fn *leaf,
-                     void *ctx) {
+/* `*at` is the page at `ia`, by way of the table used last, which this one's becomes. False if none is there. */
+static ALWAYS_INLINE bool find_page(struct pt *pt, uint64_t ia, struct pt_at *at) {
+  if (unlikely(ia >> SHIFT_L2 != pt->hint_index)) {
+    *at = walk_to(pt, ia, SHIFT_L3);
+    if (at->shift != SHIFT_L3)
+      return false;
+    hint_set(pt, ia, at->entry);
+  }
+  uint64_t *entry = table_entry(pt->hint_table, ia, SHIFT_L3);
+  *at = (struct pt_at){entry, port_pte_load(entry), SHIFT_L3};
+  return desc_is_valid(at->desc);
+}
+
+static ALWAYS_INLINE unsigned unmap_pages(struct unmap *u, unsigned count, const uint64_t *ias, const struct pt_leaves *l) {
+  struct pt *pt = u->pt;
+  uint64_t low = ~(uint64_t)0, high = 0;
+  pfn_t *to = l->frames;
+  for (const uint64_t *end = ias + count; ias < end; ias++) {
+    uint64_t ia = *ias;
+    struct pt_at at;
+    if (!find_page(pt, ia, &at) || !may_go(l, ia, at.desc))
+      continue;
+    low = ia < low ? ia : low;
+    high = ia > high ? ia : high;
+    *to++ = pa_pfn(desc_out(at.desc));
+    if (unlikely((at.desc & DESC_CONTIG) || *pt->hint_refs <= 1)) {
+      drop_rarely(u, at, ia, low, high);
+      continue;
+    }
+    pt_clear(pt, at.entry, ia, SHIFT_L3);
+    (*pt->hint_refs)--;
+  }
+  if (low <= high) {
+    span_add(&u->span, low, SHIFT_L3);
+    span_add(&u->span, high, SHIFT_L3);
+  }
+  return (unsigned)(to - l->frames);
+}
+
+/* Up to one below which smaller leaves stand; `*done`: how many were dealt with. */
+static unsigned unmap_blocks(struct unmap *u, unsigned shift, unsigned *done, const uint64_t *ias, const struct pt_leaves *l) {
+  unsigned gone = 0, i;
+  for (i = 0; i < *done; i++) {
+    struct pt_at at = walk_to(u->pt, ias[i], shift);
+    if (at.shift == shift && desc_is_table(at.desc, shift))
+      break;
+    if (at.shift != shift || !desc_is_valid(at.desc) || !may_go(l, ias[i], at.desc))
+      continue;
+    if (unlikely(at.desc & DESC_CONTIG))
+      pt_uncontig(u->pt, at.entry, ias[i], shift);
+    drop(u, at.entry, ias[i], shift);
+    l->frames[gone++] = pa_pfn(desc_out(at.desc));
+  }
+  *done = i;
+  return gone;
+}
+
+unsigned pt_unmap_leaves(struct pt *pt, unsigned level, unsigned *count, const uint64_t *ias, const struct pt_leaves *leaves) {
   struct unmap u;
-  unmap_begin(&u, pt, leaf, ctx);
-  for (unsigned i = 0; i < count; i++)
-    unmap_leaf(&u, ias[i], level_shift(level), may);
+  unmap_begin(&u, pt, NULL, NULL);
+  unsigned gone = level == 3 ? unmap_pages(&u, *count, ias, leaves) : unmap_blocks(&u, level_shift(level), count, ias, leaves);
   batch_finish(&u);
+  return gone;
 }
 
 /* ---- Taking everything down ---- */

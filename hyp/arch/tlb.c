@@ -11,6 +11,7 @@
 #include "arch/sysreg.h"
 #include "hyp/arch/features.h"
 #include "hyp/arch/vttbr.h"
+#include "hyp/core/cpu.h"
 #include "hyp/ctl/ctl.h"
 #include "hyp/ctl/trace.h"
 #include "hyp/mem/vmid.h"
@@ -25,8 +26,14 @@ static uint64_t ipas2_operand(uint64_t a, unsigned level, bool tables) {
   return a >> PAGE_SHIFT | ttl;
 }
 
-static void note(enum trace_tlbi op, uint16_t vmid, uint64_t a, uint64_t bytes, uint64_t level) {
+static NOINLINE void watched(enum trace_tlbi op, uint16_t vmid, uint64_t a, uint64_t bytes, uint64_t level) {
   trace(TRACE_GROUP_PT, TRACE_TLBI, vmid, op, a, bytes, level, 0);
+  this_cpu()->cost_tlbis += op != TRACE_IC_IALLUIS;
+}
+
+static inline void note(enum trace_tlbi op, uint16_t vmid, uint64_t a, uint64_t bytes, uint64_t level) {
+  if (unlikely(trace_mask & (BIT(TRACE_GROUP_PT) | TRACE_WATCH_COST)))
+    watched(op, vmid, a, bytes, level);
 }
 
 static void sync_stores(void) {

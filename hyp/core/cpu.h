@@ -41,6 +41,8 @@ struct cpu {
   uint64_t masked_since; /* CNTPCT when interrupts were last masked for more than a fast exit */
   uint64_t masked_max;   /* ticks */
   uint64_t idle_ticks;
+  uint32_t cost_el2, cost_guest; /* what the counters showed last (cost.c), */
+  uint32_t cost_tlbis;           /* and TLBIs since */
 };
 
 extern struct cpu cpus[CPUS_MAX];

@@ -13,6 +13,7 @@
 #include "hyp/arch/switch.h"
 #include "hyp/arch/vttbr.h"
 #include "hyp/core/alarm.h"
+#include "hyp/core/cost.h"
 #include "hyp/core/vm.h"
 #include "hyp/ctl/trace.h"
 
@@ -59,9 +60,15 @@ static uint64_t trace_name(const struct vcpu *v) {
   return v ? (uint64_t)v->vm->id << 16 | v->id : ~(uint64_t)0;
 }
 
+static NOINLINE void watched_switch(struct cpu *c, const struct vcpu *from, const struct vcpu *to) {
+  trace(TRACE_GROUP_SCHED, TRACE_SWITCH, 0, trace_name(from), trace_name(to), 0, 0, 0);
+  cost_pause(c);
+}
+
 void load_switch(struct cpu *c, struct vcpu *v) {
   struct vcpu *from = c->current;
-  trace(TRACE_GROUP_SCHED, TRACE_SWITCH, 0, trace_name(from), trace_name(v), 0, 0, 0);
+  if (unlikely(trace_mask & (BIT(TRACE_GROUP_SCHED) | TRACE_WATCH_COST)))
+    watched_switch(c, from, v);
   if (from)
     unload(c, from);
   load(c, v, from);
@@ -69,6 +76,7 @@ void load_switch(struct cpu *c, struct vcpu *v) {
 }
 
 void load_nothing(struct cpu *c) {
+  cost_pause(c);
   if (c->current)
     unload(c, c->current);
   vttbr_park();

@@ -15,6 +15,7 @@
 #include "hyp/arch/switch.h"
 #include "hyp/arch/vttbr.h"
 #include "hyp/arch/zero.h"
+#include "hyp/core/cost.h"
 #include "hyp/core/exit.h"
 #include "hyp/core/masked.h"
 #include "hyp/core/memory.h"
@@ -139,6 +140,8 @@ void hyp_main(const void *dtb) {
   sample_start(options->sample_ms);
   if (options->measure_masked)
     trace_mask |= TRACE_WATCH_MASKED;
+  if (options->measure_el2 && !cost_start())
+    hyp_printf("sluice: measure-el2: this CPU does not count instructions\n");
   sched_init(options->slice_us);
   init_boot_cpu(&m);
   vgic_cpu_setup();

@@ -14,6 +14,7 @@
 #include "hyp/arch/switch.h"
 #include "hyp/arch/vttbr.h"
 #include "hyp/core/alarm.h"
+#include "hyp/core/cost.h"
 #include "hyp/core/exit.h"
 #include "hyp/core/load.h"
 #include "hyp/core/masked.h"
@@ -125,10 +126,12 @@ static void idle_once(struct cpu *c) {
   alarm_update(c, atomic_load_relaxed(&sched_shared.waiting) > 0 ? timer_now() + sched_shared.slice_ticks : TIMER_NEVER);
   if (atomic_load_acquire(&c->rq_least) == RQ_EMPTY) {
     masked_end(c);
+    cost_pause(c);
     uint64_t since = timer_now();
     dsb(sy); /* complete what others wait for before sleeping (Arm ARM D1.17: WFI does not order accesses) */
     wfi();
     c->idle_ticks += timer_now() - since;
+    cost_resume(c);
     masked_begin(c);
   }
   atomic_fetch_and(&sched_shared.idle, ~BIT(c->id));

@@ -70,6 +70,7 @@ void smp_start_others(const struct machine *m) {
 void hyp_secondary_main(struct cpu *c) {
   sysreg_write(cptr_el2, CPTR_EL2_RES1 | CPTR_EL2_TFP);
   el2_setup_controls();
+  cost_cpu_init();
   vttbr_park();
   if (gic_cpu_init(c) != ERR_OK)
     for (;;)

@@ -12,6 +12,7 @@
 #include "arch/lock.h"
 #include "core/err.h"
 #include "core/types.h"
+#include "hyp/core/cost.h"
 #include "hyp/core/vcpu.h"
 #include "hyp/core/work.h"
 #include "hyp/dev/vgic.h"
@@ -78,6 +79,7 @@ struct vm {
   enum vm_state state; /* vms_lock */
   struct vm_config config;
   struct stage2 s2;
+  struct vm_cost cost;
   unsigned vcpu_count;
   struct vcpu *vcpus[VCPUS_MAX];
   uint64_t counter_offset; /* CNTVOFF_EL2: the VM's count starts at 0 when it starts */

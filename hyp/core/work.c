@@ -11,6 +11,7 @@
 #include "core/bits.h"
 #include "hyp/arch/gic.h"
 #include "hyp/arch/timer.h"
+#include "hyp/core/cost.h"
 #include "hyp/core/cpu.h"
 #include "hyp/core/sched.h"
 
@@ -114,7 +115,9 @@ bool work_run_step(void) {
   struct work *w = take_due(now);
   if (!w)
     return false;
+  cost_pause(this_cpu());
   enum work_result result = w->step(w);
+  cost_resume(this_cpu());
   spin_lock(&work_lock);
   last_step = timer_now();
   if (result != WORK_DONE) /* a finished item may be gone with its owner: not touched */

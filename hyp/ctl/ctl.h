@@ -23,6 +23,7 @@ struct hyp_options {
   bool console_quiet;          /* guests' output is kept, not shown */
   bool measure_masked;         /* keep cpu->masked_max */
   bool handover_self_test;     /* before the first VM is made */
+  bool measure_el2;            /* keep vm->cost */
   uint64_t zeroed_pool_bytes;  /* 0: none */
   uint32_t sample_ms;          /* between two samples of memory; 0: none are taken */
   const struct policy *policy; /* who should have how much memory; NULL: nothing is said */

@@ -9,12 +9,14 @@
 #include "core/format.h"
 #include "core/string.h"
 #include "hyp/arch/features.h"
+#include "hyp/core/cost.h"
 #include "hyp/core/cpu.h"
 #include "hyp/core/masked.h"
 #include "hyp/core/vm.h"
 #include "hyp/ctl/console.h"
 #include "hyp/ctl/monitor.h"
 #include "hyp/ctl/trace.h"
+#include "mm/page_alloc.h"
 
 /* --- trace --- */
 
@@ -109,6 +111,38 @@ static enum work_result cmd_masked(struct session *s) {
   return WORK_DONE;
 }
 
+/* --- cost: what a VM has cost so far, for tools --- */
+
+typedef unsigned long long ull;
+
+/* What zeroing takes, so that it can be told apart: it is most of what a fault costs. */
+static void print_zeroing(void) {
+  static uint64_t page, block; /* the same each time */
+  pfn_t f;
+  if (block == 0 && page_alloc(PAGEBLOCK_ORDER, ALLOC_MOVABLE | ALLOC_RETURN_CORE, &f) == ERR_OK) {
+    page = cost_of_zeroing(f, 0);
+    block = cost_of_zeroing(f, PAGEBLOCK_ORDER);
+    page_free(f, PAGEBLOCK_ORDER);
+  }
+  hyp_printf("cost: zeroing takes %llu instructions for 4 KiB, %llu for 2 MiB\n", (ull)page, (ull)block);
+}
+
+static enum work_result cmd_cost(struct session *s) {
+  const struct vm *vm = session_vm(s, 1);
+  uint64_t exits = 0;
+  if (!vm)
+    return WORK_DONE;
+  if (!cost_is_measured())
+    return session_fail_done(s, "not measured: the scenario lacks `measure-el2`");
+  for (unsigned i = 0; i < vm->vcpu_count; i++)
+    exits += vm->vcpus[i]->exits;
+  print_zeroing();
+  hyp_printf("cost %s: el2 %llu guest %llu exits %llu tlbis %llu populated-4k %llu populated-2m %llu moved %llu released %llu\n",
+             vm->config.name, (ull)vm->cost.el2, (ull)vm->cost.guest, (ull)exits, (ull)vm->cost.tlbis, (ull)vm->s2.faults_4k,
+             (ull)vm->s2.faults_2m, (ull)vm->s2.moved_frames, (ull)vm->s2.released_frames);
+  return WORK_DONE;
+}
+
 /* --- shares: how evenly CPU time was divided since `shares begin` --- */
 
 static uint64_t share_begin[VMS_MAX + 1][VCPUS_MAX];
@@ -200,6 +234,7 @@ const struct command monitor_machine_commands[] = {
     {"trace", "[on|off [GROUP...]]", "what is recorded", cmd_trace, 0, SESSION_ARGS_MAX - 1},
     {"stats", "", "each CPU's idle and masked time", cmd_stats, 0, 0},
     {"masked", "begin | US", "measure anew; fail if EL2 masked interrupts longer", cmd_masked, 1, 1},
+    {"cost", "VM", "instructions, exits and TLBIs that a VM has taken", cmd_cost, 1, 1},
     {"shares", "begin|check PERCENT", "is CPU time divided fairly?", cmd_shares, 1, 2},
     {"features", "", "optional CPU features in use", cmd_features, 0, 0},
     {"shutdown", "", "end the machine", cmd_shutdown, 0, 0},

@@ -100,6 +100,7 @@ static err_t check_hypervisor(struct parser *p) {
   o->console_quiet = raw->console_quiet;
   o->measure_masked = raw->measure_masked;
   o->handover_self_test = raw->handover_self_test;
+  o->measure_el2 = raw->measure_el2;
   return e;
 }
 

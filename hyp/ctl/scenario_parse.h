@@ -38,7 +38,7 @@ struct raw_hypervisor {
   struct scenario_strings trace, features_off;
   uint32_t trace_records, vmid_bits, slice_us, zeroed_pool_mib, sample_ms, policy_period_ms;
   const char *policy;
-  bool console_quiet, measure_masked, handover_self_test;
+  bool console_quiet, measure_masked, handover_self_test, measure_el2;
 };
 
 struct raw_image {

@@ -52,6 +52,7 @@ static const struct rule hypervisor_rules[] = {
     {SCN_CONSOLE_QUIET, FORM_FLAG, false, AT(hypervisor.console_quiet), 0, 0},
     {SCN_MEASURE_MASKED, FORM_FLAG, false, AT(hypervisor.measure_masked), 0, 0},
     {SCN_HANDOVER_TEST, FORM_FLAG, false, AT(hypervisor.handover_self_test), 0, 0},
+    {SCN_MEASURE_EL2, FORM_FLAG, false, AT(hypervisor.measure_el2), 0, 0},
     {SCN_ZEROED_POOL, FORM_NUMBER, false, AT(hypervisor.zeroed_pool_mib), 0, 1u << 20},
     {SCN_SAMPLE_MS, FORM_NUMBER, false, AT(hypervisor.sample_ms), 1, 60000},
     {SCN_POLICY, FORM_STRING, false, AT(hypervisor.policy), 0, 0},

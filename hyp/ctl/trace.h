@@ -14,6 +14,7 @@ extern uint64_t trace_mask; /* bit per enum trace_group, and TRACE_WATCH_*; read
 
 /* Bits of trace_mask that are no groups. Setting the groups leaves them alone. */
 #define TRACE_WATCH_MASKED BIT(TRACE_GROUP_EXIT + 32) /* hyp/core/masked.h */
+#define TRACE_WATCH_COST BIT(TRACE_GROUP_EXIT + 33)   /* hyp/core/cost.h */
 #define TRACE_GROUP_MASK (BIT(TRACE_GROUPS) - 1)
 
 static inline bool trace_on(enum trace_group group) {

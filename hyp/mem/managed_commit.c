@@ -155,6 +155,7 @@ static bool always(void *ctx, uint64_t ia, pa_t out) {
 
 static void unmap(const struct managed_place *at, const struct managed_plan *plan, unsigned m) {
   uint64_t ias[64];
+  pfn_t frames[64]; /* known already */
   unsigned bit, count = 0;
   if (is_pow2(plan->unmap[m])) { /* the usual fault */
     err_t err = pt_unmap(&at->range->member[m].vm->s2.pt, ipa_of(at, plan, m, bits_ffs(plan->unmap[m])), PAGE_SIZE, NULL, NULL);
@@ -162,7 +163,7 @@ static void unmap(const struct managed_place *at, const struct managed_plan *pla
     return;
   }
   for_each_page(bit, plan->unmap[m]) ias[count++] = ipa_of(at, plan, m, bit);
-  pt_unmap_leaves(&at->range->member[m].vm->s2.pt, 3, count, ias, always, NULL, NULL);
+  (void)pt_unmap_leaves(&at->range->member[m].vm->s2.pt, 3, &count, ias, &(struct pt_leaves){.may = always, .frames = frames});
 }
 
 /* Bits of `mask` that are set from its lowest on. */

@@ -28,7 +28,6 @@ _Static_assert(RECLAIM_PAGES <= PT_UNMAP_LEAVES_MAX, "a piece goes under one flu
 struct piece {
   struct stage2 *s2;
   struct reclaim_sum *sum;
-  bool views; /* the VM has views to be kept in step */
   unsigned order;
   unsigned count;
   pfn_t frames[RECLAIM_PAGES]; /* [0, count): blocks of 2^order, unmapped and flushed */
@@ -37,7 +36,6 @@ struct piece {
 static void begin(struct piece *p, struct stage2 *s2, unsigned order, struct reclaim_sum *sum) {
   p->s2 = s2;
   p->sum = sum;
-  p->views = s2->vm->config.trap_stage1_faults;
   p->order = order;
   p->count = 0;
 }
@@ -45,38 +43,38 @@ static void begin(struct piece *p, struct stage2 *s2, unsigned order, struct rec
 /* All of an entry but its type: state, owner, order, flags, pins. */
 #define PLAIN_MASK ((struct frame){.state = 0xf, .owner = 0xfff, .order = 0xff, .flags = 0xff, .pins = 0xffff}.word)
 
-/* The VM's alone, whole, and free to go: in one look at its entry. */
-static ALWAYS_INLINE bool is_plain(const struct stage2 *s2, pfn_t f, unsigned order) {
-  struct frame plain = {.state = FRAME_OWNED, .owner = s2->vm->id & 0xfff, .order = (uint8_t)order, .flags = FRAME_F_HEAD};
-  return (atomic_load_relaxed(&frame_of(f)->word) & PLAIN_MASK) == plain.word;
+static ALWAYS_INLINE uint64_t plain_word(const struct stage2 *s2, unsigned order) {
+  return (struct frame){.state = FRAME_OWNED, .owner = s2->vm->id & 0xfff, .order = (uint8_t)order, .flags = FRAME_F_HEAD}.word;
 }
 
-static bool may_go(void *ctx, uint64_t ia, pa_t out) {
+/* The VM's alone, whole, and free to go: in one look at its entry. */
+static ALWAYS_INLINE bool is_plain(const struct stage2 *s2, pfn_t f, unsigned order) {
+  return (atomic_load_relaxed(&frame_of(f)->word) & PLAIN_MASK) == plain_word(s2, order);
+}
+
+/* What is not plain, or of a VM with views. */
+static bool ask(void *ctx, uint64_t ia, pa_t out) {
   struct piece *p = ctx;
   if (unlikely(!is_plain(p->s2, pa_pfn(out), p->order))) {
     p->sum->kept += BIT(p->order);
     return false;
   }
-  if (unlikely(p->views))
-    stage2_forget_views(p->s2, ipa(ia), PAGE_SIZE << p->order);
+  stage2_forget_views(p->s2, ipa(ia), PAGE_SIZE << p->order);
   return true;
 }
 
-static void gone(void *ctx, uint64_t ia, pa_t out, unsigned level, uint64_t desc) {
-  struct piece *p = ctx;
-  (void)ia, (void)level, (void)desc;
-  p->frames[p->count++] = pa_pfn(out);
-}
-
-/* Unmap and flush; s2->lock held. What was neither taken nor kept is not there. */
-static void unmap(struct piece *p, unsigned count, const uint64_t *ias) {
+/* Unmap and flush; s2->lock held. What was neither taken nor kept is not there. Returns how many were dealt with. */
+static unsigned unmap(struct piece *p, unsigned count, const uint64_t *ias) {
   uint64_t kept = p->sum->kept;
-  pt_unmap_leaves(&p->s2->pt, 3 - p->order / ORDER_2M, count, ias, may_go, gone, p);
+  bool views = p->s2->vm->config.trap_stage1_faults;
+  struct pt_leaves leaves = {views ? 0 : PLAIN_MASK, plain_word(p->s2, p->order), ask, p, p->frames};
+  p->count = pt_unmap_leaves(&p->s2->pt, 3 - p->order / ORDER_2M, &count, ias, &leaves);
   uint64_t released = (uint64_t)p->count << p->order;
   stage2_frames_left(p->s2, released);
   p->s2->released_frames += released;
   p->sum->released += released;
   p->sum->absent += ((uint64_t)count << p->order) - released - (p->sum->kept - kept);
+  return count;
 }
 
 /* No lock held. */
@@ -135,7 +133,7 @@ unsigned reclaim_pages(struct stage2 *s2, unsigned count, const uint64_t *ipas, 
   begin(&p, s2, 0, sum);
   spin_lock(&s2->lock);
   done = gather(&p, (unsigned)min_u64(count, RECLAIM_PAGES), ipas, ias, &taken);
-  unmap(&p, taken, ias);
+  (void)unmap(&p, taken, ias);
   spin_unlock(&s2->lock);
   free_all(&p);
   return done;
@@ -180,13 +178,7 @@ static bool at_block(const struct cursor *c) {
   return is_aligned(c->at, SZ_2M) && c->left >= SZ_2M;
 }
 
-/* Pages stand in this 2 MiB, not a block, and not nothing. */
-static bool is_paged(const struct stage2 *s2, uint64_t ia) {
-  struct pt_leaf leaf;
-  return pt_lookup(&s2->pt, ia, &leaf) != ERR_RANGE && leaf.level == 3;
-}
-
-/* As many whole blocks as follow one another in the ranges. Returns the bytes dealt with: 0 if the first is none. */
+/* As many whole blocks as follow one another in the ranges, and are none that was split. Returns the bytes dealt with: 0 if the first is none. */
 static uint64_t release_blocks(struct cursor c, struct stage2 *s2, struct reclaim_sum *sum) {
   uint64_t ias[BLOCKS_PER_PIECE];
   struct piece p;
@@ -194,11 +186,11 @@ static uint64_t release_blocks(struct cursor c, struct stage2 *s2, struct reclai
   bool more = true;
   begin(&p, s2, ORDER_2M, sum);
   spin_lock(&s2->lock);
-  while (more && count < BLOCKS_PER_PIECE && at_block(&c) && !is_paged(s2, c.at)) {
+  while (more && count < BLOCKS_PER_PIECE && at_block(&c)) {
     ias[count++] = c.at;
     more = advance(&c, s2, SZ_2M);
   }
-  unmap(&p, count, ias);
+  count = unmap(&p, count, ias);
   spin_unlock(&s2->lock);
   free_all(&p);
   return count * SZ_2M;

@@ -145,6 +145,10 @@ static ALWAYS_INLINE void cleanse(pfn_t f, unsigned order) {
   cleanse_icache();
 }
 
+void stage2_cleanse_block(pfn_t f, unsigned order) {
+  cleanse(f, order);
+}
+
 void stage2_cleanse(pfn_t first, uint64_t frames) {
   cleanse_lines(port_frame_ptr(first), frames * PAGE_SIZE);
   cleanse_icache();

@@ -118,6 +118,8 @@ static inline void stage2_count(struct stage2 *s2, uint64_t a, int64_t frames) {
 
 /* Zero `frames` of a VM's that are mapped nowhere, as their next owner must find them; a step's worth, interrupts stay masked. */
 void stage2_cleanse(pfn_t first, uint64_t frames);
+/* A block of `order`, 0 or 9, the very way a fault does it. */
+void stage2_cleanse_block(pfn_t f, unsigned order);
 
 /*
  * Make sure RAM at `a` is backed by a zeroed frame and mapped. ERR_RANGE if it is not RAM, ERR_PERM if the VM has handed it over, ERR_NOMEM. Idempotent; from any CPU.

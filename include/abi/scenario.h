@@ -38,6 +38,7 @@
 #define SCN_SLICE_US "slice-us"
 #define SCN_CONSOLE_QUIET "console-quiet" /* a VM's as well */
 #define SCN_MEASURE_MASKED "measure-masked"
+#define SCN_MEASURE_EL2 "measure-el2"
 #define SCN_ZEROED_POOL "zeroed-pool-mib"
 #define SCN_SAMPLE_MS "sample-ms"
 #define SCN_POLICY "policy"

@@ -128,14 +128,20 @@ typedef void pt_leaf_fn(void *ctx, uint64_t ia, pa_t out, unsigned level, uint64
 MUST_CHECK err_t pt_unmap(struct pt *pt, uint64_t ia, uint64_t size, pt_leaf_fn *leaf, void *ctx);
 
 /*
- * Unmap up to `count` leaves of `level` (1..3), wherever they lie, under one tlb_flush for each PT_UNMAP_LEAVES_MAX of them (earlier when
- * tables become empty): each `ias[i]` is the start of one, aligned to its size and within ia_bits; an address that no leaf of that level
- * maps, or that stood before, is left alone. `may` is asked about each leaf that is there, before its entry is written; false leaves it. Otherwise as pt_unmap;
- * `leaf` is called in the order of `ias` within a flush. Nothing is split, nothing can fail.
+ * Unmap up to `*count` leaves of `level` (1..3), at most PT_UNMAP_LEAVES_MAX, wherever they lie, under one tlb_flush (more when
+ * tables become empty): each `ias[i]` is the start of one, aligned to its size and within ia_bits; an address where nothing is mapped,
+ * or that stood before, is left alone. Ends before an address below which smaller leaves stand (level < 3): `*count` is how many were dealt with. Returns how many
+ * leaves went, their frames are in leaves->frames, in the order of `ias`: flushed, and the caller's. Nothing is split, nothing can fail.
  */
 #define PT_UNMAP_LEAVES_MAX 128u
 typedef bool pt_may_unmap_fn(void *ctx, uint64_t ia, pa_t out);
-void pt_unmap_leaves(struct pt *pt, unsigned level, unsigned count, const uint64_t *ias, pt_may_unmap_fn *may, pt_leaf_fn *leaf, void *ctx);
+struct pt_leaves {
+  uint64_t mask, word;  /* a leaf whose frame's entry (mm/frame.h: word) reads `word` under `mask` goes; mask 0: each is asked for */
+  pt_may_unmap_fn *may; /* asked about every other one, before its entry is written; false leaves it */
+  void *ctx;
+  pfn_t *frames; /* room for `*count` */
+};
+unsigned pt_unmap_leaves(struct pt *pt, unsigned level, unsigned *count, const uint64_t *ias, const struct pt_leaves *leaves);
 
 /* Free the empty table that PT_FEAT_KEEP left, if there is one, and those above it that become empty. */
 void pt_trim(struct pt *pt);

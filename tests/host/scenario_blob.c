@@ -97,6 +97,7 @@ static void make_hypervisor(void *blob) {
   blob_set(blob, "/hypervisor", "console-quiet", "", 0);
   blob_set(blob, "/hypervisor", "measure-masked", "", 0);
   blob_set(blob, "/hypervisor", "handover-self-test", "", 0);
+  blob_set(blob, "/hypervisor", "measure-el2", "", 0);
 }
 
 static void make_timeline(void *blob) {

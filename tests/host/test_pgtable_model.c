@@ -101,7 +101,7 @@ static void op_unmap(struct world *w) {
 
 /* ---- leaves here and there ---- */
 
-#define SCATTERED 300u /* more than one flush takes */
+#define SCATTERED PT_UNMAP_LEAVES_MAX
 
 /* Which leaves may go: by a bit of the address, so that model and engine agree. */
 static bool may_go(void *ctx, uint64_t ia, pa_t out) {
@@ -110,38 +110,55 @@ static bool may_go(void *ctx, uint64_t ia, pa_t out) {
   return (ia >> 12 ^ ia >> 21) % 7 != 3;
 }
 
-static void scattered_leaf_gone(void *ctx, uint64_t ia, pa_t out, unsigned level, uint64_t desc) {
-  struct world *w = ctx;
-  w->leaf_cursor = 0; /* they come as they were named */
-  world_leaf_gone(w, ia, out, level, desc);
+/* Is this the leaf that is asked for, and may it go? */
+static bool should_go(struct world *w, uint64_t ia, unsigned level) {
+  struct hw_leaf leaf;
+  uint64_t out = w->out[world_index(w, ia)];
+  if (out == WORLD_UNMAPPED)
+    return false;
+  assert_true(hw_walk(&w->hw.regime, ia, &leaf));
+  return leaf.level == level && may_go(w, ia, pa(out));
+}
+
+static bool was_named(const uint64_t *ias, unsigned count, uint64_t ia) {
+  for (unsigned i = 0; i < count; i++)
+    if (ias[i] == ia)
+      return true;
+  return false;
 }
 
 static void op_unmap_scattered(struct world *w) {
-  static uint64_t ias[SCATTERED], stays[SCATTERED];
-  unsigned level = world_random(w, 3) == 0 ? 2 : 3, count = 1 + (unsigned)world_random(w, SCATTERED), left = 0;
-  uint64_t size = level == 2 ? SZ_2M : SZ_4K, near = any_address(w, size), must_go = 0;
+  static uint64_t ias[SCATTERED], going[SCATTERED];
+  static pfn_t frames[SCATTERED];
+  static bool goes[SCATTERED];
+  unsigned level = world_random(w, 3) == 0 ? 2 : 3, count = 1 + (unsigned)world_random(w, SCATTERED), named = 0;
+  uint64_t size = level == 2 ? SZ_2M : SZ_4K, near = any_address(w, size);
+  struct hw_leaf leaf;
   for (unsigned i = 0; i < count; i++) {
-    struct hw_leaf leaf;
     bool close = world_random(w, 2) && near + (i + 1) * size <= w->window + (w->pages << PAGE_SHIFT);
     ias[i] = i > 0 && world_random(w, 16) == 0 ? ias[i - 1] : close ? near + i * size : any_address(w, size);
-    if (w->out[world_index(w, ias[i])] == WORLD_UNMAPPED)
-      continue;
-    assert_true(hw_walk(&w->hw.regime, ias[i], &leaf));
-    if (leaf.level != level || !may_go(w, ias[i], pa(w->out[world_index(w, ias[i])])))
-      stays[left++] = ias[i];
-    else
-      must_go++;
+    goes[i] = !was_named(ias, i, ias[i]) && should_go(w, ias[i], level);
   }
-  uint64_t before = w->leaf_pages;
-  pt_unmap_leaves(&w->pt, level, count, ias, may_go, scattered_leaf_gone, w);
-  assert_true((w->leaf_pages > before) == (must_go > 0));
-  for (unsigned i = 0; i < left; i++)
-    assert_true(w->out[world_index(w, stays[i])] != WORLD_UNMAPPED);
-  for (unsigned i = 0, s = 0; i < count; i++) {
-    if (s < left && stays[s] == ias[i])
-      s++;
-    else
-      assert_int_equal(w->out[world_index(w, ias[i])], WORLD_UNMAPPED);
+  const struct pt_leaves leaves = {.mask = 0, .may = may_go, .ctx = w, .frames = frames};
+  unsigned done = count, gone = pt_unmap_leaves(&w->pt, level, &done, ias, &leaves);
+  assert_true(done == count || (level == 2 && done < count));
+  for (unsigned i = 0; i < done; i++)
+    if (goes[i])
+      going[named++] = ias[i];
+  assert_int_equal(gone, named);
+  for (unsigned i = 0; i < gone; i++) {
+    w->leaf_cursor = 0; /* they come as they were named */
+    assert_int_equal(pfn_pa(frames[i]).v, w->out[world_index(w, going[i])]);
+    world_leaf_gone(w, going[i], pfn_pa(frames[i]), level, 1);
+  }
+  for (unsigned i = 0; i < done; i++)
+    if (level == 2 && w->out[world_index(w, ias[i])] != WORLD_UNMAPPED) {
+      assert_true(hw_walk(&w->hw.regime, ias[i], &leaf));
+      assert_true(leaf.level <= level);
+    }
+  if (done < count && w->out[world_index(w, ias[done])] != WORLD_UNMAPPED) {
+    assert_true(hw_walk(&w->hw.regime, ias[done], &leaf));
+    assert_int_equal(leaf.level, 3);
   }
 }
 

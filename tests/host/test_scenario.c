@@ -65,7 +65,7 @@ static void test_hypervisor_options(void **state) {
   assert_int_equal(o->features_off, HYP_FEAT_VMID16 | HYP_FEAT_IDC);
   assert_int_equal(o->vmid_bits, 8);
   assert_int_equal(o->slice_us, 2000);
-  assert_true(o->console_quiet && o->measure_masked && o->handover_self_test);
+  assert_true(o->console_quiet && o->measure_masked && o->handover_self_test && o->measure_el2);
 }
 
 static void test_vm_with_every_option(void **state) {

@@ -13,7 +13,7 @@
 #define BALLOON_RETRY_MS 200u /* what could not be done is tried again */
 #define BALLOON_BLOCK_FRAMES (1u << PAGEBLOCK_ORDER)
 #define BALLOON_PAGES_PER_CHAIN 256u
-#define BALLOON_RANGES_PER_CHAIN 16u
+#define BALLOON_RANGES_PER_CHAIN 32u
 
 /* What the device reads: page numbers, or ranges. */
 union balloon_message {

@@ -49,8 +49,12 @@ static unsigned ones(uint64_t w) {
 }
 
 static void mark_word(struct virtio_balloon *b, uint64_t number, bool in) {
-  uint64_t old = b->inside[number];
-  b->inside[number] = in ? ~(uint64_t)0 : 0;
+  uint64_t old = b->inside[number], becomes = in ? ~(uint64_t)0 : 0;
+  b->inside[number] = becomes;
+  if (likely(old == ~becomes)) { /* as it should be */
+    b->actual += in ? 64 : ~(uint64_t)63;
+    return;
+  }
   b->actual += (in ? 64u : 0u) - (uint64_t)ones(old);
 }
 
