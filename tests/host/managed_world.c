@@ -157,7 +157,9 @@ static void make_maps(struct world *w, const struct managed_plan *plan, unsigned
 static void check_shape(const struct managed_plan *plan, uint64_t allowed) {
   uint64_t all = plan->populate, sum = 0;
   for (unsigned l = 0; l < MANAGED_LOCATIONS; l++) {
-    all |= plan->from[l] | plan->drop[l] | plan->unmap[l] | plan->protect[l] | plan->map_read[l] | plan->map_write[l];
+    uint64_t here = plan->from[l] | plan->drop[l] | plan->unmap[l] | plan->protect[l] | plan->map_read[l] | plan->map_write[l];
+    assert_true(here == 0 || has(plan->touched, l));
+    all |= here;
     sum |= plan->from[l];
   }
   assert_int_equal(all & ~plan->pages, 0);
