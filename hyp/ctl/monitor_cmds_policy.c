@@ -131,7 +131,8 @@ static void print_policy(void) {
   policyd_read(&p);
   hyp_printf("sluice: policy: %s: %s\n", p.policy->name, p.policy->what);
   if (p.policy->tick)
-    hyp_printf("policy: every %u ms; %llu ticks so far\n", p.period_ms, (ull)p.ticks);
+    hyp_printf("policy: every %u ms; %llu ticks so far, the last took %llu us, and %llu us to ask\n", p.period_ms, (ull)p.ticks,
+               (ull)time_to_us(p.decide_ticks), (ull)time_to_us(p.apply_ticks));
   hyp_printf("policy: %llu times under pressure; %llu targets set, %llu refused\n", (ull)p.pressures, (ull)p.changes, (ull)p.refused);
 }
 

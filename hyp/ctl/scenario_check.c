@@ -54,7 +54,7 @@ static err_t check_zeroed_pool(struct parser *p, uint64_t *bytes) {
   return ERR_OK;
 }
 
-/* A period without a policy that ticks is a slip. */
+/* A period without a policy is a slip. That of `none` is never over, so that sweeps may go over policies. */
 static err_t check_policy(struct parser *p, struct hyp_options *o) {
   const struct raw_hypervisor *raw = &p->raw.hypervisor;
   const char *names[POLICIES_NAMED_MAX];
@@ -66,8 +66,8 @@ static err_t check_policy(struct parser *p, struct hyp_options *o) {
     return near ? parse_fail(p, SCN_POLICY ": there is no policy \"%s\" (did you mean \"%s\"?)", raw->policy, near)
                 : parse_fail(p, SCN_POLICY ": there is no policy \"%s\"", raw->policy);
   }
-  if (raw->policy_period_ms && !(o->policy && o->policy->tick))
-    return parse_fail(p, SCN_POLICY_PERIOD ": no " SCN_POLICY " that has a period");
+  if (raw->policy_period_ms && !raw->policy)
+    return parse_fail(p, SCN_POLICY_PERIOD ": there is no " SCN_POLICY);
   o->policy_period_ms = raw->policy_period_ms;
   return ERR_OK;
 }

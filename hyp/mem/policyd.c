@@ -6,8 +6,8 @@
  *     ^                                                                                                                  │
  *     └────────────────────────────── ask for statistics, for the next time <────────────────────────────────────────────┘
  *
- * It is EL2 work on CPU 0, one step for a decision: some 300 instructions for each VM and what the policy takes (docs/policy.md has the figures). All of its
- * state is its own, but for what policyd_pressure() leaves: whose vCPU needs how much, of the last that asked.
+ * It is EL2 work on CPU 0: one step for a decision, then one for each VMS_PER_STEP VMs to be asked (docs/policy.md has the figures). All of its state is its
+ * own, but for what policyd_pressure() leaves: whose vCPU needs how much, of the last that asked.
  *
  * A policy is trusted with pages, not with promises: a target below a VM's min or above its max is refused here and counted.
  */
@@ -24,6 +24,7 @@
 #include "mm/page_alloc.h"
 
 #define PRESSURE_MS 2u
+#define VMS_PER_STEP 4u
 #define WORD_MS 200u /* a guest's word is believed for so long, or for four periods */
 
 _Static_assert(POLICY_VMS_MAX == VMS_MAX, "a view holds all");
@@ -32,6 +33,7 @@ static struct {
   struct work work;
   const struct policy *policy;
   uint32_t period_ms;
+  unsigned applied;   /* VMs of the view whose targets have been asked for, since the last decision */
   uint64_t due, last; /* CNTPCT: the next tick; the last decision */
   uint32_t hinted;    /* atomic, and the next two */
   uint32_t pressed_vm;
@@ -129,19 +131,17 @@ static void apply_one(const struct policy_vm *v, uint64_t now) {
     d.stats.refused++;
 }
 
-static void apply(const struct policy_view *view) {
+/* The next few. True if there are more. What the guests answer is there at the next tick. */
+static bool apply_some(void) {
   uint64_t now = time_now();
-  for (unsigned i = 0; i < view->count; i++)
-    apply_one(&view->vm[i], now);
-}
-
-/* Their answers are there at the next tick. */
-static void ask_for_words(const struct policy_view *view) {
-  for (unsigned i = 0; i < view->count; i++) {
-    struct vm *vm = vm_by_id(view->vm[i].id);
-    if (vm && view->vm[i].asked)
+  for (unsigned i = 0; i < VMS_PER_STEP && d.applied < d.view.count; i++) {
+    const struct policy_vm *v = &d.view.vm[d.applied++];
+    apply_one(v, now);
+    struct vm *vm = vm_by_id(v->id);
+    if (vm && v->asked)
       (void)balloon_ask_stats(vm);
   }
+  return d.applied < d.view.count;
 }
 
 /* --- decide ---------------------------------------------------------------------------------------------------------------------- */
@@ -165,8 +165,7 @@ static void decide(uint64_t now) {
     d.policy->tick(&d.view);
     d.stats.ticks++;
   }
-  apply(&d.view);
-  ask_for_words(&d.view);
+  d.applied = 0;
 }
 
 static bool is_pressed(void) {
@@ -177,15 +176,25 @@ static uint64_t next_tick(uint64_t now) {
   return d.policy->tick ? now + time_from_ms(d.period_ms) : ~(uint64_t)0;
 }
 
+static bool is_due(uint64_t now) {
+  return now >= d.due || (is_pressed() && now >= d.last + time_from_ms(PRESSURE_MS));
+}
+
 static enum work_result step(struct work *w) {
-  uint64_t now = time_now(), soonest = d.last + time_from_ms(PRESSURE_MS);
-  if (now >= d.due || (is_pressed() && now >= soonest)) {
+  uint64_t now = time_now();
+  bool more = d.applied < d.view.count;
+  if (!more && is_due(now)) {
     atomic_store_relaxed(&d.hinted, 0u);
     decide(now);
     d.due = next_tick(now);
+    d.stats.decide_ticks = time_now() - now;
+    more = true;
+  } else if (more) {
+    more = apply_some();
+    d.stats.apply_ticks = time_now() - now;
   }
   w->wake_at = is_pressed() ? min_u64(d.due, d.last + time_from_ms(PRESSURE_MS)) : d.due;
-  return WORK_WAIT;
+  return more ? WORK_MORE : WORK_WAIT;
 }
 
 /* --- what is asked of it --------------------------------------------------------------------------------------------------------- */
@@ -217,6 +226,7 @@ static void follow_ageing(void) {
 void policyd_set(const struct policy *policy, uint32_t period_ms) {
   bool other = policy != d.policy;
   d.policy = policy;
+  d.applied = d.view.count; /* what the other wanted, and has not asked for yet, is nobody's wish any more */
   d.period_ms = period_ms ? period_ms : policy->period_ms;
   if (other)
     forget_all();

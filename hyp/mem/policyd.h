@@ -40,9 +40,10 @@ uint64_t policyd_asked_frames(void);
 struct policyd_stats {
   const struct policy *policy;
   uint32_t period_ms;
-  uint64_t ticks, pressures; /* decisions */
-  uint64_t changes;          /* targets set */
-  uint64_t refused;          /* targets that a policy may not set: below min, above max; they were not asked for */
+  uint64_t ticks, pressures;          /* decisions */
+  uint64_t changes;                   /* targets set */
+  uint64_t decide_ticks, apply_ticks; /* CNTPCT ticks that the last decision took, and the last step of asking */
+  uint64_t refused;                   /* targets that a policy may not set: below min, above max; they were not asked for */
 };
 void policyd_read(struct policyd_stats *out);
 

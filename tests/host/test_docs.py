@@ -66,3 +66,14 @@ def test_trace_records():
     for name in re.findall(r"^\s*TRACE_(\w+)\b", types, re.MULTILINE):
         if name not in ("NONE", "TYPES"):
             assert f"`{name}`" in text, name
+
+
+def test_the_example_of_a_policy_is_the_one_that_is_tested():
+    code = re.search(r"```c\n(.*?)```", read("docs/policy.md"), re.DOTALL)[1]
+    assert read("tests/host/policy_equal.c").endswith(code)
+
+
+def test_policies():
+    known = {name for path in (ROOT / "hyp/mem").glob("policy_*.c") for name in re.findall(r'^POLICY\((\w+)\)', path.read_text(), re.MULTILINE)}
+    told = re.findall(r"^\| (\w+) \| ", read("docs/policy.md"), re.MULTILINE)
+    assert set(told) == known | {"policy"}
