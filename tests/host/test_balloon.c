@@ -336,6 +336,7 @@ static void step(uint64_t features, unsigned report_queue, bool honoured) {
 }
 
 static void open_world(struct world *w, uint64_t words) {
+  struct ledger charged;
   world_create(w, &machine);
   memset(&vm, 0, sizeof(vm));
   memset(model, 0, sizeof(model));
@@ -348,6 +349,8 @@ static void open_world(struct world *w, uint64_t words) {
   (void)slab_shrink_all(~(uint64_t)0);
   fake_stage2_open(&vm, VM_BYTES);
   assert_int_equal(virtio_balloon_create(&vm, 2), ERR_OK);
+  ledger_read_owner(vm.id, &charged);
+  assert_int_equal(charged.frames[FRAME_CORE], 1); /* the map of what is inside */
 }
 
 static void close_world(struct world *w) {

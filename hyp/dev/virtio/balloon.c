@@ -17,6 +17,9 @@
 #include "hyp/core/work.h"
 #include "hyp/dev/virtio/balloon_priv.h"
 #include "hyp/mem/balloon_target.h"
+#include "mm/frame.h"
+#include "mm/page_alloc.h"
+#include "mm/port.h"
 #include "mm/slab.h"
 
 #define STATS_BYTES (16u * sizeof(struct balloon_stat)) /* more than there are tags: the rest of a longer buffer is not looked at */
@@ -164,16 +167,32 @@ static const struct virtio_ops ops = {.name = "virtio-balloon",
                                       .reset = reset,
                                       .power_on = power_on};
 
+static unsigned map_order(const struct virtio_balloon *b) {
+  uint64_t frames = (words_of(b) * sizeof(b->inside[0]) + PAGE_SIZE - 1) / PAGE_SIZE;
+  return frames > 1 ? bits_fls(frames - 1) + 1 : 0;
+}
+
+/* Whole frames, charged to the VM in the ledger. */
+static err_t open_map(struct virtio_balloon *b, owner_t owner) {
+  pfn_t f;
+  err_t err = page_alloc(map_order(b), ALLOC_UNMOVABLE | ALLOC_ZERO, &f);
+  if (err != ERR_OK)
+    return err;
+  frame_set_state(f, map_order(b), FRAME_CORE, owner, 0);
+  b->inside = port_frame_ptr(f);
+  return ERR_OK;
+}
+
 err_t virtio_balloon_create(struct vm *vm, unsigned slot) {
   struct virtio_balloon *b = mem_alloc(sizeof(*b));
   if (!b)
     return ERR_NOMEM;
   b->frames = vm->config.memory_bytes / PAGE_SIZE;
   b->offered = virtio_balloon_features(vm->config.balloon);
-  b->inside = mem_alloc(words_of(b) * sizeof(b->inside[0]));
-  if (!b->inside) {
+  err_t err = open_map(b, vm->id);
+  if (err != ERR_OK) {
     mem_free(b);
-    return ERR_NOMEM;
+    return err;
   }
   virtio_init(&b->device, &ops, vm, slot);
   return ERR_OK;
@@ -181,7 +200,7 @@ err_t virtio_balloon_create(struct vm *vm, unsigned slot) {
 
 void virtio_balloon_destroy(struct virtio_device *d) {
   struct virtio_balloon *b = balloon_of(d);
-  mem_free(b->inside);
+  page_free(port_ptr_frame(b->inside), map_order(b));
   mem_free(b);
 }
 
