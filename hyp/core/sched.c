@@ -7,7 +7,8 @@
  * last vCPU loaded and waits in WFI: if that vCPU's interrupt is the next thing to happen, nothing has to move.
  *
  * Queues and their lock: runqueue.c. Slices and the alarm: alarm.c. Moving a vCPU's registers: load.c.
- * Lock order: vms_lock -> stage2.lock (of two VMs, the lower VM id's first: hyp/mem/handover.h) -> vgic locks -> rq_lock -> (zone lock, console lock).
+ * Lock order: vms_lock -> a managed block's lock (hyp/mem/managed.h) -> stage2.lock (of two VMs, the lower VM id's first: hyp/mem/handover.h) -> a managed range's
+ * lock -> vgic locks -> rq_lock -> (zone lock, console lock).
  */
 #include "hyp/core/sched.h"
 #include "hyp/arch/gic.h"

@@ -163,13 +163,11 @@ static NOINLINE void device_rare(struct vcpu *v, uint64_t esr, uint64_t at) {
 }
 
 /*
- * A write? On a walk only what hardware does to the table itself is, and that is denied by permission (Linux: kvm_is_write_fault). Cache maintenance
- * is reported as a write, but is none.
+ * A write, or what needs the right to write? Whatever is denied by permission does, since reads are allowed wherever there is a leaf: so also what hardware does to a table on a
+ * walk (Linux: kvm_is_write_fault), and DC IVAC. Otherwise walks read, and cache maintenance, which is reported as a write, is none.
  */
 static bool is_write(uint64_t esr) {
-  if (esr & ESR_S1PTW)
-    return esr_fsc_type(esr) == ESR_FSC_PERMISSION;
-  return (esr & ESR_WnR) && !(esr & ESR_CM);
+  return esr_fsc_type(esr) == ESR_FSC_PERMISSION || ((esr & ESR_WnR) && !(esr & (ESR_CM | ESR_S1PTW)));
 }
 
 /* Above RAM: managed memory, or nothing. Tables of its own may lie there too, but no code. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Two guests in two ranges of managed memory, which lie one behind the other above RAM: `control` (2 MiB, must not migrate: the turn to speak stands there) and `data` (4 MiB). What a fault
- * that migrates a page costs; or, with `pong=1`, one page that both write in turn.
+ * that migrates a page costs; or, with `pong=1`, one page that both write in turn; or, with `rounds=`, all pages to and fro so many times.
  *
  * `role=` 1 measures, 2 answers. Each page of data is written by one and read by the other, so that no page ever arrives with wrong contents unnoticed.
  */
@@ -114,14 +114,27 @@ static void follow(void) {
   give_turn(6);
 }
 
+/* To and fro: each reads what the other wrote, and writes it anew. The turn says which round it is. */
+static void alternate(uint64_t role, uint64_t rounds) {
+  for (uint64_t i = role - 1; i < rounds; i += 2) {
+    wait_turn(i);
+    if (i > 0)
+      check_all(i - 1);
+    write_all(i);
+    give_turn(i + 1);
+  }
+}
+
 void payload_main(const void *dtb) {
   struct payload_fdt fdt = payload_fdt_read(dtb);
   uint64_t end = PAYLOAD_RAM_BASE + fdt.ram_bytes;
   control = (volatile uint64_t *)end;
   data = (volatile uint64_t *)(end + 512 * PAGE);
-  uint64_t role = payload_number(fdt.bootargs, "role", 1);
+  uint64_t role = payload_number(fdt.bootargs, "role", 1), rounds = payload_number(fdt.bootargs, "rounds", 0);
   if (payload_number(fdt.bootargs, "pong", 0))
     play((unsigned)role);
+  else if (rounds)
+    alternate(role, rounds);
   else if (role == 1)
     lead();
   else
