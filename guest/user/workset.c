@@ -111,9 +111,10 @@ static void work_until(unsigned long end, const struct area *low, const struct a
 
 /* ---- the schedule ---- */
 
+/* One page at least, so that there is an address; what is not touched costs nothing. */
 static struct area new_area(unsigned long mib, unsigned long salt) {
   unsigned long pages = mib * MIB_PAGES;
-  void *at = pages ? sys_mmap(NULL, pages * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS) : NULL;
+  void *at = sys_mmap(NULL, (pages ? pages : 1) * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
   expect(!is_error(at), "mmap", (unsigned long)at, 0);
   if (is_error(at))
     sys_exit(1);
