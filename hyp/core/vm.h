@@ -19,8 +19,8 @@
 #include "hyp/dev/virtio/virtio.h"
 #include "hyp/dev/vuart.h"
 #include "hyp/mem/age.h"
-#include "hyp/mem/policyd.h"
 #include "hyp/mem/managed.h"
+#include "hyp/mem/policyd.h"
 #include "hyp/mem/quota.h"
 #include "hyp/mem/stage2.h"
 
@@ -85,20 +85,20 @@ struct vm {
   uint64_t counter_offset; /* CNTVOFF_EL2: the VM's count starts at 0 when it starts */
   struct vgic vgic;
   struct vuart vuart;
-  struct virtio_device *virtio[VIRTIO_SLOTS]; /* NULL: nothing there; constant after creation */
-  struct handover_table *handover;            /* regions it gives; NULL: none yet; s2.lock */
+  struct virtio_device *virtio[VIRTIO_SLOTS];   /* NULL: nothing there; constant after creation */
+  struct handover_table *handover;              /* regions it gives; NULL: none yet; s2.lock */
   struct managed_seat seat[MANAGED_RANGES_MAX]; /* its ranges of managed memory; constant while it can run */
   unsigned seats;
-  struct ffa *ffa;                            /* its FF-A buffers and the call in progress; NULL: none yet */
-  struct work life;                           /* drives `goal` */
-  enum vm_goal goal;                          /* vms_lock */
-  bool stopping;                              /* no vCPU may be started: set before the first is stopped; atomic */
-  bool loaded;                                /* images are in its RAM; work only */
-  bool flushed;                               /* no TLB holds anything of it any more; work only */
-  bool announced;                             /* its entry time has been printed */
-  bool sampled;                               /* the sampler has told its name */
-  uint64_t load_done;                         /* bytes of image and initrd written so far; work only */
-  uint64_t entered_at;                        /* CNTPCT when its first vCPU was first entered */
+  struct ffa *ffa;     /* its FF-A buffers and the call in progress; NULL: none yet */
+  struct work life;    /* drives `goal` */
+  enum vm_goal goal;   /* vms_lock */
+  bool stopping;       /* no vCPU may be started: set before the first is stopped; atomic */
+  bool loaded;         /* images are in its RAM; work only */
+  bool flushed;        /* no TLB holds anything of it any more; work only */
+  bool announced;      /* its entry time has been printed */
+  bool sampled;        /* the sampler has told its name */
+  uint64_t load_done;  /* bytes of image and initrd written so far; work only */
+  uint64_t entered_at; /* CNTPCT when its first vCPU was first entered */
   ipa_t initrd, dtb;
   enum vm_verdict verdict;
   uint64_t verdict_value;
@@ -147,6 +147,5 @@ void vm_system_off(struct vm *vm);
 void vm_system_reset(struct vm *vm);
 /* From an exit of the current vCPU (no frame for its fault, a line that was waited for): pause until somebody starts it again. */
 void vm_pause_self(struct vm *vm);
-
 
 #endif
