@@ -142,13 +142,13 @@ static int64_t rxtx_map(struct vcpu *v, uint64_t tx, uint64_t rx) {
 }
 
 static int64_t rxtx_unmap(struct vcpu *v) {
-  struct ffa *f = ffa_enter(v);
+  struct ffa *f = enter(v);
   if (!f)
-    return (int64_t)v->x[0];
-  bool idle = f->stage == STAGE_IDLE;
-  f->mapped = !idle;
+    return ffa_refuse(v, v->vm->ffa ? FFA_BUSY : FFA_INVALID_PARAMETERS);
+  bool mapped = f->mapped, idle = f->stage == STAGE_IDLE;
+  f->mapped = mapped && !idle;
   ffa_leave(f);
-  return idle ? ffa_succeed(v, 0, 0) : ffa_refuse(v, FFA_BUSY);
+  return !mapped ? ffa_refuse(v, FFA_INVALID_PARAMETERS) : idle ? ffa_succeed(v, 0, 0) : ffa_refuse(v, FFA_BUSY);
 }
 
 static int64_t rx_release(struct vcpu *v) {

@@ -48,6 +48,8 @@ static err_t begin_retrieve(struct vm *vm, struct ffa *f) {
   if (err != ERR_OK)
     return err;
   static const uint32_t types[] = {FFA_FLAG_TYPE_SHARE, FFA_FLAG_TYPE_LEND, FFA_FLAG_TYPE_DONATE};
+  if (!(f->d.access[0].permissions & FFA_INSTRUCTION_MASK))
+    f->d.access[0].permissions |= FFA_INSTRUCTION_XN; /* the answer says what it got */
   f->d.flags = types[info.kind] | (info.zeroed ? FFA_FLAG_ZERO : 0);
   err = stage2_write(&vm->s2, f->rx, response, ffa_desc_response(response, &f->d, place.address, place.pages));
   return err == ERR_OK ? handover_retrieve(vm, f->handle, place.address, prot_of(f->d.access[0].permissions)) : err;

@@ -48,6 +48,8 @@ int64_t ffa_send(struct vcpu *v, enum handover_kind kind) {
 
 int64_t ffa_next_fragment(struct vcpu *v) {
   uint32_t length = (uint32_t)v->x[3];
+  if ((uint32_t)v->x[4] != 0) /* a sender's id is for relayers to say */
+    return ffa_refuse(v, FFA_INVALID_PARAMETERS);
   struct ffa *f = ffa_take_descriptor(v, length);
   if (!f)
     return (int64_t)v->x[0];

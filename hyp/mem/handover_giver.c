@@ -45,6 +45,7 @@ err_t handover_begin(struct vm *owner, const struct handover *template, uint64_t
     h->first = h->last = FRAME_LINK_NONE;
     h->pages = h->from_window = 0;
     h->state = HANDOVER_GATHERING;
+    handover_rewind(h); /* it may be cancelled before anything is claimed */
   }
   spin_unlock(&owner->s2.lock);
   return h ? ERR_OK : ERR_NOSPC;
