@@ -12,6 +12,7 @@
 #include "hyp/ctl/sample.h"
 #include "core/bits.h"
 #include "core/string.h"
+#include "hyp/core/cost.h"
 #include "hyp/core/vm.h"
 #include "hyp/core/work.h"
 #include "hyp/ctl/trace.h"
@@ -89,7 +90,9 @@ static void sample_vm(struct vm *vm) {
   uint64_t working_set;
   if (!age_working_set(vm, &working_set))
     working_set = UNKNOWN;
-  put(TRACE_SAMPLE_POLICY, vm->id, pair(working_set, balloon.present ? balloon.keep : UNKNOWN), 0, 0, 0);
+  bool measured = cost_is_measured();
+  put(TRACE_SAMPLE_POLICY, vm->id, pair(working_set, balloon.present ? balloon.keep : UNKNOWN), measured ? vm->cost.el2 : ~(uint64_t)0,
+      measured ? vm->cost.guest : ~(uint64_t)0, pair(s2->released_frames, vm->cost.tlbis));
 }
 
 static enum work_result sample_over(struct work *w) {

@@ -78,10 +78,10 @@ enum trace_type {
   TRACE_SAMPLE_NAME,   /* a0: vm id; a1..a4: its name, filled up with NUL */
   TRACE_SAMPLE_VM, /* a0: vm id; a1: assigned, resident; a2: ballooned, ever reported; a3: shared, lent; a4: quota max, vCPUs that wait for memory */
   TRACE_SAMPLE_EVENTS, /* a0: vm id; counts: a1: stage-2 faults by 4 KiB, by 2 MiB; a2: stage-1 faults, waits for memory; a3: pages moved, tables; a4: exits */
-  TRACE_SAMPLE_MARK, /* a0: enum trace_mark, number of the sample that follows; a1..a4: its name, cut or filled up with NUL */
-  TRACE_SAMPLE_POLICY, /* a0: vm id; a1: working set, what its balloon was asked to leave it; ~0: not known */
+  TRACE_SAMPLE_MARK,   /* a0: enum trace_mark, number of the sample that follows; a1..a4: its name, cut or filled up with NUL */
+  TRACE_SAMPLE_POLICY, /* a0: vm id; a1: working set, what its balloon was asked to leave it; ~0: not known; a2: EL2's instructions for it, a3: its own; ~0: not measured; a4: frames it gave back, TLBIs */
   /* POLICY: two to a word as above, frames */
-  TRACE_TARGET,      /* a0: vm id; a1: target before, now; a2: resident, not in the balloon; a3: working set or ~0, its vCPUs that wait for a frame */
+  TRACE_TARGET, /* a0: vm id; a1: target before, now; a2: resident, not in the balloon; a3: working set or ~0, its vCPUs that wait for a frame */
   TRACE_MEMORY_WAIT, /* a0: vm << 16 | vcpu; a1: ipa; a2: enum memory_wait; a3: frames to spare */
   TRACE_MEMORY_BACK, /* a0: vm id: none of its vCPUs waits any more; a1: ticks since the first began to; a2: frames asked of others by then */
   /* MANAGED: a0: range << 40 | offset of the first of 64 pages; a1: which of them; a2: location they were at (faults: the member's); a3: location they go to, or are mapped from; a4: member */

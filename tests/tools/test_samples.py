@@ -9,6 +9,7 @@ from pathlib import Path
 import overrides
 import plots
 import pytest
+import run_plots
 import samples
 import sweep_plots
 import trace_records as tr
@@ -26,7 +27,7 @@ def pair(low, high=0):
     return low | high << 32
 
 
-def sample(maker, number, resident, moved=0):
+def sample(maker, number, resident, moved=0, measured=True):
     """Zone 0 and VM 1 of one sample, 1 ms after the last."""
     maker.time += 62_500
     maker.add(0, tr.SAMPLE_ZONE, pair(0, number), pair(1000, 1000 - resident), pair(3, 4), pair(16, 20), 0)
@@ -36,7 +37,8 @@ def sample(maker, number, resident, moved=0):
         maker.add(0, tr.SAMPLE_NAME, pair(1, 0), *struct.unpack("<4Q", b"alpha".ljust(32, b"\0")))
     maker.add(0, tr.SAMPLE_VM, pair(1, number), pair(512, resident), pair(20, 30), pair(40, 50), pair(400, 1))
     maker.add(0, tr.SAMPLE_EVENTS, pair(1, number), pair(resident, 2), pair(3, 4), pair(moved, 6), 1 << 40)
-    maker.add(0, tr.SAMPLE_POLICY, pair(1, number), pair(70, tr.UNKNOWN if number == 2 else 80))
+    maker.add(0, tr.SAMPLE_POLICY, pair(1, number), pair(70, tr.UNKNOWN if number == 2 else 80), 1000 + 50_000 * number if measured else tr.NOT_WRITTEN,
+              9000 if measured else tr.NOT_WRITTEN, pair(7 + 10_000 * number, 8))
 
 
 def mark(maker, what, number, name):
@@ -58,9 +60,21 @@ def test_rows():
     assert (zone["scope"], zone["name"], zone["free_kib"], zone["cached_kib"], zone["zeroed_kib"], zone["min_kib"]) == ("zone", "0", 744 * 4, 12, 16, 64)
     assert [zone[f"free_order{n}_blocks"] for n in range(11)] == list(range(1, 12))
     assert (vm["run"], vm["parameters"], vm["scope"], vm["name"]) == ("7", "a=b", "vm", "alpha")
-    assert [vm[c] for c in samples.VM_COLUMNS] == [2048, 1024, 80, 120, 160, 200, 24, 1600, 1, 280, 320, 256, 2, 3, 4, 0, 1 << 40]
+    assert [vm[c] for c in samples.VM_COLUMNS] == [2048, 1024, 80, 120, 160, 200, 24, 1600, 1, 280, 320, 256, 2, 3, 4, 0, 1 << 40, 7, 8, 1000, 9000]
     last = samples.rows_of(made_up().trace())[-1]
     assert last["working_set_kib"] == 280 and "target_kib" not in last
+
+
+def test_what_is_not_measured_is_not_said():
+    maker = Maker(cpus=1)
+    sample(maker, 0, 5, measured=False)
+    row = samples.rows_of(maker.trace())[-1]
+    assert row["released_pages_count"] == 7 and "el2_instructions" not in row and "tlbis_count" not in row
+
+
+def test_cost_per_page_of_what_prevailed():
+    rows = samples.by_name(samples.rows_of(made_up().trace()), "vm")["alpha"]
+    assert [(kind, round(y)) for kind, points in run_plots.costs_of(rows, plots.Clock(1000)).items() for _, y in points] == [("released_pages_count", 5)]
 
 
 def test_footprint_is_the_integral():
@@ -180,7 +194,7 @@ def test_report_of_one_run(tmp_path):
     runs = "run,parameters,outcome,reason\n1,,PASS,\n"
     made = [make_report(tmp_path, name, console=("console.log", CONSOLE), runs=("runs.csv", runs)) for name in ("a.html", "b.html")]
     assert made[0] == made[1]
-    assert pictures(made[0]) == 5 and "one &amp; two" in made[0] and "Ended: PASS." in made[0]
+    assert pictures(made[0]) == 6 and "one &amp; two" in made[0] and "Ended: PASS." in made[0]
     assert "Physical memory by owner" in made[0] and "A  full, at 0.00 ms: 1 of 4 blocks free" in made[0] and "<li>begin <span>(0.00 ms)" in made[0]
     assert "Did not happen: " not in made[0]
     check_page(made[0])
@@ -191,7 +205,7 @@ def test_report_of_a_sweep(tmp_path):
     (tmp_path / "samples.csv").write_text(samples.to_csv(sweep_rows()))
     runs = "run,parameters,outcome,reason\n1,vms/alpha/memory-mib=1,PASS,\n2,vms/alpha/memory-mib=2,FAIL,more: `x` was not written\n3,vms/alpha/memory-mib=4,TIMEOUT,\n"
     text = make_report(tmp_path, runs=("runs.csv", runs))
-    assert pictures(text) == 2 + 2 * 4
+    assert pictures(text) == 2 + 2 * 5
     assert "2 of 3 runs did not pass" in text and "FAIL (more: `x` was not written)" in text and "alpha/memory-mib = 4" in text and ">alpha/memory-mib<" in text
     check_page(text)
 

@@ -138,6 +138,11 @@ def area_key(label, colour, hatch="", edge="none"):
     return label, f'<rect x="0.5" y="0.5" width="25" height="11" fill="{colour}" stroke="{edge}"/>{lines}'
 
 
+def marker_key(label, colour, marker):
+    shapes = {"o": '<circle cx="13" cy="6" r="4"', "s": '<rect x="9" y="2" width="8" height="8"', "^": '<path d="M13 1l5 10h-10z"', "D": '<path d="M13 1l5 5-5 5-5-5z"'}
+    return label, f'{shapes[marker]} fill="{colour}"/>'
+
+
 def key_html(entries):
     items = "".join(f'<li><svg width="26" height="12" viewBox="0 0 26 12" aria-hidden="true">{swatch}</svg>{html.escape(label)}</li>' for label, swatch in entries)
     return f'<ul class="key">{items}</ul>' if entries else ""

@@ -4,7 +4,7 @@
 from matplotlib import colormaps
 
 import samples
-from plots import (BLACK, BLUE, GREEN, GREY, ORANGE, PINK, RED, SKY, any_of, area_key, line_key, mib, panels, step_line, tell_time, thinned)
+from plots import (BLACK, BLUE, GREEN, GREY, ORANGE, PINK, RED, SKY, any_of, area_key, line_key, marker_key, mib, panels, step_line, tell_time, thinned)
 
 MEMORY = [("assigned_kib", "assigned", BLACK, "--"), ("quota_max_kib", "quota", GREY, ":"), ("target_kib", "target of the policy", SKY, "-."),
           ("resident_kib", "resident", BLUE, "-"), ("working_set_kib", "working set", GREEN, "-"), ("ballooned_kib", "ballooned", RED, "-."),
@@ -132,6 +132,39 @@ def happened(vms):
     """Events of which there was one, and the names of those that never happened."""
     seen = [(column, label) for column, label in EVENTS if any(any_of(rows, column) for rows in vms.values())]
     return seen, [label.split(",")[0] for column, label in EVENTS if (column, label) not in seen]
+
+
+COSTS = [("faults_4k_count", 1, "stage-2 faults by 4 KiB", BLUE, "o"), ("faults_2m_count", 512, "stage-2 faults by 2 MiB", ORANGE, "s"),
+         ("released_pages_count", 1, "given back: balloon, reporting", GREEN, "^"), ("moved_pages_count", 1, "moved", RED, "D")]
+COST_PAGES_MIN, COST_PART = 16, 0.95
+
+
+def costs_of(rows, clock):
+    """{kind of event: [(time, EL2's instructions per page)]}: of intervals in which at least some pages came or went, nearly all in one way."""
+    found = {}
+    for a, b in zip(rows, rows[1:]):
+        pages = {column: (b[column] - a[column]) * each for column, each, *_ in COSTS}
+        kind, total = max(pages, key=pages.get), sum(pages.values())
+        if b["sample"] == a["sample"] + 1 and min(pages.values()) >= 0 and total >= COST_PAGES_MIN and pages[kind] >= COST_PART * total:
+            found.setdefault(kind, []).append((b["time_us"] / clock.divisor, (b["el2_instructions"] - a["el2_instructions"]) / total))
+    return found
+
+
+def draw_costs(clock, vms):
+    """What EL2 spent per page while pages came and went in one way. None if it was not measured (`measure-el2`)."""
+    measured = [rows for rows in vms.values() if any_of(rows, "el2_instructions")]
+    found = [costs_of(rows, clock) for rows in measured]
+    if not any(found):
+        return None
+    figure, (axis,), _ = panels(1, 2.6)
+    for column, _, _, colour, marker in COSTS:
+        points = [point for costs in found for point in costs.get(column, [])]
+        axis.plot([x for x, _ in points], [y for _, y in points], marker, color=colour, markersize=4, markeredgewidth=0)
+    axis.set(ylabel="EL2's instructions per page", yscale="log")
+    axis.yaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
+    tell_time([axis], 1, clock)
+    used = {column for costs in found for column in costs}
+    return figure, [marker_key(label, colour, marker) for column, _, label, colour, marker in COSTS if column in used]
 
 
 def draw_events(clock, vms, looks):

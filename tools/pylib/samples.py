@@ -10,9 +10,11 @@ import trace_records as trace
 
 PAGE_KIB = 4
 ORDERS = 11
+NOT_MEASURED = (1 << 64) - 1
 
 VM_COLUMNS = ["assigned_kib", "resident_kib", "ballooned_kib", "reported_kib", "shared_kib", "lent_kib", "tables_kib", "quota_max_kib", "waiting_vcpus",
-              "working_set_kib", "target_kib", "faults_4k_count", "faults_2m_count", "faults_stage1_count", "memory_waits_count", "moved_pages_count", "exits_count"]
+              "working_set_kib", "target_kib", "faults_4k_count", "faults_2m_count", "faults_stage1_count", "memory_waits_count", "moved_pages_count", "exits_count",
+              "released_pages_count", "tlbis_count", "el2_instructions", "guest_instructions"]
 ZONE_COLUMNS = ["managed_kib", "free_kib", "cached_kib", "zeroed_kib", "min_kib", "low_kib"] + [f"free_order{n}_blocks" for n in range(ORDERS)]
 COLUMNS = ["run", "parameters", "sample", "time_us", "scope", "name"] + VM_COLUMNS + ZONE_COLUMNS
 
@@ -54,7 +56,11 @@ def event_values(record):
 
 def policy_values(record):
     working_set, target = trace.halves(record.arg[1:2])
-    return {f"{name}_kib": count * PAGE_KIB for name, count in (("working_set", working_set), ("target", target)) if count != trace.UNKNOWN}
+    released, tlbis = trace.halves(record.arg[4:5])
+    frames = {f"{name}_kib": count * PAGE_KIB for name, count in (("working_set", working_set), ("target", target)) if count != trace.UNKNOWN}
+    if record.arg[2] == NOT_MEASURED:
+        return {**frames, "released_pages_count": released}
+    return {**frames, "released_pages_count": released, "tlbis_count": tlbis, "el2_instructions": record.arg[2], "guest_instructions": record.arg[3]}
 
 
 VALUES = {trace.SAMPLE_ZONE: ("zone", zone_values), trace.SAMPLE_ORDERS: ("zone", order_values), trace.SAMPLE_VM: ("vm", vm_values),

@@ -280,7 +280,8 @@ FORMATS = {
     SAMPLE_VM: lambda r, a: sample_text(a, f"vm {a[0] & 0xFFFF}", "assigned", "resident", "ballooned", "reported", "shared", "lent", "quota", "waiting"),
     SAMPLE_EVENTS: lambda r, a: sample_text(a, f"vm {a[0] & 0xFFFF}", "4 KiB faults", "2 MiB faults", "stage-1 faults", "waits", "moved", "tables", "exits"),
     SAMPLE_MARK: lambda r, a: f"#{a[0] >> 32} {name_of(MARKS, a[0] & 0xFFFF)} {vm_name(a)}",
-    SAMPLE_POLICY: lambda r, a: f"#{a[0] >> 32} vm {a[0] & 0xFFFF}: working set {known(a[1] & UNKNOWN)}, target {known(a[1] >> 32)}",
+    SAMPLE_POLICY: lambda r, a: (f"#{a[0] >> 32} vm {a[0] & 0xFFFF}: working set {known(a[1] & UNKNOWN)}, target {known(a[1] >> 32)}, released {a[4] & UNKNOWN}" +
+                              ("" if a[2] == NOT_WRITTEN else f", TLBIs {a[4] >> 32}, instructions: EL2 {a[2]}, guest {a[3]}")),
     TARGET: lambda r, a: (f"vm {a[0]}: keep {a[1] >> 32} of {a[2] >> 32} frames (before: {a[1] & UNKNOWN}); resident {a[2] & UNKNOWN}, "
                           f"working set {known(a[3] & UNKNOWN)}, {a[3] >> 32} waiting"),
     MEMORY_WAIT: lambda r, a: f"{vcpu_text(a[0])} at ipa {a[1]:#x}: {name_of(MEMORY_WAITS, a[2])}; {a[3]} frames to spare",
