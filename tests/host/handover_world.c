@@ -73,7 +73,7 @@ void stage2_cleanse(pfn_t first, uint64_t frames) {
   memset(port_frame_ptr(first), 0, frames * PAGE_SIZE);
 }
 
-uint32_t exhaust_open = 1;  /* somebody always waits */
+uint32_t exhaust_open = 1; /* somebody always waits */
 
 void quota_frames_left(struct stage2 *s2, uint64_t frames) {
   (void)s2;
