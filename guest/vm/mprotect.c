@@ -179,9 +179,11 @@ static err_t protect_within(struct mm_struct *mm, struct vm_area_struct *vma, ui
   vm_flags_t flags = changed_flags(vma, access);
   if (flags == vma->vm_flags)
     return ERR_OK;
-  if (is_refused(vma, access))
-    return ERR_PERM;
-  pfnmap_cut(mm, from, to);
+  if (unlikely(vma->vm_flags & VM_PFNMAP)) {
+    if (is_refused(vma, access))
+      return ERR_PERM;
+    pfnmap_cut(mm, from, to);
+  }
   struct vm_area_struct *taker = taker_of(vma, from, to, flags);
   err_t err = reserve(mm, taker ? 0 : cuts(vma, from, to), newly_charged(vma, flags, from, to));
   if (err == ERR_OK)
