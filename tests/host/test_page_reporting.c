@@ -217,6 +217,26 @@ static void reported_ones_come_last(void **state) {
   end();
 }
 
+/* One frame out of the middle of what was reported, by its address: the rest of its block is ordinary free memory, and serves before any block that is still whole. */
+static void what_is_left_of_a_block_is_free_as_any(void **state) {
+  (void)state;
+  begin(&clean);
+  while (hold(PAGEBLOCK_ORDER, ALLOC_MOVABLE))
+    ;
+  let_all_go();
+  assert_int_equal(report_all(), ERR_OK);
+  uint64_t before = marked();
+  for (uint64_t f = w.base + 5; marked() == before; f += PAGEBLOCK_FRAMES)
+    (void)hold_at(pfn(f), 0);
+  uint64_t after = marked();
+  assert_in_range(before - after, PAGEBLOCK_FRAMES, 2 * PAGEBLOCK_FRAMES);
+  world_audit(&w, false);
+  for (unsigned i = 0; i < PAGEBLOCK_FRAMES - 1; i++)
+    assert_true(hold(0, ALLOC_MOVABLE));
+  assert_int_equal(marked(), after);
+  end();
+}
+
 /* Of each type, and single frames: a request that finds nothing else gets what was reported. */
 static void every_request_can_have_it(void **state) {
   (void)state;
@@ -349,6 +369,7 @@ int main(void) {
       cmocka_unit_test(what_was_never_touched_is_not_reported),
       cmocka_unit_test(once_and_no_more),
       cmocka_unit_test(reported_ones_come_last),
+      cmocka_unit_test(what_is_left_of_a_block_is_free_as_any),
       cmocka_unit_test(every_request_can_have_it),
       cmocka_unit_test(an_error_leaves_all_as_it_was),
       cmocka_unit_test(what_is_needed_stays),
