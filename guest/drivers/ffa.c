@@ -10,6 +10,7 @@
  */
 #include "guest/drivers/ffa.h"
 
+#include "arch/smccc.h"
 #include "core/compiler.h"
 #include "core/string.h"
 #include "guest/arch/mmu.h"
@@ -36,23 +37,6 @@ static void unlock(port_flags_t flags) {
   port_irq_restore(flags);
 }
 
-/* SMCCC 1.2: x0..x17 are the callee's; HVC is the conduit that Sluice names. */
-static void invoke(uint64_t x[8]) {
-  register uint64_t x0 __asm__("x0") = x[0];
-  register uint64_t x1 __asm__("x1") = x[1];
-  register uint64_t x2 __asm__("x2") = x[2];
-  register uint64_t x3 __asm__("x3") = x[3];
-  register uint64_t x4 __asm__("x4") = 0;
-  register uint64_t x5 __asm__("x5") = 0;
-  register uint64_t x6 __asm__("x6") = 0;
-  register uint64_t x7 __asm__("x7") = 0;
-  __asm__ volatile("hvc #0"
-                   : "+r"(x0), "+r"(x1), "+r"(x2), "+r"(x3), "+r"(x4), "+r"(x5), "+r"(x6), "+r"(x7)
-                   :
-                   : "x8", "x9", "x10", "x11", "x12", "x13", "x14", "x15", "x16", "x17", "memory");
-  x[0] = x0, x[1] = x1, x[2] = x2, x[3] = x3;
-}
-
 static err_t error_of(const uint64_t x[8], uint32_t wanted) {
   if ((uint32_t)x[0] == wanted)
     return ERR_OK;
@@ -76,7 +60,7 @@ static err_t error_of(const uint64_t x[8], uint32_t wanted) {
 
 static err_t call(uint32_t fid, uint64_t x1, uint64_t x2, uint64_t x3) {
   uint64_t x[8] = {fid, x1, x2, x3};
-  invoke(x);
+  smccc_hvc8(x);
   return error_of(x, FFA_SUCCESS_32);
 }
 
@@ -95,7 +79,7 @@ static bool is_offered(void) {
   uint64_t x[8] = {FFA_VERSION, FFA_VERSION_1_1};
   if (!sluice_present())
     return false;
-  invoke(x);
+  smccc_hvc8(x);
   return (uint32_t)x[0] >> 16 == FFA_VERSION_1_1 >> 16 && (uint32_t)x[0] >= FFA_VERSION_1_1 && has_all_calls();
 }
 
@@ -124,7 +108,7 @@ err_t ffa_init(void) {
   err_t e = map_buffers();
   if (e != ERR_OK)
     return e;
-  invoke(x);
+  smccc_hvc8(x);
   ffa.id = (uint16_t)x[2];
   ffa.there = true;
   return ERR_OK;
@@ -184,11 +168,11 @@ static err_t send(uint32_t fid, uint16_t to, const pfn_t *frames, unsigned count
   unsigned at = 0;
   uint32_t length = put_ranges(fixed, frames, count, &at);
   uint64_t x[8] = {fid, fixed + ranges * sizeof(struct ffa_constituent), length, 0};
-  invoke(x);
+  smccc_hvc8(x);
   while ((uint32_t)x[0] == FFA_MEM_FRAG_RX && at < count) {
     x[0] = FFA_MEM_FRAG_TX; /* the handle stays in x1, x2 */
     x[3] = put_ranges(0, frames, count, &at);
-    invoke(x);
+    smccc_hvc8(x);
   }
   *handle = (uint32_t)x[2] | x[3] << 32;
   return error_of(x, FFA_SUCCESS_32);
@@ -227,7 +211,7 @@ static err_t retrieve(uint64_t handle, pa_t at, uint32_t pages, uint32_t type) {
   memcpy(ffa.tx + length, &c, sizeof(c));
   length += (uint32_t)sizeof(c);
   uint64_t x[8] = {FFA_MEM_RETRIEVE_REQ_32, length, length, 0};
-  invoke(x);
+  smccc_hvc8(x);
   err_t e = error_of(x, FFA_MEM_RETRIEVE_RESP);
   if (e != ERR_OK)
     return e;

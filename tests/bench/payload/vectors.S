@@ -15,19 +15,13 @@
   .globl payload_vectors
 payload_vectors:
   .rept 4
-  vector unexpected
+  vector payload_exception
   .endr
-  vector unexpected     /* current EL, SP_ELx: synchronous */
+  vector payload_exception     /* current EL, SP_ELx: synchronous */
   .balign 128
   br x28                /* IRQ */
-  vector unexpected
-  vector unexpected
+  vector payload_exception
+  vector payload_exception
   .rept 8
-  vector unexpected
+  vector payload_exception
   .endr
-
-unexpected:
-  mrs x0, esr_el1
-  mrs x1, elr_el1
-  mrs x2, far_el1
-  b bench_unexpected

@@ -26,7 +26,7 @@ void payload_mmu_on(void);    /* asm only: clobbers x1 */
 _Noreturn void payload_off(void);
 _Noreturn void payload_cpu_off(void);
 extern uint64_t payload_table[512]; /* level 1 of the identity map */
-extern char payload_vectors[];      /* the program's own, 2 KiB aligned */
+extern char payload_vectors[];      /* the program's own, 2 KiB aligned, or those of vectors.S */
 
 /* --- uart.c: not locked; one CPU prints at a time */
 void put_char(char c);
@@ -34,6 +34,11 @@ void put_str(const char *s);
 void put_dec(uint64_t value);
 void put_hex(uint64_t value);
 void put_tenths(uint64_t tenths); /* 123 as "12.3" */
+
+/* --- fail.c, vectors.S */
+extern const char payload_complaint[]; /* the program's own: what its last line begins with when it fails */
+_Noreturn void payload_fail(const char *what, uint64_t value);
+void payload_exception(void); /* asm only: the end of an exception that nobody expects */
 
 /* --- fdt.c */
 struct payload_fdt {

@@ -30,7 +30,7 @@ static void measure(const char *row, uint32_t fid, const struct ffa_constituent 
     s = order((struct order){ORDER_RETRIEVE, handle, at, pages, FFA_DATA_RW});
   ticks += mailbox->ticks;
   if (s != 0)
-    fail(row, (uint64_t)s);
+    payload_fail(row, (uint64_t)s);
   report("bench: ", row, ticks, units);
   if (fid == FFA_MEM_DONATE_32) {
     next = at + pages * PAGE;
@@ -41,7 +41,7 @@ static void measure(const char *row, uint32_t fid, const struct ffa_constituent 
   if (s == 0)
     s = ffa_reclaim(handle, 0);
   if (s != 0)
-    fail("the way back", (uint64_t)s);
+    payload_fail("the way back", (uint64_t)s);
   report("bench-note: and back: ", row, ticks + ffa_last_ticks(), units);
 }
 

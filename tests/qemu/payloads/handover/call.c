@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* FF-A calls of a guest: descriptors written into TX, sent in fragments where one page is not enough, answers turned into one status. */
+#include "arch/smccc.h"
 #include "handover.h"
 
 static uint8_t tx[4096] ALIGNED(4096), rx[4096] ALIGNED(4096);
@@ -15,29 +16,16 @@ uint64_t ffa_last_ticks(void) {
 }
 
 void ffa_invoke(uint64_t x[8]) {
-  register uint64_t x0 __asm__("x0") = x[0];
-  register uint64_t x1 __asm__("x1") = x[1];
-  register uint64_t x2 __asm__("x2") = x[2];
-  register uint64_t x3 __asm__("x3") = x[3];
-  register uint64_t x4 __asm__("x4") = x[4];
-  register uint64_t x5 __asm__("x5") = x[5];
-  register uint64_t x6 __asm__("x6") = x[6];
-  register uint64_t x7 __asm__("x7") = x[7];
   uint64_t start = payload_ticks();
-  __asm__ volatile("hvc #0"
-                   : "+r"(x0), "+r"(x1), "+r"(x2), "+r"(x3), "+r"(x4), "+r"(x5), "+r"(x6), "+r"(x7)
-                   :
-                   : "x8", "x9", "x10", "x11", "x12", "x13", "x14", "x15", "x16", "x17", "memory");
+  smccc_hvc8(x);
   ticks += payload_ticks() - start;
-  x[0] = x0, x[1] = x1, x[2] = x2, x[3] = x3;
-  x[4] = x4, x[5] = x5, x[6] = x6, x[7] = x7;
 }
 
 static int64_t status(const uint64_t x[8], uint32_t wanted) {
   if ((uint32_t)x[0] == FFA_ERROR)
     return (int32_t)x[2];
   if ((uint32_t)x[0] != wanted)
-    fail("unexpected answer", x[0]);
+    payload_fail("unexpected answer", x[0]);
   return 0;
 }
 
@@ -52,16 +40,16 @@ void ffa_begin(void) {
   uint64_t x[8] = {FFA_VERSION, FFA_VERSION_1_1}, id[8] = {FFA_ID_GET};
   ffa_invoke(x);
   if (x[0] != FFA_VERSION_1_1)
-    fail("FFA_VERSION", x[0]);
+    payload_fail("FFA_VERSION", x[0]);
   ffa_invoke(id);
   self.id = (uint16_t)id[2];
   if (call(FFA_FEATURES, FFA_MEM_DONATE_32, 0, 0) != 0 || call(FFA_FEATURES, FFA_MEM_FRAG_RX, 0, 0) != FFA_NOT_SUPPORTED)
-    fail("FFA_FEATURES", 0);
+    payload_fail("FFA_FEATURES", 0);
   if (call(FFA_RXTX_MAP_64, (uint64_t)tx + 8, (uint64_t)rx, 1) != FFA_INVALID_PARAMETERS)
-    fail("misaligned buffers taken", 0);
+    payload_fail("misaligned buffers taken", 0);
   int64_t s = call(FFA_RXTX_MAP_64, (uint64_t)tx, (uint64_t)rx, 1);
   if (s != 0 || call(FFA_RXTX_MAP_64, (uint64_t)tx, (uint64_t)rx, 1) != FFA_DENIED)
-    fail("FFA_RXTX_MAP", (uint64_t)s);
+    payload_fail("FFA_RXTX_MAP", (uint64_t)s);
 }
 
 /* Header, one access and composite; where the constituents go. */
@@ -119,9 +107,9 @@ int64_t ffa_retrieve(uint64_t handle, uint64_t address, uint32_t pages, uint8_t 
     struct ffa_constituent got;
     __builtin_memcpy(&got, rx + 80, sizeof(got));
     if (x[1] != 96 || got.address != address || got.pages != pages)
-      fail("RETRIEVE_RESP says", got.address);
+      payload_fail("RETRIEVE_RESP says", got.address);
     if (call(FFA_RX_RELEASE, 0, 0, 0) != 0)
-      fail("RX_RELEASE", 0);
+      payload_fail("RX_RELEASE", 0);
   }
   ticks = spent;
   return s;

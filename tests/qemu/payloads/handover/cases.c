@@ -18,7 +18,7 @@ static uint64_t taker_window;
 
 static void expect(const char *what, int64_t got, int64_t wanted) {
   if (got != wanted)
-    fail(what, (uint64_t)got);
+    payload_fail(what, (uint64_t)got);
 }
 
 static void fill_region(const struct region *r, uint64_t seed) {
@@ -35,7 +35,7 @@ static void check_region(const struct region *r, uint64_t seed) {
     for (uint32_t k = 0; k < r->ranges[i].pages; k++, page++) {
       fill((uint64_t)kept, 1, page, seed);
       if (sum((uint64_t)kept, 1) != sum(r->ranges[i].address + k * PAGE, 1))
-        fail("what came back differs in page", page);
+        payload_fail("what came back differs in page", page);
     }
 }
 
@@ -50,7 +50,7 @@ static void taker_has(const struct region *r, uint64_t seed) {
 static void giver_is_aborted(const struct region *r, bool aborted) {
   for (uint32_t i = 0; i<r->count; i += r->count> 8 ? 97 : 1)
     if (touch(r->ranges[i].address) == aborted || touch(r->ranges[i].address + (r->ranges[i].pages - 1) * PAGE) == aborted)
-      fail("the giver's access to page", r->ranges[i].address);
+      payload_fail("the giver's access to page", r->ranges[i].address);
 }
 
 static void taker_is_aborted(uint64_t address, bool write, bool aborted) {
@@ -146,7 +146,7 @@ static void refuse_nonsense(void) {
   for (unsigned i = 0; i < ARRAY_SIZE(wild); i++) {
     int64_t s = ffa_give(FFA_MEM_LEND_32, &wild[i], 1, RW, 0, &handle);
     if (s != FFA_INVALID_PARAMETERS && s != FFA_DENIED)
-      fail("wild memory was taken", wild[i].address);
+      payload_fail("wild memory was taken", wild[i].address);
   }
   struct ffa_constituent twice[] = {{PAYLOAD_RAM_BASE + 20 * BLOCK, 4, 0}, {PAYLOAD_RAM_BASE + 20 * BLOCK + 3 * PAGE, 1, 0}};
   expect("one page twice in a region", ffa_give(FFA_MEM_SHARE_32, twice, 2, RW, 0, &handle), FFA_DENIED);
@@ -164,7 +164,7 @@ static void all_ways(const struct region *r) {
   rarer_ways(r);
   donate(r, 30);
   if (sum(self.ram_end - BLOCK, 1) != sum_filled(1, 99))
-    fail("the giver's own memory", 0);
+    payload_fail("the giver's own memory", 0);
 }
 
 void give_all_ways(void) {

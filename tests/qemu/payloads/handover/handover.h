@@ -30,7 +30,6 @@ void *ffa_tx(void);
 /* --- vectors.S and main.c: accesses that may abort */
 bool touch(uint64_t address); /* false: it was aborted */
 bool touch_write(uint64_t address);
-_Noreturn void fail(const char *what, uint64_t value);
 
 /* What a region holds: each word depends on its place in the region and on `seed`. */
 void fill(uint64_t address, uint64_t pages, uint64_t at_page, uint64_t seed);

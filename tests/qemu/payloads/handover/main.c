@@ -7,25 +7,7 @@
  */
 #include "handover.h"
 
-void unexpected(uint64_t esr, uint64_t elr, uint64_t far);
-
-void fail(const char *what, uint64_t value) {
-  put_str("handover: FAIL: ");
-  put_str(what);
-  put_char(' ');
-  put_hex(value);
-  put_char('\n');
-  payload_verdict(1, value);
-  payload_off();
-}
-
-void unexpected(uint64_t esr, uint64_t elr, uint64_t far) {
-  put_hex(elr);
-  put_char(' ');
-  put_hex(far);
-  put_char('\n');
-  fail("exception, ESR", esr);
-}
+const char payload_complaint[] = "handover: FAIL: ";
 
 static uint64_t word(uint64_t at, uint64_t seed) {
   uint64_t x = (at + 1) * 0x9e3779b97f4a7c15ull ^ seed << 40;
@@ -67,7 +49,7 @@ static void share_mailbox(void) {
   mailbox = (struct mailbox *)(void *)page;
   int64_t s = ffa_give(FFA_MEM_SHARE_32, &range, 1, FFA_DATA_RW, 0, &handle);
   if (s != 0 || handle != ((uint64_t)self.id << 32 | 1))
-    fail("sharing the mailbox", (uint64_t)s);
+    payload_fail("sharing the mailbox", (uint64_t)s);
 }
 
 static void take_mailbox(void) {
@@ -76,7 +58,7 @@ static void take_mailbox(void) {
   while ((s = ffa_retrieve((uint64_t)self.peer << 32 | 1, self.ram_end, 1, FFA_DATA_RW)) == FFA_INVALID_PARAMETERS)
     let_other_run();
   if (s != 0)
-    fail("taking the mailbox", (uint64_t)s);
+    payload_fail("taking the mailbox", (uint64_t)s);
 }
 
 void payload_main(const void *dtb) {

@@ -16,20 +16,15 @@ exception:
   adr x11, touch_write_at
   cmp x9, x10
   ccmp x9, x11, #4, ne
-  b.ne 1f
+  b.ne payload_exception
   mrs x12, esr_el1
   lsr x12, x12, #26
   cmp x12, #0x25
-  b.ne 1f
+  b.ne payload_exception
   mov x0, #0
   add x9, x9, #8
   msr elr_el1, x9
   eret
-1:
-  mrs x0, esr_el1
-  mrs x1, elr_el1
-  mrs x2, far_el1
-  b unexpected
 
 /* bool touch(uint64_t address), bool touch_write(uint64_t address) */
   .globl touch

@@ -173,7 +173,7 @@ static void wild_calls(void) {
       for (unsigned k = 1; k < 8; k++)
         x[k] = wild_value();
       x[0] = FFA_FAST | number | (i & 1 ? FFA_64 : 0);
-      (void)guarded((uint64_t)ffa_invoke, (uint64_t)x, 0, 0);
+      (void)guarded((uint64_t)smccc_hvc8, (uint64_t)x, 0, 0);
       if ((uint32_t)x[0] == FFA_MEM_FRAG_RX)
         (void)ffa_reclaim((uint32_t)x[1] | x[2] << 32);
     }
@@ -313,7 +313,7 @@ void stage_ffa(void) {
   uint16_t other = hostile_victim ? hostile_victim : hostile_accomplice;
   if (!machine.sluice || !other)
     return;
-  ffa_invoke(id);
+  smccc_hvc8(id);
   self_id = (uint16_t)id[2];
   page_at = machine.ram_end - SZ_2M + SZ_4K;
   wrong_buffers();

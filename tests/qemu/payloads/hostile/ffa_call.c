@@ -8,26 +8,9 @@ uint64_t ffa_ipa(const void *p) {
   return (uint64_t)p & ~HIGH;
 }
 
-void ffa_invoke(uint64_t x[8]) {
-  register uint64_t x0 __asm__("x0") = x[0];
-  register uint64_t x1 __asm__("x1") = x[1];
-  register uint64_t x2 __asm__("x2") = x[2];
-  register uint64_t x3 __asm__("x3") = x[3];
-  register uint64_t x4 __asm__("x4") = x[4];
-  register uint64_t x5 __asm__("x5") = x[5];
-  register uint64_t x6 __asm__("x6") = x[6];
-  register uint64_t x7 __asm__("x7") = x[7];
-  __asm__ volatile("hvc #0"
-                   : "+r"(x0), "+r"(x1), "+r"(x2), "+r"(x3), "+r"(x4), "+r"(x5), "+r"(x6), "+r"(x7)
-                   :
-                   : "x8", "x9", "x10", "x11", "x12", "x13", "x14", "x15", "x16", "x17", "memory");
-  x[0] = x0, x[1] = x1, x[2] = x2, x[3] = x3;
-  x[4] = x4, x[5] = x5, x[6] = x6, x[7] = x7;
-}
-
 int64_t ffa_call(uint32_t fid, uint64_t x1, uint64_t x2, uint64_t x3) {
   uint64_t x[8] = {fid, x1, x2, x3};
-  ffa_invoke(x);
+  smccc_hvc8(x);
   return (uint32_t)x[0] == FFA_ERROR ? (int32_t)x[2] : 0;
 }
 
@@ -56,7 +39,7 @@ uint32_t ffa_describe(const struct ffa_region *r) {
 
 int64_t ffa_send(uint32_t fid, uint32_t total, uint32_t length, uint64_t *handle) {
   uint64_t x[8] = {fid, total, length};
-  ffa_invoke(x);
+  smccc_hvc8(x);
   if ((uint32_t)x[0] == FFA_ERROR)
     return (int32_t)x[2];
   bool more = (uint32_t)x[0] == FFA_MEM_FRAG_RX;

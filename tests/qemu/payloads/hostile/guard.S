@@ -120,10 +120,7 @@ guard_return:
 guard_unexpected:
   adrp x0, panic_stack_top
   add sp, x0, :lo12:panic_stack_top
-  mrs x0, esr_el1
-  mrs x1, elr_el1
-  mrs x2, far_el1
-  b hostile_unexpected
+  b payload_exception
 
   .globl guard_recover_address
 guard_recover_address:

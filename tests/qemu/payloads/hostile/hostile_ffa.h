@@ -5,6 +5,7 @@
 /* FF-A for the hostile guest: what its stage and the calls share. */
 
 #include "abi/ffa.h"
+#include "arch/smccc.h"
 #include "hostile.h"
 
 #define ACCOMPLICE_END 0x656e64656e64ull
@@ -22,7 +23,6 @@ extern uint8_t ffa_tx[SZ_4K], ffa_rx[SZ_4K];
 extern uint16_t self_id;
 
 uint64_t ffa_ipa(const void *p);
-void ffa_invoke(uint64_t x[8]);
 /* 0 or an enum ffa_status, as all of these. */
 int64_t ffa_call(uint32_t fid, uint64_t x1, uint64_t x2, uint64_t x3);
 int64_t ffa_map_buffers(void);

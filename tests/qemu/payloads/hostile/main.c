@@ -96,19 +96,7 @@ uint64_t op_code(unsigned op) {
   return atomic && !machine.sluice ? (uint64_t)ops : code;
 }
 
-void hostile_unexpected(uint64_t esr, uint64_t elr, uint64_t far);
-
-void hostile_unexpected(uint64_t esr, uint64_t elr, uint64_t far) {
-  put_str("hostile: unexpected exception: ESR ");
-  put_hex(esr);
-  put_str(" ELR ");
-  put_hex(elr);
-  put_str(" FAR ");
-  put_hex(far);
-  put_char('\n');
-  payload_verdict(1, esr);
-  payload_off();
-}
+const char payload_complaint[] = "hostile: FAIL: ";
 
 #define STAGE(name_)                                                                                                                       \
   do {                                                                                                                                     \
@@ -174,7 +162,7 @@ static void run_ffa(uint64_t passes) {
 /* Whoever takes what VM `from` gives. */
 static void run_accomplice(uint64_t from) {
   uint64_t id[8] = {FFA_ID_GET};
-  ffa_invoke(id);
+  smccc_hvc8(id);
   self_id = (uint16_t)id[2];
   ffa_accomplice(from);
   payload_verdict(0, 0);

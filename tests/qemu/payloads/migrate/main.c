@@ -14,25 +14,7 @@
 
 static volatile uint64_t *control, *data;
 
-void unexpected(uint64_t esr, uint64_t elr, uint64_t far);
-
-static _Noreturn void fail(const char *what, uint64_t value) {
-  put_str("migrate: FAIL: ");
-  put_str(what);
-  put_char(' ');
-  put_hex(value);
-  put_char('\n');
-  payload_verdict(1, value);
-  payload_off();
-}
-
-void unexpected(uint64_t esr, uint64_t elr, uint64_t far) {
-  put_hex(elr);
-  put_char(' ');
-  put_hex(far);
-  put_char('\n');
-  fail("exception, ESR", esr);
-}
+const char payload_complaint[] = "migrate: FAIL: ";
 
 /* WFE traps: the other gets the CPU. */
 static void wait_turn(uint64_t turn) {
@@ -60,7 +42,7 @@ static void write_all(uint64_t round) {
 static void check_all(uint64_t round) {
   for (unsigned i = 0; i < PAGES; i++)
     if (*word_of(i) != value_of(i, round))
-      fail("page", i);
+      payload_fail("page", i);
 }
 
 static void report(const char *row, uint64_t ticks, uint64_t units) {

@@ -24,18 +24,10 @@ static struct {
     .range = {0, 1, 0},
 };
 
-/* A call with w4 = 0, which smccc_hvc() does not set; x0. */
 static uint64_t call(uint64_t fid, uint64_t a1, uint64_t a2, uint64_t a3) {
-  register uint64_t x0 __asm__("x0") = fid;
-  register uint64_t x1 __asm__("x1") = a1;
-  register uint64_t x2 __asm__("x2") = a2;
-  register uint64_t x3 __asm__("x3") = a3;
-  register uint64_t x4 __asm__("x4") = 0;
-  __asm__ volatile("hvc #0"
-                   : "+r"(x0), "+r"(x1), "+r"(x2), "+r"(x3), "+r"(x4)
-                   :
-                   : "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13", "x14", "x15", "x16", "x17", "memory");
-  return x0;
+  uint64_t x[8] = {fid, a1, a2, a3};
+  smccc_hvc8(x);
+  return x[0];
 }
 
 uint32_t victim_give(uint16_t to) {
