@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The build itself: both compilers, and what is said when something is wrong."""
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -63,7 +64,31 @@ def test_an_unknown_scenario_is_one_line(target):
     assert "no scenario 'no-such': there are " in done.stdout and "two-guests" in done.stdout
 
 
-def test_help_names_every_entry_point():
+@pytest.mark.parametrize("words, said", [
+    (["run", "CPUS=0"], "CPUS='0': say a number from 1"),
+    (["experiment", "MEM=much"], "MEM='much': say 512M or 2G"),
+    (["sweep", "OVER=memory"], "'memory': say node/property=value"),
+    (["run", "SCENARO=smp"], "no variable SCENARO: there are SCENARIO "),
+    (["all", "DEBUG=yes"], "DEBUG=yes: say 0 or 1"),
+    (["mutants", "MUTANT=no-such"], "no mutant 'no-such'"),
+])
+def test_what_makes_no_sense_is_one_line_before_anything_is_built(words, said):
+    done = make(*words, timeout=60)
+    assert done.returncode != 0
+    lines = [line for line in done.stdout.splitlines() if not line.startswith("make: ***")]
+    assert len(lines) == 1 and said in lines[0], done.stdout
+
+
+def targets_of_makefiles():
+    text = "".join(path.read_text() for path in [ROOT / "Makefile", *(ROOT / "tools/make").glob("*.mk")])
+    return re.findall(r"^([a-z-]+):.*?## (\w+): (.+)$", text, re.MULTILINE)
+
+
+def test_help_names_every_entry_point_and_every_variable():
     shown = make("help", timeout=60).stdout
-    for target in "all run experiment test bench gdb check format clean help".split():
-        assert f"\n  {target} " in shown
+    targets = targets_of_makefiles()
+    assert {"all", "run", "experiment", "sweep", "test", "bench", "gdb", "check", "format", "clean", "help"} <= {name for name, _, _ in targets}
+    for name, group, what in targets:
+        assert f"\n{group}\n" in shown and f"\n  {name:<15} {what}" in shown, name
+        for variable in re.findall(r"[A-Z_]+", what[what.rfind("["):] if what.endswith("]") else ""):
+            assert f"\n  {variable} " in shown, variable

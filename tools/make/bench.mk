@@ -9,7 +9,7 @@ BENCH_HOST_CC := $(HOST_CC) -std=gnu11 -O2 -g -fno-common -fno-pie -ftls-model=l
 BENCH_HOST_OBJS := $(BENCH_HOST_SRCS:%.c=$(BENCH_HOST_DIR)/%.o)
 
 .PHONY: bench-host
-bench-host: $(BENCH_HOST:%=$(BUILD)/bench/host/%) ## Build the benchmarks of the memory core
+bench-host: $(BENCH_HOST:%=$(BUILD)/bench/host/%) ## build: the benchmarks of the memory core
 
 $(BENCH_HOST_DIR)/%.o: %.c $(BENCH_HOST_DIR)/.flags
 	$(call say,HOSTCC,$< [bench])

@@ -6,7 +6,7 @@ C_FILES := $(sort $(shell find include mm hyp guest tests -name '*.[ch]' 2>/dev/
 tidy_home = $(sort $(filter $(1),$(filter %.c,$(C_FILES))))
 
 .PHONY: check check-all check-layers check-tidy check-tidy-target check-tidy-host check-cppcheck check-format format
-check: ## Layer check, clang-tidy, cppcheck, format
+check: ## test: layers, clang-tidy, cppcheck, format, without running anything
 	$(Q)tools/setup check && $(MAKE) -j$(JOBS) all host-tests && $(MAKE) check-all
 
 check-all: check-layers check-format check-cppcheck check-tidy
@@ -48,5 +48,5 @@ check-cppcheck:
 	  --suppressions-list=tools/cppcheck.suppress -D__aarch64__ -D__GNUC__ -DSLUICE_CHECK -Iinclude -I. -Ihyp/arch/port \
 	  $(wildcard hyp guest mm)
 
-format: ## Format every C file in place
+format: ## build: format every C file in place
 	$(Q)clang-format -i $(C_FILES)

@@ -17,12 +17,16 @@ HOST_CFLAGS := -std=gnu11 -O1 -g -fno-omit-frame-pointer -fno-common -fno-saniti
 HOST_WARN := $(filter-out -Wmissing-prototypes -Wcast-qual,$(WARN))
 
 .PHONY: host-tests fuzzers mutants
-host-tests: $(HOST_TESTS:%=$(BUILD)/host/%) ## Build the host tests
-fuzzers: $(FUZZERS:%=$(BUILD)/host/%) ## Build the fuzzers (clang)
+host-tests: $(HOST_TESTS:%=$(BUILD)/host/%) ## build: the host tests, build/host/test_*
+fuzzers: $(FUZZERS:%=$(BUILD)/host/%) ## build: the fuzzers, build/host/fuzz_* (clang)
 
 # A name that ends in / stands for every .c in that folder.
 in_folders = $(foreach s,$(1),$(if $(filter %/,$(s)),$(sort $(wildcard $(s)*.c)),$(s)))
 directives = $(shell sed -n '1,40s,^[/* ]*$(2): *,,p' $(1) | sed 's,\*/.*,,')
+
+# To read the first lines of all tests takes a second. Where nothing but these is asked for, the rules of this file are left out.
+NO_HOST_GOALS := all images hyp guest payloads dtbs image-size run experiment sweep gdb scenarios test test-linux soak soak-everything bench bench-balloon setup clean help
+ifneq ($(filter-out $(NO_HOST_GOALS) $(BUILD)/dts/%,$(or $(MAKECMDGOALS),all)),)
 
 # A source that many tests share is compiled once for all that have the same flags: objects lie in a folder for each set of flags, named by
 # their checksum.
@@ -62,6 +66,8 @@ $(BUILD)/host/parts/$(1): FORCE
 endef
 $(foreach t,$(HOST_TESTS) $(FUZZERS),$(eval $(call host_link,$(t))))
 
+endif
+
 # What tools/mutants asks about one test: TEST=test_buddy
 .PHONY: host-test-info
 host-test-info:
@@ -70,5 +76,9 @@ host-test-info:
 	@for s in $($(TEST)_SRCS); do echo "source $$s $($(TEST)_DIR)/$${s%.c}.o"; done
 
 MUTANT ?=
-mutants: host-tests ## Break the code in known ways; a test must notice each (MUTANT=name for one)
+.PHONY: known-mutants
+known-mutants:
+	@for m in $(MUTANT); do [ -f "tests/host/mutants/$$m.mutant" ] || { echo "no mutant '$$m': see tests/host/mutants" >&2; exit 1; }; done
+
+mutants: known-mutants host-tests ## test: break the code in known ways; a test must notice each [MUTANT]
 	$(Q)tools/mutants $(MUTANT)

@@ -43,7 +43,7 @@ user: $(USER_PROGS:%=$(BUILD)/user/%)
 payloads: $(PAYLOAD_IMGS)
 images: hyp guest payloads
 .PHONY: image-size
-image-size: hyp ## Say where the bytes of the hypervisor's image are
+image-size: hyp ## measure: where the bytes of the hypervisor's image are
 	$(Q)tools/image-size $(BUILD)/hyp/sluice.elf
 dtbs: $(DTBS)
 

@@ -8,7 +8,7 @@ LINUX_DEPS := $(DEPS)/linux
 LINUX_INITRAMFS := $(BUILD)/linux/initramfs.cpio
 
 .PHONY: test-linux
-test-linux: ## Run Debian's unmodified Linux as a guest, with and without icount (fetches 60 MB)
+test-linux: ## test: Debian's unmodified Linux as a guest, with and without icount (fetches 60 MB) [PYTEST TEST_JOBS]
 	$(call build_then,test linux,all $(LINUX_SCENARIOS:%=$(BUILD)/dts/%.dtb))
 	$(Q)$(PYTHON) -m pytest -n $(TEST_JOBS) $(PYTEST) tests/qemu/linux
 
