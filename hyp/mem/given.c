@@ -44,6 +44,11 @@ void stage2_close_given(struct stage2 *s2) {
   s2->given = NULL;
 }
 
+/* The first page behind `pages` at `page`, or behind the end of RAM: what a VM has in its window may follow its RAM without a gap. */
+static uint64_t end_in_ram(const struct stage2 *s2, uint64_t page, uint64_t pages) {
+  return min_u64(page + pages, s2->ram_bytes >> PAGE_SHIFT);
+}
+
 /* The bits of [page, end) that are in the word of `page`. */
 static uint64_t bits_in_word(uint64_t page, uint64_t end) {
   unsigned low = page % 64, high = (unsigned)min_u64(63, low + (end - page) - 1);
@@ -53,7 +58,7 @@ static uint64_t bits_in_word(uint64_t page, uint64_t end) {
 void stage2_set_given(struct stage2 *s2, uint64_t a, uint64_t pages, bool given) {
   if (!stage2_is_ram(s2, ipa(a)))
     return;
-  uint64_t page = (a - s2->ram_base.v) >> PAGE_SHIFT, end = page + pages;
+  uint64_t page = (a - s2->ram_base.v) >> PAGE_SHIFT, end = end_in_ram(s2, page, pages);
   for (; page < end; page = align_down(page, 64) + 64) {
     uint64_t bits = bits_in_word(page, end), *word = &s2->given[page / 64];
     *word = given ? *word | bits : *word & ~bits;
@@ -63,7 +68,7 @@ void stage2_set_given(struct stage2 *s2, uint64_t a, uint64_t pages, bool given)
 bool stage2_is_given(const struct stage2 *s2, uint64_t a, uint64_t pages) {
   if (!s2->given || !stage2_is_ram(s2, ipa(a)))
     return false;
-  uint64_t page = (a - s2->ram_base.v) >> PAGE_SHIFT, end = page + pages, any = 0;
+  uint64_t page = (a - s2->ram_base.v) >> PAGE_SHIFT, end = end_in_ram(s2, page, pages), any = 0;
   for (; page < end; page = align_down(page, 64) + 64)
     any |= s2->given[page / 64] & bits_in_word(page, end);
   return any != 0;

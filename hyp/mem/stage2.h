@@ -88,8 +88,8 @@ static inline bool stage2_is_window_range(const struct stage2 *s2, ipa_t a, uint
 
 /*
  * Pages of RAM that the VM has lent or given away: stage2_populate() answers ERR_PERM there. stage2_open_given() makes the record of them (ERR_NOMEM),
- * idempotent, without a lock; stage2_close_given() drops it when the VM ends. The other two act on `pages` at `a`, all in RAM or all
- * outside, under the lock; `is`: any of them. What is not RAM is never given, and setting it does nothing.
+ * idempotent, without a lock; stage2_close_given() drops it when the VM ends. The other two act on `pages` at `a`, under the lock; `is`: any of
+ * them. What is not RAM is never given, and setting it does nothing, also where a range begins in RAM and goes on in the window.
  */
 MUST_CHECK err_t stage2_open_given(struct stage2 *s2);
 void stage2_close_given(struct stage2 *s2);

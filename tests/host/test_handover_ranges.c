@@ -84,11 +84,52 @@ static void a_half_taken_donation_is_completed(void **state) {
   assert_int_equal(hw_frames_in_use(), hw_frames_before);
 }
 
+static uint64_t send(unsigned by, enum handover_kind kind, unsigned to, uint64_t at, uint64_t pages) {
+  struct handover t = {.kind = (uint8_t)kind, .borrowers = 1, .borrower = {{.vm = (uint16_t)to, .writable = true}}};
+  struct handover_range left = {at, pages};
+  uint64_t handle;
+  err_t err;
+  assert_int_equal(handover_begin(&vms[by], &t, &handle), ERR_OK);
+  while ((err = handover_claim(&vms[by], handle, &left)) == ERR_AGAIN)
+    ;
+  assert_int_equal(err, ERR_OK);
+  assert_int_equal(hw_finish(handover_send, &vms[by], handle), ERR_OK);
+  return handle;
+}
+
+static void take(unsigned by, uint64_t handle, uint64_t at) {
+  assert_int_equal(handover_retrieve(&vms[by], handle, at, PT_R | PT_W), ERR_OK);
+  assert_int_equal(hw_finish(handover_map, &vms[by], handle), ERR_OK);
+}
+
+/* A range that begins in RAM and ends in what was donated, behind it: only RAM is recorded as given, and nothing is written behind the record. */
+static void a_range_over_the_end_of_ram(void **state) {
+  (void)state;
+  uint64_t window = VM_RAM_BASE + RAM_PAGES * PAGE_SIZE;
+  hw_vms_make();
+  uint64_t handle = send(2, HANDOVER_DONATE, 1, VM_RAM_BASE + 512 * PAGE_SIZE, 70);
+  take(1, handle, window);
+  assert_int_equal(hw_finish(handover_transfer, &vms[1], handle), ERR_OK);
+  handle = send(1, HANDOVER_LEND, 3, window - 3 * PAGE_SIZE, 73);
+  assert_int_equal(vms[1].s2.given[RAM_PAGES / 64 - 1], 7ull << 61);
+  for (unsigned i = RAM_PAGES / 64; i < PAGE_SIZE / 8; i++)
+    assert_int_equal(vms[1].s2.given[i], 0);
+  assert_false(stage2_is_given(&vms[1].s2, window, 1));
+  assert_true(stage2_is_given(&vms[1].s2, window - PAGE_SIZE, 64));
+  assert_int_equal(handover_reclaim(&vms[1], handle, false), ERR_OK);
+  assert_int_equal(hw_finish(handover_return, &vms[1], handle), ERR_OK);
+  assert_int_equal(vms[1].s2.given[RAM_PAGES / 64 - 1], 0);
+  assert_non_null(hw_contents(&vms[1], window - PAGE_SIZE));
+  assert_non_null(hw_contents(&vms[1], window + 69 * PAGE_SIZE));
+  hw_vms_end(1);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(map_fails_for_want_of_a_table, hw_set_up, hw_tear_down),
       cmocka_unit_test_setup_teardown(a_send_that_fails_changes_nothing, hw_set_up, hw_tear_down),
       cmocka_unit_test_setup_teardown(a_half_taken_donation_is_completed, hw_set_up, hw_tear_down),
+      cmocka_unit_test_setup_teardown(a_range_over_the_end_of_ram, hw_set_up, hw_tear_down),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
