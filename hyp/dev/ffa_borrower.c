@@ -11,9 +11,10 @@
 #include "hyp/core/vm.h"
 #include "hyp/dev/ffa_priv.h"
 
+static const uint32_t types[] = {FFA_FLAG_TYPE_SHARE, FFA_FLAG_TYPE_LEND, FFA_FLAG_TYPE_DONATE};
+
 /* Does what the receiver says of the region agree with what the sender said? */
 static err_t agree(const struct vm *vm, const struct ffa_desc *d, const struct handover_info *info) {
-  static const uint32_t types[] = {FFA_FLAG_TYPE_SHARE, FFA_FLAG_TYPE_LEND, FFA_FLAG_TYPE_DONATE};
   uint32_t type = d->flags & FFA_FLAG_TYPE_MASK;
   if (d->access_count != 1 || d->access[0].endpoint != vm->id || d->sender != d->handle >> 32 || d->ranges != 1 || d->pages != info->pages)
     return ERR_INVAL;
@@ -47,7 +48,7 @@ static err_t begin_retrieve(struct vm *vm, struct ffa *f) {
     err = chosen_place(f, &place);
   if (err != ERR_OK)
     return err;
-  static const uint32_t types[] = {FFA_FLAG_TYPE_SHARE, FFA_FLAG_TYPE_LEND, FFA_FLAG_TYPE_DONATE};
+  f->kind = info.kind;
   if (!(f->d.access[0].permissions & FFA_INSTRUCTION_MASK))
     f->d.access[0].permissions |= FFA_INSTRUCTION_XN; /* the answer says what it got */
   f->d.flags = types[info.kind] | (info.zeroed ? FFA_FLAG_ZERO : 0);

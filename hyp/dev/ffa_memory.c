@@ -99,11 +99,16 @@ static err_t stage_map(struct vcpu *v, struct ffa *f) {
     return err;
   if (err != ERR_OK)
     return fail(f, STAGE_UNMAP, err);
-  struct handover_info info;
-  if (handover_inquire(v->vm, f->handle, &info) == ERR_OK)
+  if (f->kind != HANDOVER_DONATE)
     return ERR_OK;
   f->stage = STAGE_TRANSFER;
   return ERR_AGAIN;
+}
+
+/* A donation that is mapped becomes the caller's, whatever happens: where it is no more, its giver's end has completed it. */
+static err_t stage_transfer(struct vcpu *v, struct ffa *f) {
+  err_t err = handover_transfer(v->vm, f->handle);
+  return err == ERR_NOENT ? ERR_OK : err;
 }
 
 /* A part of the call in progress: ERR_AGAIN while there is more, else what became of it. */
@@ -118,7 +123,7 @@ static err_t step(struct vcpu *v, struct ffa *f) {
   case STAGE_MAP:
     return stage_map(v, f);
   case STAGE_TRANSFER:
-    return handover_transfer(v->vm, f->handle);
+    return stage_transfer(v, f);
   case STAGE_UNMAP:
     return handover_unmap(v->vm, f->handle) == ERR_AGAIN ? ERR_AGAIN : f->err;
   case STAGE_RETURN:

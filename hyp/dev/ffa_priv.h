@@ -27,6 +27,7 @@ struct ffa {
   enum stage stage;
   err_t err; /* what the call returns when it has been undone */
   uint64_t handle;
+  enum handover_kind kind; /* of the region that is retrieved */
   struct ffa_desc d;
   uint8_t *copy;   /* of the fragment in TX: a page */
   uint32_t length; /* bytes in it */

@@ -95,7 +95,7 @@ MUST_CHECK err_t handover_open(struct vm *vm);
 
 /*
  * The giver begins: `template` says kind, tag, zero and borrowers (vm, writable). ERR_NOSPC: HANDOVERS_MAX are under way; ERR_INVAL: no borrower, itself, one that does not
- * exist, or several of a donation, or zeroing of what it shares; ERR_NOMEM.
+ * exist or is being destroyed, or several of a donation, or zeroing of what it shares; ERR_NOMEM.
  */
 MUST_CHECK err_t handover_begin(struct vm *owner, const struct handover *template, uint64_t *handle);
 /*

@@ -13,13 +13,19 @@
 #include "hyp/mem/handover_frames.h"
 #include "hyp/mem/handover_priv.h"
 
-static bool borrowers_are_sane(const struct vm *owner, const struct handover *h) {
-  if (h->borrowers < 1 || h->borrowers > HANDOVER_BORROWERS_MAX || (h->kind == HANDOVER_DONATE && h->borrowers > 1))
-    return false;
-  for (unsigned i = 0; i < h->borrowers; i++)
-    if (h->borrower[i].vm == owner->id || !vm_by_id(h->borrower[i].vm))
+static bool is_sane(const struct handover *h) {
+  unsigned most = h->kind == HANDOVER_DONATE ? 1 : HANDOVER_BORROWERS_MAX;
+  return h->borrowers >= 1 && h->borrowers <= most && !(h->zero && h->kind == HANDOVER_SHARE);
+}
+
+/* Under vms_lock: whoever begins to die later finds the region by its borrowers (handover_leave.c), so that no heir of an id is ever named. */
+static bool borrowers_live(const struct vm *owner, const struct handover *h) {
+  for (unsigned i = 0; i < h->borrowers; i++) {
+    const struct vm *vm = vm_by_id(h->borrower[i].vm);
+    if (!vm || vm == owner || vm->state == VM_DYING)
       return false;
-  return !(h->zero && h->kind == HANDOVER_SHARE);
+  }
+  return true;
 }
 
 static struct handover *free_slot(struct handover_table *t) {
@@ -29,26 +35,33 @@ static struct handover *free_slot(struct handover_table *t) {
   return NULL;
 }
 
+static err_t begin(struct vm *owner, const struct handover *template, uint64_t *handle) {
+  struct handover *h = free_slot(owner->handover);
+  if (!h)
+    return ERR_NOSPC;
+  *h = *template;
+  h->handle = *handle = (uint64_t)owner->id << HANDOVER_OWNER_SHIFT | ++owner->handover->count;
+  h->first = h->last = FRAME_LINK_NONE;
+  h->pages = h->from_window = 0;
+  h->state = HANDOVER_GATHERING;
+  handover_rewind(h); /* it may be cancelled before anything is claimed */
+  return ERR_OK;
+}
+
 err_t handover_begin(struct vm *owner, const struct handover *template, uint64_t *handle) {
-  if (!borrowers_are_sane(owner, template))
+  if (!is_sane(template))
     return ERR_INVAL;
   err_t err = handover_open(owner);
   if (err == ERR_OK && template->kind != HANDOVER_SHARE)
     err = stage2_open_given(&owner->s2);
   if (err != ERR_OK)
     return err;
+  spin_lock(&vms_lock);
   spin_lock(&owner->s2.lock);
-  struct handover *h = free_slot(owner->handover);
-  if (h) {
-    *h = *template;
-    h->handle = *handle = (uint64_t)owner->id << HANDOVER_OWNER_SHIFT | ++owner->handover->count;
-    h->first = h->last = FRAME_LINK_NONE;
-    h->pages = h->from_window = 0;
-    h->state = HANDOVER_GATHERING;
-    handover_rewind(h); /* it may be cancelled before anything is claimed */
-  }
+  err = borrowers_live(owner, template) ? begin(owner, template, handle) : ERR_INVAL;
   spin_unlock(&owner->s2.lock);
-  return h ? ERR_OK : ERR_NOSPC;
+  spin_unlock(&vms_lock);
+  return err;
 }
 
 /* The giver's own region, in `state`, its lock held; NULL, and no lock, if it has none. */

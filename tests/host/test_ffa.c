@@ -454,6 +454,43 @@ static void a_long_call_is_one_call(void **state) {
   assert_int_equal(reclaim(handle_out(), 0), 0);
 }
 
+/* The giver is destroyed while its donation is half the taker's: that is completed for it, and the taker is told so. */
+static void a_giver_that_dies_completes_its_donation(void **state) {
+  (void)state;
+  map_buffers(1);
+  map_buffers(2);
+  vms[2].s2.window_bytes = 2 * SZ_2M;
+  struct say s = {.sender = 1, .endpoint = 2, .address = OWN, .pages = 600};
+  assert_int_equal(send(0x84000071, &s), 0);
+  struct say t = take_say(handle_out());
+  t.pages = 600;
+  uint32_t length = describe(2, &t);
+  x = vcpus[2].x;
+  x[0] = 0x84000074, x[1] = x[2] = length, x[3] = x[4] = 0;
+  (void)ffa_call(&vcpus[2], 0x84000074);
+  ffa_resume(&vcpus[2]);
+  assert_int_equal(vms[1].handover->slot[0].state, HANDOVER_TAKEN);
+  uint64_t gone = vms[1].handover->slot[0].borrower[0].gone;
+  assert_true(gone > 0 && gone < 600);
+  while (handover_leave(&vms[1]) == ERR_AGAIN)
+    ;
+  vcpus[2].requests = 0;
+  ffa_resume(&vcpus[2]);
+  assert_true(x[0] == RETRIEVE_RESP && vms[2].s2.window_frames == 600);
+  vms[2].s2.window_bytes = WINDOW_BYTES;
+}
+
+/* Whoever is being destroyed is not given anything any more: its id may soon be another's. */
+static void the_dying_are_given_nothing(void **state) {
+  (void)state;
+  struct say s = lend_say();
+  map_buffers(1);
+  vms[2].state = VM_DYING;
+  assert_int_equal(send(0x84000072, &s), INVALID);
+  vms[2].state = VM_RUNNING;
+  assert_int_equal(send(0x84000072, &s), 0);
+}
+
 static int set_up(void **state) {
   hw_blocks = false;
   assert_int_equal(hw_set_up(state), 0);
@@ -492,6 +529,8 @@ int main(void) {
       TEST(letting_go),
       TEST(one_call_at_a_time),
       TEST(a_long_call_is_one_call),
+      TEST(a_giver_that_dies_completes_its_donation),
+      TEST(the_dying_are_given_nothing),
   };
   alarm(15); /* a call that never ends is a failure, too */
   return cmocka_run_group_tests(tests, NULL, NULL);
