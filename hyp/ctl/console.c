@@ -9,8 +9,9 @@
  * anew after it. Without a person at the console there is no foot and the output is lines only.
  * The focused guest's bytes pass through as they are, since its user wants them so.
  *
- * Lock: con.lock covers all of `con` and the UART's data register. It is a leaf: nothing is called with it held. A new line wakes the timeline
- * after the lock is let go.
+ * Locks: con.lock covers the UART's data register and all of `con` but guests' unfinished lines. Each of those has a lock of its own, so that guests that talk
+ * at once meet at the ends of their lines only; the focused guest's is drawn too, and changes with con.lock held as well. The order is a guest's, then con.lock;
+ * nothing is called with either held. A new line wakes the timeline after they are let go.
  */
 
 #include "hyp/ctl/console.h"
@@ -32,6 +33,7 @@
 #define INPUT_PER_IRQ 64u
 
 struct guest_line {
+  struct spinlock lock;
   uint16_t length; /* prefix included; 0: nothing yet */
   uint8_t prefix;
   char text[LOG_LINE_MAX];
@@ -47,14 +49,22 @@ static struct {
   struct guest_line guest[VMS_MAX + 1]; /* by VM id */
 } con;
 
-static void lock(void) {
+static void take(struct spinlock *lock) {
   if (!con.emergency)
-    spin_lock(&con.lock);
+    spin_lock(lock);
+}
+
+static void give(struct spinlock *lock) {
+  if (!con.emergency)
+    spin_unlock(lock);
+}
+
+static void lock(void) {
+  take(&con.lock);
 }
 
 static void unlock(void) {
-  if (!con.emergency)
-    spin_unlock(&con.lock);
+  give(&con.lock);
 }
 
 /* --- drawing; con.lock held --- */
@@ -192,30 +202,49 @@ static void echo_byte(const struct guest_line *g, bool first, uint8_t byte) {
   con.foot_shown = true;
 }
 
-/* True if a line was completed; then its text, without the name, is in `line`. */
-static bool guest_byte(struct vm *vm, uint8_t byte, char line[LOG_LINE_MAX + 1]) {
-  struct guest_line *g = &con.guest[vm->id];
-  bool first = g->length == 0, full;
-  if (first)
+static bool is_complete(const struct guest_line *g, uint8_t byte) {
+  return byte == '\n' || g->length == sizeof g->text;
+}
+
+/* A byte of a guest that nobody watches. True if the line is complete with it. g->lock held. */
+static bool add_byte(struct guest_line *g, const struct vm *vm, uint8_t byte) {
+  if (g->length == 0)
     begin_guest_line(g, vm);
   if (byte != '\n')
     keep_byte(g, byte);
+  return is_complete(g, byte);
+}
+
+/* The same and on the screen, if the guest still has the focus. Both locks held. */
+static bool add_focused_byte(struct guest_line *g, const struct vm *vm, uint8_t byte) {
+  bool first = g->length == 0, complete = add_byte(g, vm, byte);
   if (con.focus == vm->id && byte != '\n')
     echo_byte(g, first, byte);
-  full = g->length == sizeof g->text;
-  if (byte != '\n' && !full)
+  return complete;
+}
+
+/* True if a line was completed; then its text, without the name, is in `line`. g->lock held. */
+static bool guest_byte(struct guest_line *g, const struct vm *vm, uint8_t byte, char line[LOG_LINE_MAX + 1]) {
+  bool focused = atomic_load_relaxed(&con.focus) == vm->id; /* it gets the focus under g->lock only */
+  if (!focused && !add_byte(g, vm, byte))
     return false;
-  memcpy(line, g->text + g->prefix, g->length - g->prefix);
-  line[g->length - g->prefix] = '\0';
-  end_guest_line(g, vm->id, !con.quiet && !vm->config.console_quiet);
-  return true;
+  lock();
+  bool complete = !focused || add_focused_byte(g, vm, byte);
+  if (complete) {
+    memcpy(line, g->text + g->prefix, g->length - g->prefix);
+    line[g->length - g->prefix] = '\0';
+    end_guest_line(g, vm->id, !con.quiet && !vm->config.console_quiet);
+  }
+  unlock();
+  return complete;
 }
 
 void console_guest_byte(struct vm *vm, uint8_t byte) {
+  struct guest_line *g = &con.guest[vm->id];
   char line[LOG_LINE_MAX + 1];
-  lock();
-  bool complete = guest_byte(vm, byte, line);
-  unlock();
+  take(&g->lock);
+  bool complete = guest_byte(g, vm, byte, line);
+  give(&g->lock);
   if (complete) {
     (void)catch_line(vm, line);
     timeline_line_ready();
@@ -223,14 +252,16 @@ void console_guest_byte(struct vm *vm, uint8_t byte) {
 }
 
 void console_guest_gone(unsigned id) {
+  take(&con.guest[id].lock);
   lock();
   if (con.guest[id].length > 0)
     end_guest_line(&con.guest[id], id, !con.quiet);
   if (con.focus == id) {
-    con.focus = 0;
+    atomic_store_relaxed(&con.focus, 0u);
     show_foot();
   }
   unlock();
+  give(&con.guest[id].lock);
 }
 
 /* --- input --- */
@@ -329,11 +360,13 @@ void console_set_prompt(bool shown) {
 }
 
 void console_set_focus(unsigned id) {
+  take(&con.guest[id].lock); /* of 0, the monitor, it covers nothing */
   lock();
   hide_foot();
   atomic_store_relaxed(&con.focus, id);
   show_foot();
   unlock();
+  give(&con.guest[id].lock);
 }
 
 uint64_t console_log_head(void) {
@@ -373,7 +406,7 @@ bool console_close(const char *fmt, ...) {
   lock();
   bool first = !con.closed;
   con.prompt = false;
-  con.focus = 0;
+  atomic_store_relaxed(&con.focus, 0u);
   add_message(message, true);
   drain();
   con.closed = true;

@@ -15,6 +15,7 @@
 #include "hyp/ctl/timeline.h"
 #include "hyp/dev/virtio/console.h"
 
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -408,6 +409,42 @@ static void test_anything_at_all(void **state) {
     assert_string_equal(screen.row[i], lines[i]);
 }
 
+/* --- two guests at once, while the focus goes from one to the other --- */
+
+#define TALK_LINES 400u
+
+static void *talk(void *of) {
+  char text[32];
+  for (unsigned i = 0; i < TALK_LINES; i++) {
+    snprintf(text, sizeof text, "line %u of mine\n", i);
+    guest_says(of, text);
+  }
+  return NULL;
+}
+
+static void test_guests_that_talk_at_once(void **state) {
+  (void)state;
+  pthread_t thread[2];
+  uint64_t at = console_log_head();
+  unsigned said[3] = {0};
+  struct log_line line;
+  char expected[64];
+  assert_int_equal(pthread_create(&thread[0], NULL, talk, &alpha), 0);
+  assert_int_equal(pthread_create(&thread[1], NULL, talk, &beta), 0);
+  for (unsigned i = 0; i < TALK_LINES; i++)
+    console_set_focus(i % 3);
+  pthread_join(thread[0], NULL);
+  pthread_join(thread[1], NULL);
+  while (console_log_read(&at, &line)) {
+    unsigned who = strncmp(line.text, "alpha", 5) == 0 ? 1 : 2;
+    snprintf(expected, sizeof expected, "%s| line %u of mine", who == 1 ? "alpha" : "beta", said[who]++);
+    assert_string_equal(line.text, expected);
+  }
+  assert_int_equal(said[1], TALK_LINES);
+  assert_int_equal(said[2], TALK_LINES);
+  console_set_focus(0);
+}
+
 /* Last of all: the console does not open again. */
 static void test_closing(void **state) {
   (void)state;
@@ -438,6 +475,7 @@ int main(void) {
       cmocka_unit_test_setup(test_a_focused_guest_that_goes_gives_the_keys_back, setup),
       cmocka_unit_test_setup(test_much_input_is_read_in_pieces, setup),
       cmocka_unit_test_setup(test_anything_at_all, setup),
+      cmocka_unit_test_setup(test_guests_that_talk_at_once, setup),
       cmocka_unit_test_setup(test_closing, setup),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
