@@ -110,6 +110,7 @@ struct vm {
   uint64_t wait_since;            /* CNTPCT since when vCPUs of it have waited for memory; 0: none does; atomic */
   uint32_t wait_episodes;         /* times that it began; atomic */
   uint64_t wait_asked, wait_back; /* counts as it began: exhaust_tried() */
+  bool device_waits;              /* one of its devices wants a frame: exhaust_device_waits(); atomic */
 };
 
 extern struct spinlock vms_lock;

@@ -1,18 +1,20 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Waiting for memory. The allocator has tried all it can (mm/slowpath.c) before a fault fails; then the vCPU is parked, in state VCPU_MEMWAIT, its
- * PC still at the access:
+ * Waiting for memory. The allocator has tried all it can (mm/slowpath.c) before a fault fails; then the vCPU is parked, in state
+ * VCPU_MEMWAIT, its PC still at the access:
  *
  *   fault: no frame ──> VCPU_MEMWAIT ──memory or quota is there, or the page is──> ready: the access is repeated
  *                         ^     │
  *                         └─────┴── an interrupt it can take, at most once a tick: the handler may need no new page, and may free some
  *
- * The policy is pressed for it before it parks, and every TICK_MS as long as it waits: balloons are what can bring memory back (policyd.c). One work item looks as
- * often, and when frames leave a VM (stage2_frames_left), since they come back on more ways than that: tables, slabs, lists. It lets go as many as there are frames, those that wait longest first. EL2's reserve, below the min watermark, is not
- * counted: vCPUs never get it. Pausing, destroying and PSCI see a vCPU here as one that is stopped.
+ * The policy is pressed for it before it parks, and every TICK_MS as long as it waits: balloons are what can bring memory back
+ * (policyd.c). One work item looks as often, and when frames leave a VM (stage2_frames_left), since they come back on more ways than that:
+ * tables, slabs, lists. It lets go as many as there are frames, those that wait longest first, WAITERS_PER_STEP in a step; then come VMs
+ * with a device that wants a frame. EL2's reserve, below the min watermark, is not counted: vCPUs never get it. Pausing, destroying and
+ * PSCI see a vCPU here as one that is stopped.
  *
- * wait_* of a vCPU are written by itself before it parks, and here while it is parked; wait_reason is WAIT_NONE unless it is parked, stopped when it was, or
- * on the way. No lock of its own.
+ * wait_* of a vCPU are written by itself before it parks, and here while it is parked; wait_reason is WAIT_NONE unless it is parked,
+ * stopped when it was, or on the way. No lock of its own.
  */
 #include "hyp/mem/exhaust.h"
 #include "arch/sysreg.h"
@@ -22,6 +24,7 @@
 #include "hyp/core/work.h"
 #include "hyp/ctl/console.h"
 #include "hyp/ctl/trace.h"
+#include "hyp/dev/virtio/virtio.h"
 #include "hyp/mem/policyd.h"
 #include "hyp/mem/quota.h"
 #include "mm/page_alloc.h"
@@ -30,11 +33,20 @@
 #define TOLD_ALL 8u       /* episodes of a VM that get a line each; then those whose number is a power of two */
 #define FRAMES_FOR_ONE 1u /* a table for it may come out of the reserve */
 #define FRAMES_FOR_VIEWS 8u
-#define FRAMES_WANTED 512u /* who has run out will want another soon */
+#define FRAMES_WANTED 512u  /* who has run out will want another soon */
+#define WAITERS_PER_STEP 8u /* each takes a look at every vCPU there is */
 
 static struct work work;
 uint32_t exhaust_open;
 static uint64_t frames_back; /* while somebody waited; atomic */
+
+/* A look at all who wait, in the order of their wait. The work's own. */
+static struct {
+  bool under_way;
+  uint64_t after, until; /* keys: of the last one; who begins to wait later is the next pass's */
+  uint64_t spare;        /* frames that nobody was let go for yet */
+  bool pressed;
+} pass;
 
 /* Those that are throttled are parked as well, but want no memory. */
 static bool parked(const struct vcpu *v) {
@@ -47,6 +59,7 @@ struct memory_waiters exhaust_waiters(const struct vm *vm) {
     w.memory += parked(vm->vcpus[i]) && vm->vcpus[i]->wait_reason == WAIT_MEMORY;
     w.quota += parked(vm->vcpus[i]) && vm->vcpus[i]->wait_reason == WAIT_QUOTA;
   }
+  w.device = atomic_load_relaxed(&vm->device_waits) && quota_has_room(vm);
   return w;
 }
 
@@ -98,6 +111,12 @@ void exhaust_wait(struct vcpu *v, uint64_t at, err_t why) {
   work_wake(&work);
 }
 
+void exhaust_device_waits(struct vm *vm) {
+  atomic_store_release(&vm->device_waits, true);
+  atomic_store_relaxed(&exhaust_open, 1u);
+  exhaust_poke();
+}
+
 void exhaust_memory_back(uint64_t frames) {
   if (atomic_load_relaxed(&exhaust_open) == 0)
     return;
@@ -124,45 +143,72 @@ static bool can_take_interrupt(const struct vcpu *v, uint64_t now) {
   return v->wait_irq || (atomic_load_relaxed(&v->requests) & VCPU_REQ_VGIC) || vtimer_next(&v->vtimer) <= now;
 }
 
-static bool may_go(struct vcpu *v, uint64_t *spare) {
+static bool may_go(struct vcpu *v) {
   uint64_t need = v->views ? FRAMES_FOR_VIEWS : FRAMES_FOR_ONE;
   if (page_is_there(v))
     return true;
-  if (*spare < need || (!stage2_is_managed(&v->vm->s2, ipa(v->wait_ipa)) && !quota_has_room(v->vm)))
+  if (pass.spare < need || (!stage2_is_managed(&v->vm->s2, ipa(v->wait_ipa)) && !quota_has_room(v->vm)))
     return false;
-  *spare -= need;
+  pass.spare -= need;
   return true;
 }
 
+/* Orders by the time when the wait began, then by number. */
+static uint64_t key_of(const struct vcpu *v) {
+  return v->wait_at << 8 | ((v->vm->id * VCPUS_MAX + v->id) & 0xff);
+}
+
 /* The one that has waited longest and has not been looked at in this pass; NULL: none. */
-static struct vcpu *longest_waiting(uint64_t after, uint64_t *at) {
+static struct vcpu *longest_waiting(void) {
   struct vcpu *found = NULL;
+  uint64_t least = pass.until + 1;
   struct vm *vm;
   for_each_vm(vm) for (unsigned i = 0; i < vm->vcpu_count; i++) {
     struct vcpu *v = vm->vcpus[i];
-    uint64_t key = v->wait_at << 8 | ((vm->id * VCPUS_MAX + i) & 0xff);
-    if (parked(v) && key > after && (!found || key < *at)) {
-      found = v;
-      *at = key;
-    }
+    if (!parked(v) || key_of(v) <= pass.after || key_of(v) >= least)
+      continue;
+    found = v;
+    least = key_of(v);
   }
   return found;
 }
 
-/* One after the other, in the order of their wait. */
-static void look_at_all(void) {
-  uint64_t at = 0, spare = page_spare_frames(), now = time_now();
-  struct vcpu *v;
-  bool pressed = false;
-  for (uint64_t after = 0; (v = longest_waiting(after, &at)) != NULL; after = at) {
-    bool goes = may_go(v, &spare);
-    if (!goes && !pressed)
-      pressed = press(v);
-    if (!goes && !can_take_interrupt(v, now))
+static void look_at(struct vcpu *v) {
+  bool goes = may_go(v);
+  if (!goes && !pass.pressed)
+    pass.pressed = press(v);
+  if (!goes && !can_take_interrupt(v, time_now()))
+    return;
+  v->wait_goes_on = !goes;
+  atomic_store_release(&v->wait_reason, WAIT_NONE);
+  (void)sched_wake_memwait(v);
+}
+
+/* One after the other, in the order of their wait. True if there may be more. */
+static bool look_at_some(void) {
+  for (unsigned i = 0; i < WAITERS_PER_STEP; i++) {
+    struct vcpu *v = longest_waiting();
+    if (!v)
+      return false;
+    pass.after = key_of(v);
+    look_at(v);
+  }
+  return true;
+}
+
+/* A frame for each VM with a device that wants one. */
+static void look_at_devices(void) {
+  struct vm *vm;
+  for_each_vm(vm) {
+    if (!atomic_load_acquire(&vm->device_waits) || !quota_has_room(vm))
       continue;
-    v->wait_goes_on = !goes;
-    atomic_store_release(&v->wait_reason, WAIT_NONE);
-    (void)sched_wake_memwait(v);
+    if (pass.spare == 0) {
+      policyd_pressure(vm, FRAMES_WANTED);
+      continue;
+    }
+    pass.spare--;
+    atomic_store_relaxed(&vm->device_waits, false);
+    virtio_retry(vm);
   }
 }
 
@@ -191,7 +237,7 @@ static void end_episode(struct vm *vm, uint64_t since) {
                (unsigned long long)time_to_us(ticks), (unsigned long long)(tried.asked * PAGE_SIZE / SZ_1K));
 }
 
-/* True if somebody waits. */
+/* True if somebody, or something, waits. */
 static bool end_episodes(void) {
   struct vm *vm;
   bool open = false;
@@ -201,6 +247,7 @@ static bool end_episodes(void) {
     if (since != 0 && !waiting)
       end_episode(vm, since);
     open |= waiting; /* whatever `since` says: somebody may begin to wait as it is cleared */
+    open |= atomic_load_acquire(&vm->device_waits);
   }
   return open;
 }
@@ -211,13 +258,27 @@ static void gather(void) {
   (void)page_drain_others();
 }
 
-static enum work_result step(struct work *w) {
+/* False if nobody waits. */
+static bool begin_pass(void) {
   atomic_store_relaxed(&exhaust_open, 0u); /* who begins to wait from here on opens it again, and has woken this work */
   if (!end_episodes())
-    return WORK_DONE;
+    return false;
   atomic_store_relaxed(&exhaust_open, 1u);
   gather();
-  look_at_all();
+  pass.after = 0;
+  pass.until = time_now() << 8 | 0xff;
+  pass.spare = page_spare_frames();
+  pass.pressed = false;
+  return true;
+}
+
+static enum work_result step(struct work *w) {
+  if (!pass.under_way && !begin_pass())
+    return WORK_DONE;
+  pass.under_way = look_at_some();
+  if (pass.under_way)
+    return WORK_MORE;
+  look_at_devices();
   w->wake_at = time_now() + time_from_ms(TICK_MS);
   return WORK_WAIT;
 }

@@ -27,6 +27,12 @@ void exhaust_init(void);
  */
 void exhaust_wait(struct vcpu *v, uint64_t at, err_t why);
 
+/*
+ * A device of `vm` has found no frame for a page that it is to write: virtio_retry() is called when there is one for it, behind the vCPUs that
+ * wait. Nobody is parked. Any CPU; any lock held but work.c's.
+ */
+void exhaust_device_waits(struct vm *vm);
+
 /* Memory has come back, or may be had now: look at once, not at the next tick. Any CPU; any lock held but work.c's. */
 void exhaust_poke(void);
 
@@ -45,9 +51,10 @@ struct memory_tried {
 };
 struct memory_tried exhaust_tried(const struct vm *vm);
 
-/* vCPUs of `vm` that wait, by reason; a glimpse. */
+/* vCPUs of `vm` that wait, by reason, and whether a device does (for memory); a glimpse. */
 struct memory_waiters {
   unsigned memory, quota;
+  bool device;
 };
 struct memory_waiters exhaust_waiters(const struct vm *vm);
 

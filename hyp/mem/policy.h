@@ -33,7 +33,7 @@ struct policy_vm {
   uint64_t working_set; /* of them, accessed between the last two passes of ageing: age.h */
   uint64_t held;        /* memory less what is in its balloon: what the guest may use */
   uint64_t keep;        /* what the balloon was last asked to leave it; `memory` if never */
-  unsigned waiting;     /* its vCPUs that wait for a frame */
+  unsigned waiting;     /* its vCPUs, and devices, that wait for a frame */
 
   /* The guest's word. It may be anything: let it change this VM's own target, and nobody else's. */
   bool says;          /* it has answered lately */

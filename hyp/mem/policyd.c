@@ -51,6 +51,7 @@ static bool is_word_fresh(const struct balloon_state *b, uint64_t now) {
 }
 
 static void look_at(struct policy_vm *v, struct vm *vm, uint64_t now) {
+  struct memory_waiters waiters = exhaust_waiters(vm);
   struct balloon_state b;
   balloon_read(vm, &b);
   *v = (struct policy_vm){
@@ -60,7 +61,7 @@ static void look_at(struct policy_vm *v, struct vm *vm, uint64_t now) {
       .quota = vm->quota,
       .asked = b.driven && vm->state == VM_RUNNING,
       .resident = vm->s2.populated_frames,
-      .waiting = exhaust_waiters(vm).memory,
+      .waiting = waiters.memory + waiters.device,
       .says = is_word_fresh(&b, now),
       .available = b.avail_frames,
       .memo = vm->policy.memo,

@@ -122,8 +122,9 @@ void stage2_cleanse(pfn_t first, uint64_t frames);
 void stage2_cleanse_block(pfn_t f, unsigned order);
 
 /*
- * Make sure RAM at `a` is backed by a zeroed frame and mapped. ERR_RANGE if it is not RAM, ERR_PERM if the VM has handed it over, ERR_NOMEM. Idempotent; from any CPU.
- * No lock may be held: pending interrupts are handled half-way through a block.
+ * Make sure RAM at `a` is backed by a zeroed frame and mapped. ERR_RANGE if it is not RAM, ERR_PERM if the VM has handed it over; ERR_NOMEM;
+ * ERR_NOSPC if its quota allows no more. Idempotent; from any CPU. No lock may be held: pending interrupts are handled half-way through a
+ * block.
  */
 MUST_CHECK err_t stage2_populate(struct stage2 *s2, ipa_t a);
 
@@ -139,14 +140,15 @@ MUST_CHECK err_t stage2_lookup(struct stage2 *s2, ipa_t a, pa_t *out);
 
 /*
  * Copy between EL2 memory and guest RAM by IPA, populating as needed (write) or reading zeroes where nothing is backed (read).
- * ERR_RANGE if not wholly RAM. Cleans caches as a guest with its MMU off needs (write).
+ * ERR_RANGE if not wholly RAM; a write also as stage2_populate(), and it may have written a part then. Cleans caches as a guest with its
+ * MMU off needs (write).
  */
 MUST_CHECK err_t stage2_write(struct stage2 *s2, ipa_t to, const void *from, uint64_t bytes);
 MUST_CHECK err_t stage2_read(struct stage2 *s2, void *to, ipa_t from, uint64_t bytes);
 
 /*
  * One half-word of guest RAM, 2-byte aligned, single-copy atomic (Arm ARM B2.2.1): indexes that guest and device share. The store is a
- * release, the load no acquire: order is the caller's. ERR_RANGE, ERR_NOMEM as above, ERR_INVAL if misaligned.
+ * release, the load no acquire: order is the caller's. Errors as above; ERR_INVAL if misaligned.
  */
 MUST_CHECK err_t stage2_load16(struct stage2 *s2, ipa_t from, uint16_t *out);
 MUST_CHECK err_t stage2_store16(struct stage2 *s2, ipa_t to, uint16_t value);

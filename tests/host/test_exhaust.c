@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Waiting for memory, and quotas, in a world of three VMs with two vCPUs each that fault, are paused, get interrupts, frames and quotas at random. After
- * every tick an oracle that knows nothing of the code's order of work says who must have been let go and who not: frames and quota for each, those
- * that wait longest first, interrupts only where they are open, nobody forgotten.
+ * Waiting for memory, and quotas, in a world of three VMs with four vCPUs each that fault, are paused, get interrupts, frames and quotas at
+ * random. After every tick an oracle that knows nothing of the code's order of work says who must have been let go and who not: frames and
+ * quota for each, those that wait longest first, interrupts only where they are open, nobody forgotten.
  */
 // sources: hyp/mem/exhaust.c hyp/mem/quota.c
 // cflags: -include tests/host/fakehw/vgic_fake.h
@@ -27,7 +27,7 @@
 #include <cmocka.h>
 
 #define VMS 3u
-#define VCPUS 2u
+#define VCPUS 4u
 #define STEPS 200000u
 #define MEMORY (64 * SZ_1M)
 #define SHARED_PAGE 0x40000000ull /* one that VMs have populated from the start */
@@ -79,6 +79,13 @@ bool page_drain_others(void) {
   return false;
 }
 
+static unsigned retries, looks;
+
+void virtio_retry(struct vm *of) {
+  assert_false(of->device_waits);
+  retries++;
+}
+
 uint64_t time_now(void) {
   return now;
 }
@@ -101,6 +108,7 @@ void hyp_printf(const char *fmt, ...) {
 
 err_t stage2_lookup(struct stage2 *s2, ipa_t a, pa_t *out) {
   (void)s2;
+  looks++;
   *out = pa(0);
   return a.v == SHARED_PAGE ? ERR_OK : ERR_NOENT;
 }
@@ -125,13 +133,19 @@ static void wait_for(struct vcpu *v, uint64_t at, err_t why) {
   leave(v);
 }
 
-/* One tick; true if there will be another. */
+/* One tick, in however many steps, none of which may look at many; true if there will be another. */
 static bool tick(void) {
   if (!queued)
     return false;
   struct work *w = queued;
+  enum work_result r = WORK_MORE;
   queued = NULL;
-  if (w->step(w) != WORK_DONE && !queued) {
+  while (r == WORK_MORE) {
+    looks = 0;
+    r = w->step(w);
+    assert_true(looks <= 8);
+  }
+  if (r != WORK_DONE && !queued) {
     assert_int_equal(w->wake_at, now + 1000);
     queued = w;
   }
@@ -146,7 +160,7 @@ static int reset(void **state) {
   spare = lines = 0;
   queued = NULL;
   pressed = NULL;
-  presses = exhaust_open = 0;
+  presses = exhaust_open = retries = 0;
   memset(traced, 0, sizeof(traced));
   seed = 7;
   for (unsigned i = 0; i < VMS; i++) {
@@ -194,6 +208,60 @@ static void test_longest_first_and_no_more_than_frames(void **state) {
   assert_int_equal(vcpus[2][1].state, VCPU_READY);
   assert_int_equal(vcpus[1][1].state, VCPU_READY);
   assert_int_equal(vcpus[0][1].state, VCPU_MEMWAIT);
+}
+
+/* More than a step looks at: all get their turn, in order, and frames are counted over the steps. */
+static void test_many_wait(void **state) {
+  (void)state;
+  for (unsigned n = 0; n < VMS * VCPUS; n++, now++)
+    wait_for(&vcpus[n % VMS][n / VMS], 0x41000000, ERR_NOMEM);
+  spare = 10;
+  (void)tick();
+  for (unsigned n = 0; n < VMS * VCPUS; n++)
+    assert_int_equal(vcpus[n % VMS][n / VMS].state, n < 10 ? VCPU_READY : VCPU_MEMWAIT);
+  assert_int_equal(exhaust_waiters(&vm[0]).memory + exhaust_waiters(&vm[1]).memory + exhaust_waiters(&vm[2]).memory, VMS * VCPUS - 10);
+}
+
+/* Who comes while others are looked at is the next look's: else there might be no end to one. */
+static void test_one_that_comes_meanwhile(void **state) {
+  (void)state;
+  for (unsigned n = 0; n < 9; n++)
+    wait_for(&vcpus[n % VMS][n / VMS], 0x41000000, ERR_NOMEM);
+  spare = 100;
+  assert_int_equal(queued->step(queued), WORK_MORE);
+  now++;
+  wait_for(&vcpus[0][0], 0x41000000, ERR_NOMEM);
+  assert_int_equal(queued->step(queued), WORK_WAIT);
+  assert_int_equal(vcpus[0][0].state, VCPU_MEMWAIT);
+  (void)tick();
+  assert_int_equal(vcpus[0][0].state, VCPU_READY);
+}
+
+/* A device asks again when there is a frame for it, behind the vCPUs; its quota is nobody else's business. */
+static void test_a_device_waits(void **state) {
+  (void)state;
+  exhaust_device_waits(&vm[1]);
+  assert_true(exhaust_waiters(&vm[1]).device);
+  assert_true(tick());
+  assert_int_equal(retries, 0);
+  assert_ptr_equal(pressed, &vm[1]);
+  wait_for(&vcpus[0][0], 0x41000000, ERR_NOMEM);
+  spare = 1;
+  assert_true(tick());
+  assert_int_equal(retries, 0);
+  assert_int_equal(vcpus[0][0].state, VCPU_READY);
+  presses = 0;
+  vm[1].s2.populated_frames = vm[1].quota.max;
+  assert_true(tick());
+  assert_int_equal(retries + presses, 0);
+  assert_false(exhaust_waiters(&vm[1]).device); /* for no memory that others could give */
+  vm[1].s2.populated_frames = 0;
+  queued = NULL;
+  exhaust_memory_back(3); /* at once */
+  assert_non_null(queued);
+  assert_true(tick());
+  assert_int_equal(retries, 1);
+  assert_false(tick());
 }
 
 static void test_views_need_more(void **state) {
@@ -450,6 +518,9 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup(test_waits_until_there_is_a_frame, reset),
       cmocka_unit_test_setup(test_longest_first_and_no_more_than_frames, reset),
+      cmocka_unit_test_setup(test_many_wait, reset),
+      cmocka_unit_test_setup(test_one_that_comes_meanwhile, reset),
+      cmocka_unit_test_setup(test_a_device_waits, reset),
       cmocka_unit_test_setup(test_views_need_more, reset),
       cmocka_unit_test_setup(test_a_page_somebody_else_brought, reset),
       cmocka_unit_test_setup(test_interrupts_only_where_they_are_open, reset),

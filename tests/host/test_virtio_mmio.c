@@ -40,7 +40,7 @@ static enum virtio_work toy_run(struct virtio_device *d, unsigned q) {
   err_t e = vq_pop(&d->queue[q], &c);
   if (e != ERR_OK)
     return virtio_no_chain(e);
-  return vq_push(&d->queue[q], c.head, 0) == ERR_OK ? VIRTIO_MORE : VIRTIO_BROKEN;
+  return virtio_chain_done(&d->queue[q], vq_push(&d->queue[q], c.head, 0));
 }
 
 static void toy_config(struct virtio_device *d, unsigned offset, unsigned bytes) {
@@ -420,6 +420,54 @@ static void test_asked_by_the_device(void **state) {
   virtio_ask(toy, 1); /* nobody is there */
 }
 
+/* Rather one that runs; but one that waits is better than none. */
+static void test_asked_while_some_wait_for_memory(void **state) {
+  struct ring r = live_queue(0, 16);
+  (void)state;
+  ring_offer(&r, 0);
+  world.vcpus[0].state = VCPU_MEMWAIT;
+  virtio_ask(toy, 1);
+  assert_int_equal(world.vcpus[0].requests, 0);
+  assert_int_equal(world_exits(&world.vcpus[1]), 1);
+  world.vcpus[1].state = VCPU_MEMWAIT;
+  virtio_ask(toy, 1);
+  assert_true((world.vcpus[0].requests | world.vcpus[1].requests) & VCPU_REQ_DEVICE);
+}
+
+static void test_starved_queues(void **state) {
+  struct ring r = live_queue(0, 16), other = ring_make(SLOT, 2, 16);
+  uint32_t id, len;
+  (void)state;
+  ring_desc(&other, 0, WORLD_RAM_BASE, 16, 0, 0);
+  ring_offer(&r, 0);
+  ring_offer(&r, 1);
+  ring_offer(&other, 0);
+  world.writes_left = 2; /* one chain's answer */
+  ring_notify(&r);
+  ring_notify(&other);
+  assert_false(needs_reset(SLOT));
+  assert_int_equal(world.device_waits, 2);
+  assert_int_equal(world.lines, 1u << SLOT); /* what is used is told */
+  assert_true(ring_used(&r, &id, &len));
+  world.writes_left = UINT64_MAX;
+  unsigned before = runs;
+  assert_int_equal(world_exits(&world.vcpus[0]), 0); /* it does not spin on it */
+  assert_int_equal(runs, before);
+  virtio_retry(&world.vm);
+  world_exits(&world.vcpus[0]);
+  assert_true(ring_used(&r, &id, &len));
+  assert_true(ring_used(&other, &id, &len));
+  before = runs;
+  virtio_retry(&world.vm); /* none wants anything */
+  assert_int_equal(world_exits(&world.vcpus[0]), 0);
+  world.writes_left = 0;
+  ring_offer(&r, 2);
+  ring_notify(&r);
+  wr(0x70, 0);
+  virtio_retry(&world.vm); /* nor after a reset */
+  assert_int_equal(world_exits(&world.vcpus[0]), 0);
+}
+
 static void test_configuration_changes(void **state) {
   uint32_t generation = rd(0xfc);
   (void)state;
@@ -464,6 +512,8 @@ int main(void) {
       TEST(test_a_full_queue_goes_in_pieces),
       TEST(test_a_reset_ends_work_that_waits),
       TEST(test_asked_by_the_device),
+      TEST(test_asked_while_some_wait_for_memory),
+      TEST(test_starved_queues),
       TEST(test_configuration_changes),
       TEST(test_power_on),
   };

@@ -234,16 +234,45 @@ static void test_writes_land_in_writable_segments(void **state) {
   ring_desc(&ring, 2, BUFFERS + 0x200, 3, 2, 0);
   ring_offer(&ring, 0);
   assert_int_equal(vq_pop(&q, &c), ERR_OK);
-  assert_int_equal(vq_write(&q, &c, 1, "abcdefgh", 8), 5);
+  assert_int_equal(vq_write(&q, &c, 1, "abcdefgh", 8), ERR_INVAL); /* there are six, and five behind the first */
   assert_int_equal(ram_get(BUFFERS, 4), 0);
   assert_int_equal(ram_get(BUFFERS + 0x100, 4), 'a' << 8 | 'b' << 16);
   assert_int_equal(ram_get(BUFFERS + 0x200, 4), 'c' | 'd' << 8 | 'e' << 16);
-  world.writes_left = 1; /* memory runs out between the segments */
-  assert_int_equal(vq_write(&q, &c, 0, "abcdef", 6), 3);
-  assert_int_equal(vq_push(&q, 0, 0), ERR_NOMEM);
-  assert_int_equal(ram_get(ring.used + 2, 2), 0);
+  assert_int_equal(vq_write(&q, &c, 0, "uvwxyz", 6), ERR_OK);
+  assert_int_equal(ram_get(BUFFERS + 0x200, 4), 'x' | 'y' << 8 | 'z' << 16);
+}
+
+/* Whichever write finds no frame: nothing is lost, and the same again goes on where there is one. */
+static void test_no_frame(void **state) {
+  struct vq_chain c;
+  (void)state;
+  start(false, true);
+  for (unsigned i = 0; i < 2; i++) {
+    ring_desc(&ring, i, BUFFERS + 0x100 * i, 16, 2, 0);
+    ring_offer(&ring, i);
+  }
+  assert_int_equal(vq_pop(&q, &c), ERR_OK);
+  world.writes_left = 0;
+  world.lack = ERR_NOSPC;
+  assert_int_equal(vq_write(&q, &c, 0, "abc", 3), ERR_NOSPC);
+  world.lack = ERR_NOMEM;
+  for (unsigned writes = 0; writes < 2; writes++) {
+    world.writes_left = writes;
+    assert_int_equal(vq_push(&q, 0, 3), ERR_NOMEM);
+    assert_int_equal(ram_get(ring.used + 2, 2), 0);
+  }
+  vq_unpop(&q);
   world.writes_left = UINT64_MAX;
-  assert_int_equal(vq_push(&q, 0, 0), ERR_OK);
+  for (unsigned i = 0; i < 2; i++) {
+    assert_int_equal(vq_pop(&q, &c), ERR_OK);
+    assert_int_equal(vq_write(&q, &c, 0, "abc", 3), ERR_OK);
+    assert_int_equal(vq_push(&q, c.head, 3), ERR_OK);
+  }
+  world.writes_left = 0; /* the word that asks to be told of the next chain */
+  assert_int_equal(vq_pop(&q, &c), ERR_NOMEM);
+  world.writes_left = UINT64_MAX;
+  assert_int_equal(vq_pop(&q, &c), ERR_NOENT);
+  assert_int_equal(ram_get(ring.used + 4 + 8 * ring.num, 2), 2);
 }
 
 /* --- rings that break the rules --------------------------------------------------------------------------------------------- */
@@ -405,6 +434,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_model),
       cmocka_unit_test(test_writes_land_in_writable_segments),
+      cmocka_unit_test(test_no_frame),
       cmocka_unit_test(test_bad_descriptors),
       cmocka_unit_test(test_indirect_needs_its_feature),
       cmocka_unit_test(test_indirect_inside_indirect),

@@ -62,6 +62,12 @@ void hyp_printf(const char *fmt, ...) {
   world.reports++;
 }
 
+void exhaust_device_waits(struct vm *vm) {
+  if (vm != &world.vm)
+    abort();
+  world.device_waits++;
+}
+
 static uint8_t *ram_at(ipa_t a, uint64_t bytes) {
   if (a.v < WORLD_RAM_BASE || bytes > WORLD_RAM_BYTES || a.v - WORLD_RAM_BASE > WORLD_RAM_BYTES - bytes)
     return NULL;
@@ -72,7 +78,7 @@ static err_t may_write(const uint8_t *at) {
   if (at == NULL)
     return ERR_RANGE;
   if (world.writes_left == 0)
-    return ERR_NOMEM;
+    return world.lack;
   world.writes_left--;
   if (world.on_populate)
     world.on_populate();
@@ -117,6 +123,7 @@ void world_reset(void) {
   world.vm.s2.ram_base = ipa(WORLD_RAM_BASE);
   world.vm.s2.ram_bytes = WORLD_RAM_BYTES;
   world.writes_left = UINT64_MAX;
+  world.lack = ERR_NOMEM;
   for (unsigned i = 0; i < ARRAY_SIZE(world.vcpus); i++) {
     world.vm.vcpus[i] = &world.vcpus[i];
     world.vcpus[i].vm = &world.vm;

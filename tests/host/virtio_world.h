@@ -27,6 +27,8 @@ struct world {
   uint64_t sent_bytes; /* what came out at the console; the first WORLD_SENT_MAX of it in sent[] */
   uint8_t sent[WORLD_SENT_MAX];
   uint64_t writes_left;      /* of stage2_write() and stage2_store16() until memory runs out */
+  err_t lack;                /* what they say then */
+  unsigned device_waits;     /* exhaust_device_waits() */
   void (*on_populate)(void); /* called in the middle of every write to RAM, as an interrupt would; NULL: nothing */
 };
 extern struct world world;

@@ -90,7 +90,7 @@ static enum virtio_work take_stats(struct virtio_balloon *b, unsigned q) {
   err = vq_pop(&b->device.queue[q], &c); /* to be told of the next one (VIRTIO_F_EVENT_IDX) */
   if (err == ERR_OK)
     vq_unpop(&b->device.queue[q]);
-  return err == ERR_INVAL ? VIRTIO_BROKEN : VIRTIO_IDLE;
+  return err == ERR_OK ? VIRTIO_IDLE : virtio_no_chain(err);
 }
 
 static bool ask_stats(struct virtio_balloon *b) {
@@ -99,11 +99,12 @@ static bool ask_stats(struct virtio_balloon *b) {
     return false;
   if (!b->stats_held)
     return true; /* the answer is on its way */
-  b->stats_held = false;
-  if (vq_push(&d->queue[BALLOON_QUEUE_STATS], b->stats_head, 0) != ERR_OK)
-    virtio_needs_reset(d, "a statistics queue that cannot be written");
-  else
+  err_t err = vq_push(&d->queue[BALLOON_QUEUE_STATS], b->stats_head, 0);
+  b->stats_held = vq_is_starved(err); /* then it is asked another time */
+  if (err == ERR_OK)
     virtio_signal_used(d, BALLOON_QUEUE_STATS);
+  else if (!b->stats_held)
+    virtio_needs_reset(d, "a statistics queue that cannot be written");
   return true;
 }
 

@@ -93,9 +93,12 @@ static enum virtio_work done(struct virtio_balloon *b, unsigned q, const struct 
     vq_unpop(&b->device.queue[q]);
     return VIRTIO_MORE;
   }
-  b->offset[q] = b->in_ranges[q] = 0;
-  b->chains++;
-  return vq_push(&b->device.queue[q], c->head, 0) == ERR_OK ? VIRTIO_MORE : VIRTIO_BROKEN;
+  err_t err = vq_push(&b->device.queue[q], c->head, 0);
+  if (err == ERR_OK) {
+    b->offset[q] = b->in_ranges[q] = 0;
+    b->chains++;
+  }
+  return virtio_chain_done(&b->device.queue[q], err);
 }
 
 /* 5.5.6: page numbers of 4 KiB, 32 bits each. */

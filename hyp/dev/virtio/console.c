@@ -47,16 +47,23 @@ static enum virtio_work transmit(struct virtio_console *c, struct virtqueue *q) 
     vq_unpop(q);
     return VIRTIO_MORE;
   }
-  return vq_push(q, chain.head, 0) == ERR_OK ? VIRTIO_MORE : VIRTIO_BROKEN;
+  return virtio_chain_done(q, vq_push(q, chain.head, 0));
 }
 
-static uint32_t take_typed(struct virtio_console *c, uint8_t *to, uint64_t room) {
+/* What waits is looked at first, and forgotten when the driver has it. */
+static uint32_t look_at_typed(struct virtio_console *c, uint8_t *to, uint64_t room) {
   uint32_t n = 0;
   spin_lock(&c->typed_lock);
-  while (n < room && c->typed_out != c->typed_in)
-    to[n++] = c->typed[c->typed_out++ % TYPED_MAX];
+  for (; n < room && c->typed_out + n != c->typed_in; n++)
+    to[n] = c->typed[(c->typed_out + n) % TYPED_MAX];
   spin_unlock(&c->typed_lock);
   return n;
+}
+
+static void forget_typed(struct virtio_console *c, uint32_t n) {
+  spin_lock(&c->typed_lock);
+  c->typed_out += n;
+  spin_unlock(&c->typed_lock);
 }
 
 static bool keep_typed(struct virtio_console *c, uint8_t byte) {
@@ -80,10 +87,15 @@ static enum virtio_work receive(struct virtio_console *c, struct virtqueue *q) {
   err_t err = vq_pop(q, &chain);
   if (err != ERR_OK)
     return virtio_no_chain(err);
-  uint32_t n = take_typed(c, bytes, chain.writable);
-  if (n == 0 || vq_write(q, &chain, 0, bytes, n) != n)
+  uint32_t n = look_at_typed(c, bytes, chain.writable);
+  if (n == 0)
     return VIRTIO_BROKEN; /* a buffer for input that cannot be written */
-  return vq_push(q, chain.head, n) == ERR_OK ? VIRTIO_MORE : VIRTIO_BROKEN;
+  err = vq_write(q, &chain, 0, bytes, n);
+  if (err == ERR_OK)
+    err = vq_push(q, chain.head, n);
+  if (err == ERR_OK)
+    forget_typed(c, n);
+  return virtio_chain_done(q, err);
 }
 
 static enum virtio_work run(struct virtio_device *d, unsigned q) {

@@ -21,6 +21,7 @@
 #include "hyp/ctl/console.h"
 #include "hyp/dev/vgic.h"
 #include "hyp/dev/virtio/virtio.h"
+#include "hyp/mem/exhaust.h"
 
 /* Bit in vcpu->device_work of a queue; VIRTIO_SLOTS * 8 = 64 bits. */
 #define QUEUE_BITS 8u
@@ -54,6 +55,7 @@ void virtio_reset(struct virtio_device *d) {
   memset(d->queue, 0, sizeof(d->queue));
   d->features = d->driver_features = 0;
   d->status = d->interrupt_status = 0;
+  atomic_store_relaxed(&d->starved, 0u);
   d->device_features_sel = d->driver_features_sel = d->queue_sel = 0;
   virtio_update_line(d);
   if (d->ops->reset)
@@ -101,6 +103,11 @@ void virtio_needs_reset(struct virtio_device *d, const char *why) {
     interrupt(d, VIRTIO_INTERRUPT_CONFIG);
 }
 
+static void starve(struct virtio_device *d, unsigned q) {
+  atomic_fetch_or(&d->starved, 1u << q);
+  exhaust_device_waits(d->vm);
+}
+
 static bool may_run(const struct virtio_device *d, unsigned q) {
   return q < d->ops->queues && d->queue[q].ready && virtio_is_live(d);
 }
@@ -115,12 +122,15 @@ static enum virtio_work run_one(struct virtio_device *d, unsigned q, bool last) 
       virtio_needs_reset(d, "a descriptor that breaks the rules");
     else if (done != VIRTIO_MORE || last)
       virtio_signal_used(d, q);
+    if (done == VIRTIO_STARVED)
+      starve(d, q);
   }
   spin_unlock(&d->lock);
   return done;
 }
 
-bool virtio_run(struct virtio_device *d, unsigned q) {
+/* False: there may be more. */
+static bool run_some(struct virtio_device *d, unsigned q) {
   for (unsigned i = 1; i <= VIRTIO_CHAINS_PER_EXIT; i++) {
     if (run_one(d, q, i == VIRTIO_CHAINS_PER_EXIT) != VIRTIO_MORE)
       return true;
@@ -140,7 +150,7 @@ static void run_later(struct vcpu *v, unsigned slot, unsigned q) {
 
 static void run_for(struct vcpu *v, unsigned slot, unsigned q) {
   struct virtio_device *d = v->vm->virtio[slot];
-  if (d && !virtio_run(d, q))
+  if (d && !run_some(d, q))
     run_later(v, slot, q);
 }
 
@@ -160,13 +170,31 @@ void virtio_resume(struct vcpu *v) {
     run_for(v, bits_ffs(work) / QUEUE_BITS, bits_ffs(work) % QUEUE_BITS);
 }
 
-void virtio_ask(struct virtio_device *d, unsigned q) {
-  for (unsigned i = 0; i < d->vm->vcpu_count; i++) {
-    struct vcpu *v = d->vm->vcpus[i];
+/* One that will soon be out of an exit, if there is one. */
+static struct vcpu *pick_vcpu(const struct vm *vm) {
+  struct vcpu *found = NULL;
+  for (unsigned i = 0; i < vm->vcpu_count; i++) {
+    struct vcpu *v = vm->vcpus[i];
     if (!atomic_load_relaxed(&v->powered))
       continue;
-    leave_work(v, d->slot, q);
-    vcpu_request(v, VCPU_REQ_DEVICE);
-    return;
+    if (atomic_load_relaxed(&v->state) != VCPU_MEMWAIT)
+      return v;
+    found = v;
   }
+  return found;
+}
+
+void virtio_ask(struct virtio_device *d, unsigned q) {
+  struct vcpu *v = pick_vcpu(d->vm);
+  if (!v)
+    return;
+  leave_work(v, d->slot, q);
+  vcpu_request(v, VCPU_REQ_DEVICE);
+}
+
+void virtio_retry(struct vm *vm) {
+  for (unsigned i = 0; i < VIRTIO_SLOTS; i++)
+    if (vm->virtio[i])
+      for (uint32_t queues = atomic_exchange(&vm->virtio[i]->starved, 0u); queues != 0; queues &= queues - 1)
+        virtio_ask(vm->virtio[i], bits_ffs(queues));
 }

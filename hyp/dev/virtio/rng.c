@@ -68,9 +68,10 @@ static enum virtio_work run(struct virtio_device *d, unsigned number) {
     return VIRTIO_BROKEN; /* 5.4.6.1: the driver offers buffers to be written */
   for (uint32_t done = 0; done < n; done += 64)
     next_block(r->state, bytes + done / 4);
-  if (vq_write(q, &chain, 0, bytes, n) != n)
-    return VIRTIO_BROKEN;
-  return vq_push(q, chain.head, n) == ERR_OK ? VIRTIO_MORE : VIRTIO_BROKEN;
+  err = vq_write(q, &chain, 0, bytes, n);
+  if (err == ERR_OK)
+    err = vq_push(q, chain.head, n);
+  return virtio_chain_done(q, err);
 }
 
 static const struct virtio_ops ops = {.name = "virtio-rng", .device_id = VIRTIO_ID_RNG, .queues = 1, .run = run};

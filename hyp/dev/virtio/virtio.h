@@ -7,7 +7,8 @@
  * where QEMU's virt board has them; a slot without a device reads as device id 0.
  *
  * What the guest does wrong costs the guest that device only: it gets DEVICE_NEEDS_RESET and a configuration interrupt (2.1.2), and
- * nothing more happens on its queues until it resets it.
+ * nothing more happens on its queues until it resets it. What it does right, and what finds no frame for a page of a ring or of a buffer,
+ * waits until there is one (exhaust.h): nothing is lost by that, and the VM's vCPUs run on.
  *
  * Lock: device->lock covers the device and its queues. Order: device->lock -> stage2.lock, device->lock -> vgic.lock. A device's
  * functions are called with it held.
@@ -35,12 +36,20 @@ struct virtio_device;
 enum virtio_work {
   VIRTIO_IDLE = 0, /* nothing is available any more */
   VIRTIO_MORE,     /* something was done, and there is more: interrupts may be looked at first */
+  VIRTIO_STARVED,  /* no frame: nothing was taken, and it is called again when there may be one */
   VIRTIO_BROKEN    /* the driver broke the rules: the device needs a reset */
 };
 
 /* What it means for a queue's work that vq_pop() gave no chain. */
 static inline enum virtio_work virtio_no_chain(err_t err) {
-  return err == ERR_NOENT ? VIRTIO_IDLE : VIRTIO_BROKEN;
+  return err == ERR_NOENT ? VIRTIO_IDLE : vq_is_starved(err) ? VIRTIO_STARVED : VIRTIO_BROKEN;
+}
+
+/* What became of the chain popped last, of which vq_write() or vq_push() said `err`. If a frame was missing, it goes back to be popped again. */
+static inline enum virtio_work virtio_chain_done(struct virtqueue *q, err_t err) {
+  if (vq_is_starved(err))
+    vq_unpop(q);
+  return err == ERR_OK ? VIRTIO_MORE : virtio_no_chain(err);
 }
 
 struct virtio_ops {
@@ -73,6 +82,7 @@ struct virtio_device {
   uint32_t generation;      /* of the configuration */
   bool line;                /* as last told to the vGIC */
   uint32_t breaks;          /* how often the driver broke the rules, resets or not */
+  uint32_t starved;         /* a bit for each queue that wants a frame to go on; atomic: virtio_retry() */
   struct virtqueue queue[VIRTIO_QUEUES_MAX];
   uint8_t config[VIRTIO_CONFIG_MAX];
 };
@@ -99,22 +109,21 @@ uint64_t virtio_mmio_read(struct vcpu *v, uint64_t offset, unsigned bytes);
 void virtio_mmio_write(struct vcpu *v, uint64_t offset, unsigned bytes, uint64_t value);
 
 /*
- * Serve queue `q` for up to VIRTIO_CHAINS_PER_EXIT chains, the lock not held; interrupts are looked at in between, and what was used is
- * announced at the end. False: there may be more. In the exit of a vCPU or from EL2's own work; not from an interrupt handler:
- * virtio_ask().
+ * QueueNotify by `v`: serves the queue, VIRTIO_CHAINS_PER_EXIT chains of it; and, on its way out of the exit (VCPU_REQ_DEVICE), what that
+ * left to do. Interrupts are looked at between chains, and what was used is announced at the end. No lock held.
  */
 #define VIRTIO_CHAINS_PER_EXIT 8u
-bool virtio_run(struct virtio_device *d, unsigned q);
-/* QueueNotify by `v`; and, on its way out of the exit (VCPU_REQ_DEVICE), what that left to do. */
 void virtio_notify(struct vcpu *v, unsigned slot, uint64_t q);
 void virtio_resume(struct vcpu *v);
 /* `v` has set DRIVER_OK: what was offered before is served on its way out. A driver need not notify of that again (Linux's balloon does not). */
 void virtio_begin(struct vcpu *v, unsigned slot);
 /*
- * The device has something for queue `q`: one of the VM's vCPUs will serve it, on its own time. From any CPU and any interrupt handler,
- * no lock needed; nothing if all of them are off.
+ * The device has something for queue `q`: one of the VM's vCPUs will serve it, on its own time; rather one that does not wait for memory.
+ * From any CPU and any interrupt handler, no lock needed; nothing if all of them are off.
  */
 void virtio_ask(struct virtio_device *d, unsigned q);
+/* There may be a frame for the VM now: ask for each queue that wanted one. As virtio_ask(). */
+void virtio_retry(struct vm *vm);
 
 /* Held lock: the configuration changed (generation and interrupt); used buffers are to be announced; the driver broke the rules. */
 void virtio_config_changed(struct virtio_device *d);

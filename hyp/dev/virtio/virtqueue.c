@@ -26,8 +26,13 @@ static bool load16(const struct virtqueue *q, ipa_t from, uint16_t *out) {
   return stage2_load16(q->s2, from, out) == ERR_OK;
 }
 
-static bool store16(const struct virtqueue *q, ipa_t to, uint16_t value) {
-  return stage2_store16(q->s2, to, value) == ERR_OK;
+/* What is no RAM any more, or never was, is the driver's fault; a frame that cannot be had is not. */
+static err_t blame(err_t err) {
+  return err == ERR_OK || vq_is_starved(err) ? err : ERR_INVAL;
+}
+
+static err_t store16(const struct virtqueue *q, ipa_t to, uint16_t value) {
+  return blame(stage2_store16(q->s2, to, value));
 }
 
 /* --- taking ----------------------------------------------------------------------------------------------------------------- */
@@ -105,8 +110,9 @@ static err_t available(const struct virtqueue *q) {
 static err_t await(struct virtqueue *q) {
   if (!q->event_idx)
     return ERR_NOENT;
-  if (!store16(q, at(q->used, RING_ENTRIES + 8u * q->num), q->next_avail))
-    return ERR_INVAL;
+  err_t err = store16(q, at(q->used, RING_ENTRIES + 8u * q->num), q->next_avail);
+  if (err != ERR_OK)
+    return err;
   dmb(ish);
   return available(q);
 }
@@ -150,11 +156,13 @@ err_t vq_push(struct virtqueue *q, uint16_t head, uint32_t written) {
   ipa_t slot = at(q->used, RING_ENTRIES + 8u * (q->next_used & (q->num - 1u)));
   if (!is_out(q, head))
     return ERR_INVAL; /* the queue was stopped meanwhile */
-  if (stage2_write(q->s2, slot, &elem, sizeof(elem)) != ERR_OK)
-    return ERR_NOMEM;
+  err_t err = blame(stage2_write(q->s2, slot, &elem, sizeof(elem)));
+  if (err != ERR_OK)
+    return err;
   dmb(ishst); /* the element, and what was written into the buffers, before the index */
-  if (!store16(q, at(q->used, 2), (uint16_t)(q->next_used + 1)))
-    return ERR_NOMEM;
+  err = store16(q, at(q->used, 2), (uint16_t)(q->next_used + 1));
+  if (err != ERR_OK)
+    return err;
   q->next_used++;
   q->progress = 0;
   set_out(q, head);
@@ -179,20 +187,21 @@ bool vq_must_signal(struct virtqueue *q) {
 
 /* --- contents --------------------------------------------------------------------------------------------------------------- */
 
-typedef bool copy_fn(struct stage2 *s2, ipa_t guest, void *local, uint64_t bytes);
+typedef err_t copy_fn(struct stage2 *s2, ipa_t guest, void *local, uint64_t bytes);
 
-static bool copy_in(struct stage2 *s2, ipa_t guest, void *local, uint64_t bytes) {
-  return stage2_read(s2, local, guest, bytes) == ERR_OK;
+static err_t copy_in(struct stage2 *s2, ipa_t guest, void *local, uint64_t bytes) {
+  return stage2_read(s2, local, guest, bytes);
 }
 
-static bool copy_out(struct stage2 *s2, ipa_t guest, void *local, uint64_t bytes) {
-  return stage2_write(s2, guest, local, bytes) == ERR_OK;
+static err_t copy_out(struct stage2 *s2, ipa_t guest, void *local, uint64_t bytes) {
+  return stage2_write(s2, guest, local, bytes);
 }
 
-static uint64_t transfer(const struct virtqueue *q, const struct vq_chain *c, uint64_t offset, void *local, uint64_t bytes, bool writable,
-                         copy_fn *copy) {
-  uint64_t done = 0;
-  for (unsigned i = 0; i < c->count && done < bytes; i++) {
+/* `done`: so many bytes, up to the chain's end or to the error. */
+static err_t transfer(const struct virtqueue *q, const struct vq_chain *c, uint64_t offset, void *local, uint64_t bytes, bool writable,
+                      copy_fn *copy, uint64_t *done) {
+  *done = 0;
+  for (unsigned i = 0; i < c->count && *done < bytes; i++) {
     const struct vq_segment *s = &c->segment[i];
     if (s->writable != writable)
       continue;
@@ -200,19 +209,25 @@ static uint64_t transfer(const struct virtqueue *q, const struct vq_chain *c, ui
       offset -= s->bytes;
       continue;
     }
-    uint64_t n = min_u64(s->bytes - offset, bytes - done);
-    if (!copy(q->s2, at(s->at, offset), (char *)local + done, n))
-      break;
-    done += n;
+    uint64_t n = min_u64(s->bytes - offset, bytes - *done);
+    err_t err = copy(q->s2, at(s->at, offset), (char *)local + *done, n);
+    if (err != ERR_OK)
+      return blame(err);
+    *done += n;
     offset = 0;
   }
-  return done;
+  return ERR_OK;
 }
 
 uint64_t vq_read(struct virtqueue *q, const struct vq_chain *c, uint64_t offset, void *to, uint64_t bytes) {
-  return transfer(q, c, offset, to, bytes, false, copy_in);
+  uint64_t done;
+  err_t err = transfer(q, c, offset, to, bytes, false, copy_in, &done);
+  (void)err; /* RAM that is gone ends the chain */
+  return done;
 }
 
-uint64_t vq_write(struct virtqueue *q, const struct vq_chain *c, uint64_t offset, const void *from, uint64_t bytes) {
-  return transfer(q, c, offset, (void *)(uintptr_t)from, bytes, true, copy_out);
+err_t vq_write(struct virtqueue *q, const struct vq_chain *c, uint64_t offset, const void *from, uint64_t bytes) {
+  uint64_t done;
+  err_t err = transfer(q, c, offset, (void *)(uintptr_t)from, bytes, true, copy_out, &done);
+  return err != ERR_OK || done == bytes ? err : ERR_INVAL;
 }

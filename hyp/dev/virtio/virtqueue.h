@@ -51,8 +51,9 @@ struct vq_chain {
 /*
  * The next chain the driver has made available. ERR_NOENT: there is none (with VIRTIO_F_EVENT_IDX the driver has then been told to notify
  * again). ERR_INVAL: the ring or a descriptor breaks the rules (more chains out than `num`, one that is out already, a loop, an address
- * outside RAM, a read-only buffer behind a writable one, indirect inside indirect, too many segments): the device needs a reset. On error
- * nothing was taken.
+ * outside RAM, a read-only buffer behind a writable one, indirect inside indirect, too many segments): the device needs a reset.
+ * ERR_NOMEM, ERR_NOSPC: the used ring is not backed, and no frame can be had for it, or not within the VM's quota. On error nothing was
+ * taken.
  */
 MUST_CHECK err_t vq_pop(struct virtqueue *q, struct vq_chain *c);
 /*
@@ -63,18 +64,25 @@ void vq_unpop(struct virtqueue *q);
 
 /*
  * The chain with this head is used; `written` bytes of its writable buffers hold something. ERR_INVAL: it is not out, since the driver
- * stopped the queue in between. ERR_NOMEM: the used ring cannot be backed. It changes nothing then.
+ * stopped the queue in between; or the ring is in RAM no more. ERR_NOMEM, ERR_NOSPC: as above. On error nothing has changed.
  */
 MUST_CHECK err_t vq_push(struct virtqueue *q, uint16_t head, uint32_t written);
 
 /* Must the driver be interrupted for what was pushed since the last call (2.7.7, 2.7.10)? True when the ring cannot be read. */
 bool vq_must_signal(struct virtqueue *q);
 
-/*
- * Copy out of the readable, into the writable bytes of a chain, from `offset` of them on. Returns the bytes copied: less at their end, or
- * if RAM is gone.
- */
+/* Copy out of the readable bytes of a chain, from `offset` of them on. Returns the bytes copied: less at their end, or if RAM is gone. */
 uint64_t vq_read(struct virtqueue *q, const struct vq_chain *c, uint64_t offset, void *to, uint64_t bytes);
-uint64_t vq_write(struct virtqueue *q, const struct vq_chain *c, uint64_t offset, const void *from, uint64_t bytes);
+
+/*
+ * Copy into the writable bytes of a chain, from `offset` of them on: all, or an error, and then any part of them may have been written.
+ * ERR_INVAL: there are not so many, or RAM is gone. ERR_NOMEM, ERR_NOSPC: as above.
+ */
+MUST_CHECK err_t vq_write(struct virtqueue *q, const struct vq_chain *c, uint64_t offset, const void *from, uint64_t bytes);
+
+/* Does this error mean that a frame was missing, and not that the driver broke a rule? */
+static inline bool vq_is_starved(err_t err) {
+  return err == ERR_NOMEM || err == ERR_NOSPC;
+}
 
 #endif
