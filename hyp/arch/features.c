@@ -5,7 +5,6 @@
  */
 #include "hyp/arch/features.h"
 #include "arch/sysreg.h"
-#include "hyp/ctl/ctl.h"
 
 struct cpu_features features;
 

@@ -6,8 +6,18 @@
 
 #include "core/types.h"
 
+/* Bits of the scenario's `features-off`. */
+#define HYP_FEAT_VMID16 0x01u
+#define HYP_FEAT_TLBI_RANGE 0x02u
+#define HYP_FEAT_TTL 0x04u
+#define HYP_FEAT_FWB 0x08u
+#define HYP_FEAT_HAFDBS 0x10u
+#define HYP_FEAT_BBM2 0x20u
+#define HYP_FEAT_DIC 0x40u
+#define HYP_FEAT_IDC 0x80u
+
 struct cpu_features {
-  uint32_t on;      /* HYP_FEAT_* (hyp/ctl/ctl.h) */
+  uint32_t on;      /* HYP_FEAT_* */
   uint8_t pa_range; /* ID_AA64MMFR0_EL1.PARange as TCR.PS and VTCR.PS take it */
   uint8_t pa_bits;
   bool needs_clean; /* frames must be cleaned to the PoC before a guest that may bypass caches gets them: no FWB */

@@ -12,7 +12,6 @@
 #include "hyp/arch/features.h"
 #include "hyp/arch/vttbr.h"
 #include "hyp/core/cpu.h"
-#include "hyp/ctl/ctl.h"
 #include "hyp/ctl/trace.h"
 #include "hyp/mem/vmid.h"
 #include "mm/pgtable.h"

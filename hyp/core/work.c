@@ -130,4 +130,3 @@ bool work_run_step(void) {
 bool work_is_due(uint64_t now) {
   return work_next() <= now;
 }
-

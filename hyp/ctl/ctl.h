@@ -17,7 +17,7 @@ struct managed_config;
 struct hyp_options {
   uint64_t trace_mask;         /* bit per enum trace_group */
   uint32_t trace_records;      /* per CPU ring; 0: default */
-  uint32_t features_off;       /* HYP_FEAT_* */
+  uint32_t features_off;       /* HYP_FEAT_* (hyp/arch/features.h) */
   unsigned vmid_bits;          /* 0: as the hardware; else fewer, for tests */
   uint32_t slice_us;           /* time slice, default 10000 */
   bool console_quiet;          /* guests' output is kept, not shown */
@@ -29,15 +29,6 @@ struct hyp_options {
   const struct policy *policy; /* who should have how much memory; NULL: nothing is said */
   uint32_t policy_period_ms;   /* 0: the policy's own */
 };
-
-#define HYP_FEAT_VMID16 0x01u
-#define HYP_FEAT_TLBI_RANGE 0x02u
-#define HYP_FEAT_TTL 0x04u
-#define HYP_FEAT_FWB 0x08u
-#define HYP_FEAT_HAFDBS 0x10u
-#define HYP_FEAT_BBM2 0x20u
-#define HYP_FEAT_DIC 0x40u
-#define HYP_FEAT_IDC 0x80u
 
 #define SCENARIO_VMS_MAX 32u
 #define SCENARIO_ERROR_MAX 160u

@@ -15,14 +15,10 @@
 #include "hyp/ctl/console.h"
 #include "hyp/ctl/monitor.h"
 #include "hyp/mem/collapse.h"
-#include "hyp/mem/compactd.h"
 #include "hyp/mem/move.h"
 #include "mm/compact.h"
-#include "mm/fragment.h"
 #include "mm/page_alloc.h"
 
-#define COMPACTD_SCORE 20u
-#define FRAGMENT_WORDS 8u /* of pattern per frame */
 #define FREED_PER_STEP ((uint64_t)64 << MAX_ORDER)
 #define STEP_PAGES 24u /* one page takes up to 1,500 instructions, one step of work at most 50,000 */
 
@@ -365,111 +361,10 @@ static enum work_result cmd_contig(struct session *s) {
   return strcmp(s->argv[1], "free") == 0 ? contig_give_back(s) : contig_start(s);
 }
 
-/* --- fragment: state[0] steps taken --- */
-
-#define BLOCKS_PER_STEP 32u
-
-enum {
-  FRAGMENT_BEGIN = 0,
-  FRAGMENT_FILLING,
-  FRAGMENT_FREEING
-};
-
-static bool fragment_number(struct session *s, unsigned n, uint64_t most, uint64_t *out) {
-  if (!session_number(s, n, out))
-    return false;
-  if (*out > most)
-    session_fail(s, "`%s`: at most %llu", s->argv[n], (unsigned long long)most);
-  return !s->failed;
-}
-
-static enum work_result fragment_start(struct session *s) {
-  uint64_t seed, occupancy, unmovable;
-  if (s->argc == 2 && strcmp(s->argv[1], "free") == 0) {
-    s->phase = FRAGMENT_FREEING;
-    return WORK_MORE;
-  }
-  if (s->argc != 4)
-    return session_fail_done(s, "usage: fragment SEED OCCUPANCY UNMOVABLE, or fragment free");
-  if (!session_number(s, 1, &seed) || !fragment_number(s, 2, 100, &occupancy) || !fragment_number(s, 3, 100, &unmovable))
-    return WORK_DONE;
-  const struct fragment_config config = {
-      .seed = seed,
-      .frames = page_free_frames(),
-      .occupancy = (unsigned)occupancy,
-      .unmovable = (unsigned)unmovable,
-      .words = FRAGMENT_WORDS,
-      .owner = OWNER_FRAGMENTER,
-  };
-  err_t err = fragment_begin(&config);
-  if (err == ERR_BUSY)
-    return session_fail_done(s, "memory is fragmented already; `fragment free` gives it back");
-  if (err != ERR_OK)
-    return session_fail_done(s, "%s", err_name(err));
-  s->phase = FRAGMENT_FILLING;
-  return WORK_MORE;
-}
-
-static enum work_result fragment_fill(struct session *s) {
-  struct fragment_report r;
-  err_t err = fragment_step(BLOCKS_PER_STEP);
-  if (err == ERR_AGAIN)
-    return WORK_MORE;
-  if (err != ERR_OK)
-    return session_fail_done(s, "%s", err_name(err));
-  fragment_report(&r);
-  hyp_printf("sluice: fragment: %llu frames in %llu blocks, %llu of them unmovable; %u %% of free memory is of no use for 2 MiB\n",
-             (unsigned long long)r.frames, (unsigned long long)r.blocks, (unsigned long long)r.unmovable_frames, r.score);
-  return WORK_DONE;
-}
-
-static enum work_result cmd_fragment(struct session *s) {
-  switch (s->phase) {
-  case FRAGMENT_BEGIN:
-    return fragment_start(s);
-  case FRAGMENT_FILLING:
-    return fragment_fill(s);
-  default:
-    return fragment_free_step(BLOCKS_PER_STEP) == ERR_AGAIN ? WORK_MORE : WORK_DONE;
-  }
-}
-
-/* --- compactd --- */
-
-static void print_compactd(void) {
-  struct compactd_stats d;
-  compactd_read(&d);
-  hyp_printf("sluice: compactd: %s; %llu runs, %llu frames moved, %llu blocks of 2 MiB won, %llu leaves collapsed\n", d.on ? "on" : "off",
-             (unsigned long long)d.runs, (unsigned long long)d.moved_frames, (unsigned long long)d.pageblocks_freed,
-             (unsigned long long)d.leaves_collapsed);
-}
-
-static enum work_result cmd_compactd(struct session *s) {
-  uint64_t score = COMPACTD_SCORE;
-  if (s->argc == 1) {
-    print_compactd();
-    return WORK_DONE;
-  }
-  bool on = strcmp(s->argv[1], "on") == 0;
-  if (!on && strcmp(s->argv[1], "off") != 0)
-    return session_fail_done(s, "on or off?");
-  if (s->argc == 3 && !fragment_number(s, 2, 100, &score))
-    return WORK_DONE;
-  if (on)
-    compactd_on((unsigned)score);
-  else
-    compactd_off();
-  return WORK_DONE;
-}
-
 const struct command monitor_compact_commands[] = {
     {"compact", "[VM|ZONE] [POLICY]", "free blocks of 2 MiB, by moving what lies between", cmd_compact, 0, 2},
     {"collapse", "VM", "its pages become leaves of 2 MiB again", cmd_collapse, 1, 1},
     {"move", "VM IPA COUNT [ROUNDS]", "give pages other frames", cmd_move, 3, 4},
-    {"compactd", "[on [SCORE]|off]", "compaction in the background, to at most SCORE % of free memory of no use for 2 MiB", cmd_compactd, 0,
-     2},
-    {"fragment", "SEED OCCUPANCY UNMOVABLE | free", "fill memory, then leave OCCUPANCY % of it, UNMOVABLE % of that unmovable",
-     cmd_fragment, 1, 3},
     {"contig", "SIZE [ALIGN] | free", "take a contiguous range from under the VMs, or give it back", cmd_contig, 1, 2},
     {0},
 };

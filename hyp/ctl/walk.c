@@ -219,4 +219,3 @@ void report_walk_vcpu(const struct vcpu *v, va_t address) {
   if (walk_stage1(v, address, &out))
     report_walk_stage2(v->vm, ipa(out));
 }
-

@@ -21,7 +21,6 @@
 #include "hyp/arch/tlb.h"
 #include "hyp/arch/zero.h"
 #include "hyp/core/vm.h"
-#include "hyp/ctl/ctl.h"
 #include "hyp/mem/background.h"
 #include "hyp/mem/managed.h"
 #include "mm/fragment.h"

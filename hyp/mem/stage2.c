@@ -1,32 +1,27 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A VM's stage 2: who backs its RAM, and how that comes and goes.
+ * A VM's stage 2: its tables, and how its RAM comes to be backed. (How it goes: stage2_release.c. What EL2 itself reads and writes there: stage2_access.c.)
  *
  * RAM is [ram_base, ram_base + ram_bytes), populated on first touch with zeroed frames: a 2 MiB block where none of it is there yet, 4 KiB
- * frames otherwise. A frame is zeroed before it is mapped and freed only after every TLB has forgotten it. Tables are charged to the VM.
+ * frames otherwise. A frame is zeroed before it is mapped. Tables are charged to the VM.
  *
  * Lock: s2->lock covers the tables. Zeroing and allocation happen outside it: two vCPUs that fault on one page both bring a frame, the second one's goes back.
  */
 #include "hyp/mem/stage2.h"
 #include "arch/sysreg.h"
-#include "core/atomic.h"
 #include "core/bits.h"
-#include "core/check.h"
 #include "core/string.h"
 #include "hyp/arch/cleanse.h"
 #include "hyp/arch/features.h"
 #include "hyp/arch/tlb.h"
 #include "hyp/core/exit.h"
 #include "hyp/core/vm.h"
-#include "hyp/ctl/ctl.h"
 #include "hyp/mem/background.h"
-#include "hyp/mem/view.h"
 #include "mm/page_alloc.h"
 #include "mm/port.h"
 
 #define RAM_PROT (PT_R | PT_W | PT_X)
 #define ORDER_2M 9u
-#define DESTROY_TABLES_PER_STEP 2u
 
 err_t stage2_table_alloc(struct pt *pt, pfn_t *out) {
   /*
@@ -269,187 +264,4 @@ err_t stage2_populate_ram(struct stage2 *s2, uint64_t a) {
 
 err_t stage2_populate(struct stage2 *s2, ipa_t a) {
   return stage2_is_ram(s2, a) ? populate_pooled(s2, a.v, LOAD_BLOCK_FLAGS) : ERR_RANGE;
-}
-
-err_t stage2_lookup(struct stage2 *s2, ipa_t a, pa_t *out) {
-  struct pt_leaf leaf;
-  spin_lock(&s2->lock);
-  err_t err = pt_lookup(&s2->pt, a.v, &leaf);
-  spin_unlock(&s2->lock);
-  if (err == ERR_OK)
-    *out = leaf.out;
-  return err;
-}
-
-static uint64_t piece(uint64_t address, uint64_t bytes) {
-  return min_u64(bytes, PAGE_SIZE - address % PAGE_SIZE);
-}
-
-/* The lock is held over the copy: the frame may be moved by any CPU when it is not. */
-static err_t write_mapped(struct stage2 *s2, ipa_t to, const void *from, uint64_t bytes) {
-  struct pt_leaf leaf;
-  spin_lock(&s2->lock);
-  err_t err = pt_lookup(&s2->pt, to.v, &leaf);
-  if (err == ERR_OK) {
-    memcpy((void *)leaf.out.v, from, bytes);
-    if (features.needs_clean || !feature_on(HYP_FEAT_IDC)) /* what is written may be code: to the PoU at least */
-      cache_clean_poc((void *)leaf.out.v, bytes);
-  }
-  spin_unlock(&s2->lock);
-  return err;
-}
-
-static err_t write_piece(struct stage2 *s2, ipa_t to, const void *from, uint64_t bytes) {
-  err_t err;
-  while ((err = write_mapped(s2, to, from, bytes)) == ERR_NOENT) {
-    err = stage2_populate(s2, to);
-    if (err != ERR_OK)
-      break;
-  }
-  return err;
-}
-
-/* Zeroes where nothing is backed. */
-static void read_piece(struct stage2 *s2, void *to, ipa_t from, uint64_t bytes) {
-  struct pt_leaf leaf;
-  spin_lock(&s2->lock);
-  if (pt_lookup(&s2->pt, from.v, &leaf) == ERR_OK)
-    memcpy(to, (const void *)leaf.out.v, bytes);
-  else
-    memset(to, 0, bytes);
-  spin_unlock(&s2->lock);
-}
-
-err_t stage2_write(struct stage2 *s2, ipa_t to, const void *from, uint64_t bytes) {
-  if (!stage2_is_ram_range(s2, to, bytes))
-    return ERR_RANGE;
-  for (uint64_t done = 0; done < bytes;) {
-    uint64_t n = piece(to.v + done, bytes - done);
-    err_t err = write_piece(s2, ipa(to.v + done), (const char *)from + done, n);
-    if (err != ERR_OK)
-      return err;
-    done += n;
-  }
-  return ERR_OK;
-}
-
-err_t stage2_read(struct stage2 *s2, void *to, ipa_t from, uint64_t bytes) {
-  if (!stage2_is_ram_range(s2, from, bytes))
-    return ERR_RANGE;
-  for (uint64_t done = 0; done < bytes;) {
-    uint64_t n = piece(from.v + done, bytes - done);
-    read_piece(s2, (char *)to + done, ipa(from.v + done), n);
-    done += n;
-  }
-  return ERR_OK;
-}
-
-err_t stage2_load16(struct stage2 *s2, ipa_t from, uint16_t *out) {
-  struct pt_leaf leaf;
-  if (!is_aligned(from.v, 2))
-    return ERR_INVAL;
-  if (!stage2_is_ram(s2, from))
-    return ERR_RANGE;
-  spin_lock(&s2->lock);
-  bool mapped = pt_lookup(&s2->pt, from.v, &leaf) == ERR_OK;
-  *out = mapped ? atomic_load_relaxed((const uint16_t *)leaf.out.v) : 0;
-  spin_unlock(&s2->lock);
-  return ERR_OK;
-}
-
-static err_t store16_mapped(struct stage2 *s2, ipa_t to, uint16_t value) {
-  struct pt_leaf leaf;
-  spin_lock(&s2->lock);
-  err_t err = pt_lookup(&s2->pt, to.v, &leaf);
-  if (err == ERR_OK)
-    atomic_store_release((uint16_t *)leaf.out.v, value);
-  spin_unlock(&s2->lock);
-  return err;
-}
-
-err_t stage2_store16(struct stage2 *s2, ipa_t to, uint16_t value) {
-  if (!is_aligned(to.v, 2))
-    return ERR_INVAL;
-  if (!stage2_is_ram(s2, to))
-    return ERR_RANGE;
-  err_t err;
-  while ((err = store16_mapped(s2, to, value)) == ERR_NOENT) {
-    err = stage2_populate(s2, to);
-    if (err != ERR_OK)
-      break;
-  }
-  return err;
-}
-
-void stage2_forget_views(struct stage2 *s2, ipa_t start, uint64_t bytes) {
-  for (unsigned i = 0; i < s2->vm->vcpu_count; i++)
-    view_forget(s2->vm->vcpus[i], start, bytes);
-}
-
-static void free_leaf(void *ctx, uint64_t ia, pa_t out, unsigned level, uint64_t desc) {
-  struct stage2 *s2 = ctx;
-  unsigned order = 9 * (3 - level);
-  (void)desc;
-  stage2_count(s2, ia, -((int64_t)1 << order));
-  page_free(pa_pfn(out), order);
-}
-
-err_t stage2_split(struct stage2 *s2, uint64_t a) {
-  struct pt_leaf leaf;
-  if (pt_lookup(&s2->pt, a, &leaf) != ERR_OK || leaf.level != 2)
-    return ERR_OK;
-  if (frame_of(pa_pfn(pa(align_down(leaf.out.v, SZ_2M))))->pins > 0)
-    return ERR_BUSY; /* under way to another VM */
-  err_t err = pt_split(&s2->pt, a);
-  if (err == ERR_OK)
-    frame_split_block(pa_pfn(pa(align_down(leaf.out.v, SZ_2M))), ORDER_2M, 0);
-  return err;
-}
-
-/* No page of it is pinned: what is shared, or about to be handed over, has others who rely on it. */
-static bool may_be_released(struct stage2 *s2, uint64_t start, uint64_t bytes) {
-  struct pt_leaf leaf;
-  for (uint64_t at = start, step; s2->vm->handover && at - start < bytes; at += step) {
-    err_t err = pt_lookup(&s2->pt, at, &leaf);
-    uint64_t size = (uint64_t)1 << (PAGE_SHIFT + 9 * (3 - leaf.level));
-    if (err == ERR_OK && frame_of(frame_head(pa_pfn(leaf.out)))->pins > 0)
-      return false;
-    step = align_down(at, size) + size - at;
-  }
-  return true;
-}
-
-static err_t release(struct stage2 *s2, uint64_t start, uint64_t bytes) {
-  if (!may_be_released(s2, start, bytes))
-    return ERR_BUSY;
-  err_t err = is_aligned(start, SZ_2M) ? ERR_OK : stage2_split(s2, start);
-  if (err == ERR_OK && !is_aligned(start + bytes, SZ_2M))
-    err = stage2_split(s2, start + bytes);
-  if (err == ERR_OK)
-    err = pt_unmap(&s2->pt, start, bytes, free_leaf, s2);
-  return err;
-}
-
-err_t stage2_release(struct stage2 *s2, ipa_t start, uint64_t bytes) {
-  if (!stage2_is_ram_range(s2, start, bytes) || !is_aligned(start.v | bytes, PAGE_SIZE))
-    return ERR_RANGE;
-  spin_lock(&s2->lock);
-  stage2_forget_views(s2, start, bytes);
-  err_t err = release(s2, start.v, bytes);
-  spin_unlock(&s2->lock);
-  return err;
-}
-
-err_t stage2_destroy_step(struct stage2 *s2) {
-  if (!s2->pt.root)
-    return ERR_OK; /* never made, or gone already */
-  spin_lock(&s2->lock);
-  err_t err = pt_destroy(&s2->pt, DESTROY_TABLES_PER_STEP, free_leaf, s2);
-  spin_unlock(&s2->lock);
-  if (err == ERR_OK) {
-    CHECK(s2->populated_frames + s2->window_frames == 0);
-    page_free(s2->pt.root_pfn, s2->pt.root_order);
-    s2->pt.root = NULL;
-  }
-  return err;
 }

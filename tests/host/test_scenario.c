@@ -9,6 +9,7 @@
  * line that must name it, then every truncation and thousands of corrupted blobs, under AddressSanitizer in buffers of exact size.
  */
 
+#include "hyp/arch/features.h"
 #include "hyp/ctl/scenario.h"
 #include "scenario_blob.h"
 

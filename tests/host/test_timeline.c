@@ -172,6 +172,7 @@ const struct command monitor_managed_commands[] = {{0}};
 const struct command monitor_policy_commands[] = {{0}};
 const struct command monitor_balloon_commands[] = {{0}};
 const struct command monitor_handover_commands[] = {{0}};
+const struct command monitor_fragment_commands[] = {{0}};
 
 /* --- the end of the machine --- */
 
