@@ -55,6 +55,9 @@ endef
 $(foreach d,$(sort $(foreach t,$(HOST_TESTS) $(FUZZERS),$($(t)_DIR))),$(eval $(call host_objects,$(d))))
 -include $(wildcard $(sort $(foreach t,$(HOST_TESTS) $(FUZZERS),$($(t)_OBJS:.o=.d))))
 
+# All that there is to know about a test, a line each; tools/pylib/mutants.py reads it.
+host_parts = 'compile $($(1)_CC)' 'link $($(1)_LINK)' 'libs $($(1)_LIBS)' $(foreach s,$($(1)_SRCS),'source $(s) $($(1)_DIR)/$(s:.c=.o)')
+
 # $(call host_link,name): again when its list of parts has changed
 define host_link
 $(BUILD)/host/$(1): $$($(1)_OBJS) $(BUILD)/host/parts/$(1)
@@ -62,18 +65,11 @@ $(BUILD)/host/$(1): $$($(1)_OBJS) $(BUILD)/host/parts/$(1)
 	$$(Q)$$($(1)_LINK) $$($(1)_OBJS) $$($(1)_LIBS) -o $$@
 
 $(BUILD)/host/parts/$(1): FORCE
-	@mkdir -p $$(@D); echo '$$($(1)_LINK) $$($(1)_OBJS) $$($(1)_LIBS)' | cmp -s - $$@ || echo '$$($(1)_LINK) $$($(1)_OBJS) $$($(1)_LIBS)' > $$@
+	@mkdir -p $$(@D); set -- $$(call host_parts,$(1)); printf '%s\n' "$$$$@" | cmp -s - $$@ || printf '%s\n' "$$$$@" > $$@
 endef
 $(foreach t,$(HOST_TESTS) $(FUZZERS),$(eval $(call host_link,$(t))))
 
 endif
-
-# What tools/mutants asks about one test: TEST=test_buddy
-.PHONY: host-test-info
-host-test-info:
-	@echo 'compile $($(TEST)_CC)'
-	@echo 'libs $($(TEST)_LIBS)'
-	@for s in $($(TEST)_SRCS); do echo "source $$s $($(TEST)_DIR)/$${s%.c}.o"; done
 
 MUTANT ?=
 .PHONY: known-mutants
