@@ -37,10 +37,29 @@ uint64_t world_spare(const struct world *w) {
   return w->ram - resident;
 }
 
+bool world_is_asked(const struct guest *g) {
+  return !g->off && !g->no_balloon && g->boots == 0;
+}
+
+void world_start(struct world *w, unsigned i, unsigned boots) {
+  struct guest *g = &w->guest[i];
+  memset(g->memo, 0, sizeof(g->memo));
+  g->held = g->keep = g->memory;
+  g->resident = g->used = g->busy = 0;
+  g->waiting = 0;
+  g->off = false;
+  g->boots = boots;
+}
+
+void world_stop(struct world *w, unsigned i) {
+  w->guest[i].off = true;
+  w->guest[i].resident = w->guest[i].used = w->guest[i].busy = w->guest[i].waiting = 0;
+}
+
 uint64_t world_promised(const struct world *w) {
   uint64_t sum = 0;
   for (unsigned i = 0; i < w->count; i++)
-    sum += w->guest[i].no_balloon ? w->guest[i].resident : w->guest[i].keep;
+    sum += world_is_asked(&w->guest[i]) ? w->guest[i].keep : w->guest[i].resident;
   return sum;
 }
 
@@ -55,6 +74,7 @@ unsigned world_changes(const struct world *w) {
 
 /* Deflates by itself when it has no page (DEFLATE_ON_OOM); frames come as long as there are some, up to its quota. */
 static void touch(struct world *w, struct guest *g) {
+  g->boots -= g->boots > 0;
   if (g->held < g->used)
     g->held = g->used;
   uint64_t want = least(g->used, g->quota.max), lacks = want > g->resident ? want - g->resident : 0, gets = least(lacks, world_spare(w));
@@ -65,7 +85,7 @@ static void touch(struct world *w, struct guest *g) {
 
 /* What it gives is free in the guest; frames that back free pages go with them. */
 static void move_balloon(const struct world *w, struct guest *g) {
-  if (g->no_balloon || g->greedy)
+  if (!world_is_asked(g) || g->greedy)
     return;
   if (g->held < g->keep)
     g->held += least(w->rate, g->keep - g->held);
@@ -85,37 +105,49 @@ static uint64_t working_set(struct world *w, const struct guest *g) {
 
 void world_show(struct world *w) {
   struct policy_view *v = &w->view;
-  *v = (struct policy_view){.spare = world_spare(w), .cushion = w->cushion, .count = w->count, .frames = w->ram - w->cushion};
+  *v = (struct policy_view){.spare = world_spare(w), .cushion = w->cushion, .frames = w->ram - w->cushion};
   for (unsigned i = 0; i < w->count; i++) {
     struct guest *g = &w->guest[i];
-    v->vm[i] = (struct policy_vm){.id = i + 1,
-                                  .weight = g->weight,
-                                  .memory = g->memory,
-                                  .quota = g->quota,
-                                  .asked = !g->no_balloon,
-                                  .working_set_known = true,
-                                  .resident = g->resident,
-                                  .working_set = working_set(w, g),
-                                  .held = g->held,
-                                  .keep = g->keep,
-                                  .waiting = g->waiting,
-                                  .says = !g->silent,
-                                  .available = g->lie ? g->lie : g->held - least(g->used, g->held),
-                                  .memo = g->memo,
-                                  .target = g->keep};
+    if (g->off)
+      continue;
+    v->vm[v->count++] = (struct policy_vm){.id = i + 1,
+                                           .weight = g->weight,
+                                           .memory = g->memory,
+                                           .quota = g->quota,
+                                           .asked = world_is_asked(g),
+                                           .working_set_known = true,
+                                           .resident = g->resident,
+                                           .working_set = working_set(w, g),
+                                           .held = g->held,
+                                           .keep = g->keep,
+                                           .waiting = g->waiting,
+                                           .says = !g->silent,
+                                           .available = g->lie ? g->lie : g->held - least(g->used, g->held),
+                                           .memo = g->memo,
+                                           .target = g->keep};
     v->waiting |= g->waiting != 0;
   }
 }
 
 static void decide(struct world *w, const struct policy *p) {
   struct policy_vm *who = NULL;
-  for (unsigned i = 0; i < w->count; i++)
+  for (unsigned i = 0; i < w->view.count; i++)
     if (w->view.vm[i].waiting)
       who = &w->view.vm[i];
   if (who && p->pressure)
     p->pressure(&w->view, who, 2 * MIB);
   else if (p->tick)
     p->tick(&w->view);
+}
+
+static void follow(struct guest *g, uint64_t target) {
+  if (!world_is_asked(g) || target == g->keep)
+    return;
+  assert_true(target >= g->quota.min && target <= g->quota.max);
+  g->turns += g->changes > 0 && g->fell != (target < g->keep);
+  g->fell = target < g->keep;
+  g->keep = target;
+  g->changes++;
 }
 
 void world_step(struct world *w, const struct policy *p) {
@@ -125,15 +157,8 @@ void world_step(struct world *w, const struct policy *p) {
   }
   world_show(w);
   decide(w, p);
-  for (unsigned i = 0; i < w->count; i++) {
-    struct guest *g = &w->guest[i];
-    uint64_t target = w->view.vm[i].target;
-    if (g->no_balloon || target == g->keep)
-      continue;
-    assert_true(target >= g->quota.min && target <= g->quota.max);
-    g->keep = target;
-    g->changes++;
-  }
+  for (unsigned i = 0; i < w->view.count; i++)
+    follow(&w->guest[w->view.vm[i].id - 1], w->view.vm[i].target);
 }
 
 void world_run(struct world *w, const struct policy *p, unsigned steps) {
