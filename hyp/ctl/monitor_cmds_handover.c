@@ -27,7 +27,7 @@ static struct {
 static void show_region(const struct vm *vm, const struct handover *h) {
   static const char *const kinds[] = {"share", "loan", "donation"}, *const states[] = {"",     "gathering", "sending",
                                                                                        "open", "taken",     "returning"};
-  static const char *const has[] = {"named", "mapping", "mapped", "unmapping", "gone"};
+  static const char *const has[] = {"named", "mapping", "mapped", "unmapping", "wiping", "gone"};
   char borrowers[HANDOVER_BORROWERS_MAX * sizeof " vm 32 unmapping"] = "";
   for (unsigned i = 0, at = 0; i < h->borrowers; i++)
     at += (unsigned)format(borrowers + at, sizeof borrowers - at, " vm %u %s", h->borrower[i].vm, has[h->borrower[i].state]);

@@ -19,7 +19,7 @@ static bool sends_sanely(const struct vm *vm, const struct ffa_desc *d, enum han
     if ((d->access[i].permissions & FFA_INSTRUCTION_MASK) || (data == FFA_DATA_UNSPECIFIED) != (kind == HANDOVER_DONATE))
       return false;
   }
-  return d->sender == vm->id && d->handle == 0 && attributes && !(d->flags & ~flags);
+  return d->composite && d->sender == vm->id && d->handle == 0 && attributes && !(d->flags & ~flags);
 }
 
 static struct handover template_of(const struct ffa_desc *d, enum handover_kind kind) {

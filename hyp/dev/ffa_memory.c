@@ -120,6 +120,8 @@ static err_t step(struct vcpu *v, struct ffa *f) {
     return handover_cancel(v->vm, f->handle) == ERR_AGAIN ? ERR_AGAIN : f->err;
   case STAGE_SEND:
     return handover_send(v->vm, f->handle);
+  case STAGE_PLACE:
+    return ffa_place_step(v->vm, f);
   case STAGE_MAP:
     return stage_map(v, f);
   case STAGE_TRANSFER:
@@ -199,13 +201,13 @@ struct ffa *ffa_take_transaction(struct vcpu *v) {
   if (!f)
     return NULL;
   err_t err = f->stage != STAGE_IDLE ? ERR_BUSY : ffa_desc_parse(f->copy, length, total, &f->d);
-  if (err == ERR_OK && f->d.composite) {
+  if (err == ERR_OK) {
     f->received = length;
     f->total = total;
     return f;
   }
   ffa_leave(f);
-  ffa_refuse(v, ffa_status_of(err == ERR_OK ? ERR_INVAL : err));
+  ffa_refuse(v, ffa_status_of(err));
   return NULL;
 }
 

@@ -14,7 +14,8 @@ enum stage {
   STAGE_FRAGMENT, /* the sender is asked for more of them; no call in progress */
   STAGE_CANCEL,
   STAGE_SEND,
-  STAGE_MAP, /* RETRIEVE_REQ */
+  STAGE_PLACE, /* RETRIEVE_REQ without a place: one is looked for */
+  STAGE_MAP,
   STAGE_TRANSFER,
   STAGE_UNMAP,  /* RELINQUISH, or a retrieval that failed: `err` */
   STAGE_RETURN, /* RECLAIM */
@@ -28,6 +29,7 @@ struct ffa {
   err_t err; /* what the call returns when it has been undone */
   uint64_t handle;
   enum handover_kind kind; /* of the region that is retrieved */
+  bool wipe;               /* and it is to be zeroed when it is relinquished */
   struct ffa_desc d;
   uint8_t *copy;   /* of the fragment in TX: a page */
   uint32_t length; /* bytes in it */
@@ -35,6 +37,7 @@ struct ffa {
   uint32_t received, total, ranges;
   uint64_t pages;             /* of the constituents read so far */
   struct handover_range left; /* of the last of them */
+  struct handover_place place;
 };
 
 static inline int64_t ffa_answer(struct vcpu *v, uint32_t fid, uint64_t x1, uint64_t x2, uint64_t x3) {
@@ -70,7 +73,7 @@ int64_t ffa_end(struct vcpu *v, struct ffa *f, err_t err);
 
 /* Enter, and copy `length` bytes of TX. A fragment may be awaited. NULL: answered already. */
 struct ffa *ffa_take_descriptor(struct vcpu *v, uint32_t length);
-/* The same for a descriptor that begins a call, with (total, length, buffer, pages) in w1..w4, parsed into f->d; it has a composite. NULL: answered already. */
+/* The same for a descriptor that begins a call, with (total, length, buffer, pages) in w1..w4, parsed into f->d. NULL: answered already. */
 struct ffa *ffa_take_transaction(struct vcpu *v);
 
 static inline uint64_t ffa_handle_in(const struct vcpu *v) {
@@ -83,6 +86,8 @@ int64_t ffa_next_fragment(struct vcpu *v);
 int64_t ffa_reclaim(struct vcpu *v);
 /* ffa_borrower.c */
 int64_t ffa_retrieve(struct vcpu *v);
+/* A step of STAGE_PLACE: ERR_AGAIN; ERR_NOSPC, or why it cannot be had there. */
+err_t ffa_place_step(struct vm *vm, struct ffa *f);
 int64_t ffa_relinquish(struct vcpu *v);
 
 #endif

@@ -50,13 +50,15 @@ enum borrower_state {
   BORROWER_MAPPING,
   BORROWER_MAPPED,
   BORROWER_UNMAPPING,
-  BORROWER_GONE /* its VM died, or was restarted: whoever has its id now was not meant */
+  BORROWER_WIPING, /* it has let go, the last of all: contents are zeroed */
+  BORROWER_GONE    /* its VM died, or was restarted: whoever has its id now was not meant */
 };
 
 struct handover_borrower {
   uint16_t vm;
-  uint8_t state; /* enum borrower_state */
-  bool writable; /* what the giver allows */
+  uint8_t state;     /* enum borrower_state */
+  bool writable : 1; /* what the giver allows */
+  bool wipe : 1;     /* it has asked for contents to go when it lets go */
   pt_prot_t prot;
   uint64_t base;   /* where it has the region */
   uint64_t mapped; /* pages from `first` on that are mapped there ... */
@@ -75,7 +77,9 @@ struct handover {
   uint32_t cursor_page; /* in it: zeroing */
   uint8_t kind, state;
   uint8_t borrowers;
-  bool zero; /* contents go when it is sent, or when it comes back */
+  bool zero : 1;      /* contents go when it is sent, or when it comes back */
+  bool unsettled : 1; /* RETURNING: that is still to be done, or caches are to be cleaned of what borrowers wrote */
+  bool wipe : 1;      /* contents go when the last borrower has let go: one that had it has asked for this */
   struct handover_borrower borrower[HANDOVER_BORROWERS_MAX];
 };
 
@@ -83,6 +87,8 @@ struct handover_table {
   uint32_t count; /* regions begun so far */
   struct handover slot[HANDOVERS_MAX];
 };
+
+_Static_assert(sizeof(struct handover_table) <= PAGE_SIZE, "one table is one frame");
 
 struct handover_range {
   uint64_t ia, pages;
@@ -116,15 +122,26 @@ struct handover_info {
 };
 MUST_CHECK err_t handover_inquire(struct vm *borrower, uint64_t handle, struct handover_info *out);
 /*
- * `borrower` takes it at `base` in its window with `prot` (PT_R, PT_W, PT_X). ERR_NOENT; ERR_EXIST: it has it already; ERR_RANGE: not in its window;
- * ERR_PERM: more than the giver allows; ERR_BUSY: not now. Then handover_map() in steps: ERR_AGAIN; ERR_EXIST: something is mapped there; ERR_NOMEM; after
+ * `borrower` takes it at `base` in its window with `prot` (PT_R, PT_W, PT_X); `wipe`: contents are zeroed when nobody has it any more. ERR_NOENT; ERR_EXIST: it has it already;
+ * ERR_RANGE: not in its window; ERR_PERM: more than the giver allows, or a wipe of what is shared or read only; ERR_BUSY: it is being wiped. Then handover_map() in steps: ERR_AGAIN; ERR_EXIST: something is mapped there; ERR_NOMEM; after
  * these handover_unmap(). A donation goes on with handover_transfer().
  */
-MUST_CHECK err_t handover_retrieve(struct vm *borrower, uint64_t handle, uint64_t base, pt_prot_t prot);
+MUST_CHECK err_t handover_retrieve(struct vm *borrower, uint64_t handle, uint64_t base, pt_prot_t prot, bool wipe);
 MUST_CHECK err_t handover_map(struct vm *borrower, uint64_t handle);
 MUST_CHECK err_t handover_transfer(struct vm *borrower, uint64_t handle);
-/* The borrower lets go, then handover_unmap() in steps. ERR_NOENT: it does not have it; ERR_BUSY: another of its calls is at it. */
-MUST_CHECK err_t handover_relinquish(struct vm *borrower, uint64_t handle);
+
+/* A look for the place that handover_retrieve() is to be told. */
+struct handover_place {
+  uint64_t base;         /* bytes; once it is found: the answer */
+  uint64_t at;           /* [base, at) is free */
+  uint64_t bytes, align; /* wanted; a region that may hold a block is to begin at 2 MiB */
+};
+void handover_place_begin(struct handover_place *p, const struct vm *vm, uint64_t pages);
+/* ERR_AGAIN; ERR_NOSPC: the window has no such hole. No other call of the VM may map meanwhile. */
+MUST_CHECK err_t handover_place_step(struct handover_place *p, struct vm *vm);
+
+/* The borrower lets go, then handover_unmap() in steps. ERR_NOENT: it does not have it; ERR_BUSY: another of its calls is at it; ERR_PERM: as above. */
+MUST_CHECK err_t handover_relinquish(struct vm *borrower, uint64_t handle, bool wipe);
 MUST_CHECK err_t handover_unmap(struct vm *borrower, uint64_t handle);
 
 /*

@@ -9,6 +9,7 @@
  *      unmap       shared/lent           1      -               goes
  *      return      shared/lent > owned   1 > 0  - / made        none
  *      transfer    lent > owned (taker)  1 > 0  none            stays
+ *      settle      as it is              1      -               none: contents, between two of these
  *
  * A frame that is pinned is moved, joined, split, freed and taken into another region by nobody, so what claim has found stays true until the region is done
  * with it. Descriptors that go do so before the state says it, TLBs included; those that come follow it. Blocks of 2 MiB go as blocks.
@@ -157,11 +158,15 @@ err_t handover_give_frames(struct vm *owner, struct handover *h) {
   return h->cursor != FRAME_LINK_NONE ? ERR_AGAIN : ERR_OK;
 }
 
-err_t handover_zero_frames(struct handover *h) {
+err_t handover_settle_frames(struct handover *h, bool zero) {
   for (uint64_t left = HANDOVER_STEP_PAGES; left > 0 && h->cursor != FRAME_LINK_NONE;) {
     const struct frame *f = frame_at(h->cursor);
     uint64_t n = min_u64(left, pages_of(f) - h->cursor_page);
-    stage2_cleanse(pfn_add(pfn_at(h->cursor), h->cursor_page), n);
+    pfn_t at = pfn_add(pfn_at(h->cursor), h->cursor_page);
+    if (zero)
+      stage2_cleanse(at, n);
+    else
+      stage2_settle(at, n);
     left -= n;
     h->cursor_page += (uint32_t)n;
     if (h->cursor_page == pages_of(f)) {

@@ -13,7 +13,8 @@ void handover_rewind(struct handover *h);
 /* ERR_AGAIN while the cursor is not at the end. */
 MUST_CHECK err_t handover_unpin_frames(struct handover *h);
 MUST_CHECK err_t handover_give_frames(struct vm *owner, struct handover *h);
-MUST_CHECK err_t handover_zero_frames(struct handover *h);
+/* Contents, between one VM and the next: zeroed, or settled (stage2_settle()). */
+MUST_CHECK err_t handover_settle_frames(struct handover *h, bool zero);
 MUST_CHECK err_t handover_map_frames(struct vm *borrower, struct handover_borrower *b);
 MUST_CHECK err_t handover_unmap_frames(struct vm *borrower, struct handover *h, struct handover_borrower *b);
 /* From the front of the chain: what has been done is out of it. */

@@ -98,13 +98,13 @@ err_t handover_cancel(struct vm *owner, uint64_t handle) {
   return err;
 }
 
-/* One step of what makes a region OPEN: its frames, then, if they go empty, their contents. */
+/* One step of what makes a region OPEN: its frames, then what they hold, before anybody else sees it. */
 static err_t send_step(struct vm *owner, struct handover *h) {
-  err_t err = h->state == HANDOVER_GATHERING ? handover_give_frames(owner, h) : handover_zero_frames(h);
+  err_t err = h->state == HANDOVER_GATHERING ? handover_give_frames(owner, h) : handover_settle_frames(h, h->zero);
   if (err != ERR_OK)
     return err;
   handover_rewind(h);
-  bool more = h->state == HANDOVER_GATHERING && h->zero;
+  bool more = h->state == HANDOVER_GATHERING && (h->zero || stage2_must_settle());
   h->state = more ? HANDOVER_SENDING : HANDOVER_OPEN;
   return more ? ERR_AGAIN : ERR_OK;
 }
@@ -127,6 +127,7 @@ err_t handover_reclaim(struct vm *owner, uint64_t handle, bool zero) {
     if (err == ERR_OK) {
       h->state = HANDOVER_RETURNING;
       h->zero = zero;
+      h->unsettled = zero || (h->kind != HANDOVER_SHARE && stage2_must_settle());
       handover_rewind(h);
     }
   }
@@ -135,9 +136,9 @@ err_t handover_reclaim(struct vm *owner, uint64_t handle, bool zero) {
 }
 
 static err_t return_step(struct vm *owner, struct handover *h) {
-  if (!h->zero)
+  if (!h->unsettled)
     return handover_return_frames(owner, h);
-  h->zero = handover_zero_frames(h) == ERR_AGAIN;
+  h->unsettled = handover_settle_frames(h, h->zero) == ERR_AGAIN;
   return ERR_AGAIN;
 }
 

@@ -16,11 +16,10 @@
 static err_t sever_step(const struct handover_parties *p) {
   if (p->h->state == HANDOVER_TAKEN)
     return handover_transfer_step(p) == ERR_AGAIN ? ERR_AGAIN : ERR_OK;
-  if (p->b->state != BORROWER_IDLE) {
+  if (p->b->state == BORROWER_MAPPING || p->b->state == BORROWER_MAPPED)
     p->b->state = BORROWER_UNMAPPING;
-    if (handover_unmap_step(p) == ERR_AGAIN)
-      return ERR_AGAIN;
-  }
+  if (p->b->state != BORROWER_IDLE && handover_unmap_step(p) == ERR_AGAIN)
+    return ERR_AGAIN;
   p->b->state = BORROWER_GONE;
   return ERR_OK;
 }

@@ -63,7 +63,7 @@ static err_t retrieve(struct handover_selftest *t, unsigned by, uint64_t place) 
   struct vm *vm = t->party[by];
   struct handover_info info;
   pt_prot_t prot = PT_R | PT_W | (t->m.how == HOW_DONATED ? PT_X : 0);
-  err_t err = handover_retrieve(vm, t->handle, place, prot);
+  err_t err = handover_retrieve(vm, t->handle, place, prot, false);
   if (err == ERR_OK)
     err = finish(handover_map, vm, t->handle);
   if (err == ERR_OK && handover_inquire(vm, t->handle, &info) == ERR_NOENT)
@@ -72,7 +72,7 @@ static err_t retrieve(struct handover_selftest *t, unsigned by, uint64_t place) 
 }
 
 static err_t relinquish(struct handover_selftest *t, unsigned by) {
-  err_t err = handover_relinquish(t->party[by], t->handle);
+  err_t err = handover_relinquish(t->party[by], t->handle, false);
   return err == ERR_OK ? finish(handover_unmap, t->party[by], t->handle) : err;
 }
 

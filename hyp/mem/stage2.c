@@ -149,6 +149,17 @@ void stage2_cleanse(pfn_t first, uint64_t frames) {
   cleanse_icache();
 }
 
+bool stage2_must_settle(void) {
+  return features.needs_clean || features.needs_ic;
+}
+
+/* Clean and invalidate, not clean alone: what was written past the caches lies under lines that are older (Arm ARM B2.8, mismatched attributes). */
+void stage2_settle(pfn_t first, uint64_t frames) {
+  if (features.needs_clean)
+    cache_clean_invalidate_poc(port_frame_ptr(first), frames * PAGE_SIZE);
+  cleanse_icache();
+}
+
 /*
  * How far each request goes. No lock is held over any of them. A page is what the guest cannot do without; a block is worth no wait in a
  * fault, since pages will do and compactd makes a block of them later (so does Linux by default); in a VM that is being loaded it is worth one.

@@ -70,23 +70,27 @@ struct smccc_result {
 SMCCC_CALL(hvc)
 SMCCC_CALL(smc)
 
-/* HVC with all eight registers of SMCCC 1.2: x[0] is the function, and each comes back as the callee leaves it. */
-static inline void smccc_hvc8(uint64_t x[8]) {
-  register uint64_t x0 __asm__("x0") = x[0];
-  register uint64_t x1 __asm__("x1") = x[1];
-  register uint64_t x2 __asm__("x2") = x[2];
-  register uint64_t x3 __asm__("x3") = x[3];
-  register uint64_t x4 __asm__("x4") = x[4];
-  register uint64_t x5 __asm__("x5") = x[5];
-  register uint64_t x6 __asm__("x6") = x[6];
-  register uint64_t x7 __asm__("x7") = x[7];
-  __asm__ volatile("hvc #0"
-                   : "+r"(x0), "+r"(x1), "+r"(x2), "+r"(x3), "+r"(x4), "+r"(x5), "+r"(x6), "+r"(x7)
-                   :
-                   : "x8", "x9", "x10", "x11", "x12", "x13", "x14", "x15", "x16", "x17", "memory");
-  x[0] = x0, x[1] = x1, x[2] = x2, x[3] = x3;
-  x[4] = x4, x[5] = x5, x[6] = x6, x[7] = x7;
-}
+/* With all eight registers of SMCCC 1.2: x[0] is the function, and each comes back as the callee leaves it. */
+#define SMCCC_CALL_8(conduit_)                                                                                                             \
+  static inline void smccc_##conduit_##8(uint64_t x[8]) {                                                                                  \
+    register uint64_t x0 __asm__("x0") = x[0];                                                                                             \
+    register uint64_t x1 __asm__("x1") = x[1];                                                                                             \
+    register uint64_t x2 __asm__("x2") = x[2];                                                                                             \
+    register uint64_t x3 __asm__("x3") = x[3];                                                                                             \
+    register uint64_t x4 __asm__("x4") = x[4];                                                                                             \
+    register uint64_t x5 __asm__("x5") = x[5];                                                                                             \
+    register uint64_t x6 __asm__("x6") = x[6];                                                                                             \
+    register uint64_t x7 __asm__("x7") = x[7];                                                                                             \
+    __asm__ volatile(#conduit_ " #0"                                                                                                       \
+                     : "+r"(x0), "+r"(x1), "+r"(x2), "+r"(x3), "+r"(x4), "+r"(x5), "+r"(x6), "+r"(x7)                                      \
+                     :                                                                                                                     \
+                     : "x8", "x9", "x10", "x11", "x12", "x13", "x14", "x15", "x16", "x17", "memory");                                      \
+    x[0] = x0, x[1] = x1, x[2] = x2, x[3] = x3;                                                                                            \
+    x[4] = x4, x[5] = x5, x[6] = x6, x[7] = x7;                                                                                            \
+  }
+
+SMCCC_CALL_8(hvc)
+SMCCC_CALL_8(smc)
 #endif
 
 #endif

@@ -73,6 +73,19 @@ void stage2_cleanse(pfn_t first, uint64_t frames) {
   memset(port_frame_ptr(first), 0, frames * PAGE_SIZE);
 }
 
+bool hw_must_settle;
+unsigned hw_settled;
+
+bool stage2_must_settle(void) {
+  return hw_must_settle;
+}
+
+/* Whoever is given to or has it back must not have it yet. */
+void stage2_settle(pfn_t first, uint64_t frames) {
+  (void)first;
+  hw_settled += (unsigned)frames;
+}
+
 uint32_t exhaust_open = 1; /* somebody always waits */
 
 void quota_frames_left(struct stage2 *s2, uint64_t frames) {

@@ -4,7 +4,7 @@
  * fragments in and out of order. Expectations are written from DEN0077A as numbers, beside include/abi/ffa.h.
  */
 // sources: hyp/dev/ffa.c hyp/dev/ffa_memory.c hyp/dev/ffa_giver.c hyp/dev/ffa_borrower.c hyp/dev/ffa_desc.c
-// sources: hyp/mem/handover.c hyp/mem/handover_giver.c hyp/mem/handover_borrower.c hyp/mem/handover_leave.c hyp/mem/handover_frames.c hyp/mem/given.c
+// sources: hyp/mem/handover.c hyp/mem/handover_giver.c hyp/mem/handover_borrower.c hyp/mem/handover_place.c hyp/mem/handover_leave.c hyp/mem/handover_frames.c hyp/mem/given.c
 // sources: tests/host/handover_world.c tests/host/mm_world.c tests/host/port/port_host.c mm/ mm/lib/format.c
 // cflags: -include tests/host/fakehw/ctl_fake.h
 #include "core/compiler.h"
@@ -355,7 +355,7 @@ static void what_a_receiver_may_say(void **state) {
       {0x08, 1, 0x2f, 0, 2, 2, WINDOW, 1, INVALID},  /* it is no share */
       {0x18, 1, 0x2f, 0, 2, 2, WINDOW, 1, INVALID},  /* nor a donation */
       {0x02, 1, 0x2f, 0, 2, 2, WINDOW, 1, INVALID},  /* time slicing */
-      {0x04, 1, 0x2f, 0, 2, 2, WINDOW, 1, INVALID},  /* zeroing when it is relinquished */
+      {0x04, 1, 0x2f, 0, 2, 1, WINDOW, 1, DENIED},   /* zeroing, by who only reads */
       {0x200, 1, 0x2f, 0, 2, 2, WINDOW, 1, INVALID}, /* an alignment hint */
       {0x01, 1, 0x2f, 0, 2, 2, WINDOW, 1, DENIED},   /* zeroes that the lender did not promise */
       {0x10, 1, 0x2f, 0, 2, 2, WINDOW, 1, 0},
@@ -413,10 +413,98 @@ static void letting_go(void **state) {
   assert_int_equal(relinquish(2, s.handle, 0, 1, 3), INVALID); /* in another's name */
   assert_int_equal(relinquish(2, s.handle, 0, 2, 2), INVALID);
   assert_int_equal(relinquish(2, s.handle, 2, 1, 2), INVALID); /* time slicing */
-  assert_int_equal(relinquish(2, s.handle, 1, 1, 2), DENIED);  /* zeroing: not offered */
   assert_int_equal(relinquish(2, s.handle, 0, 1, 2), 0);
   assert_int_equal(relinquish(2, s.handle, 0, 1, 2), INVALID);
   assert_int_equal(reclaim(s.handle, 0), 0);
+}
+
+/* Contents go when a loan is let go of: asked for on the way in, or on the way out; by who may write. */
+static void letting_go_empty(void **state) {
+  (void)state;
+  map_buffers(1);
+  map_buffers(2);
+  for (unsigned way = 0; way < 4; way++) {
+    struct say s = take_say(lent());
+    uint64_t *first = hw_contents(&vms[1], OWN), held = 0x5aul + way;
+    assert_null(first);
+    s.flags = way & 1 ? 4 : 0;
+    assert_int_equal(retrieve(&s), 0);
+    assert_int_equal(call(2, 0x84000065, 0, 0, 0, 0), 0);
+    *hw_contents(&vms[2], WINDOW) = held;
+    assert_int_equal(relinquish(2, s.handle, way >> 1, 1, 2), 0);
+    assert_int_equal(reclaim(s.handle, 0), 0);
+    assert_int_equal(*hw_contents(&vms[1], OWN), way ? 0 : held);
+  }
+  struct say shared = lend_say();
+  assert_int_equal(send(0x84000073, &shared), 0);
+  struct say s = take_say(handle_out());
+  s.flags = 4;
+  assert_int_equal(retrieve(&s), DENIED); /* its owner still uses it */
+  s.flags = 0;
+  assert_int_equal(retrieve(&s), 0);
+  assert_int_equal(relinquish(2, s.handle, 1, 1, 2), DENIED);
+  assert_int_equal(relinquish(2, s.handle, 0, 1, 2), 0);
+  struct say given = {.sender = 1, .endpoint = 2, .address = OWN + PAGE_SIZE, .pages = 1};
+  assert_int_equal(send(0x84000071, &given), 0);
+  s = take_say(handle_out());
+  s.flags = 4;
+  assert_int_equal(call(2, 0x84000065, 0, 0, 0, 0), 0);
+  assert_int_equal(retrieve(&s), INVALID); /* a donation is not let go of */
+}
+
+/* A request without a composite: the callee says where it is, in the lowest hole. */
+static int64_t retrieve_anywhere(const struct say *s) {
+  struct ffa_access a = {s->endpoint, s->permissions, 0, 0, 0};
+  (void)describe(2, s);
+  put(2, 48, &a, 16);
+  return call(2, 0x84000074, 64, 64, 0, 0);
+}
+
+static uint64_t place_out(void) {
+  struct ffa_constituent c;
+  assert_int_equal(x[0], RETRIEVE_RESP);
+  memcpy(&c, (const uint8_t *)hw_contents(&vms[2], RX) + 80, 16);
+  assert_int_equal(call(2, 0x84000065, 0, 0, 0, 0), 0);
+  return c.address;
+}
+
+static uint64_t shared_at(uint64_t address, uint32_t pages) {
+  struct say s = lend_say();
+  s.address = address, s.pages = pages;
+  assert_int_equal(send(0x84000073, &s), 0);
+  return handle_out();
+}
+
+static void where_the_receiver_does_not_say(void **state) {
+  (void)state;
+  map_buffers(1);
+  map_buffers(2);
+  vms[2].s2.window_bytes = 3 * SZ_2M;
+  struct say fixed = take_say(shared_at(OWN, 1)), hole, small = take_say(shared_at(OWN + 200 * PAGE_SIZE, 3)),
+             large = take_say(shared_at(OWN + 300 * PAGE_SIZE, 600)), rest = take_say(shared_at(OWN + 100 * PAGE_SIZE, 1));
+  fixed.address += 2 * PAGE_SIZE;
+  assert_int_equal(retrieve(&fixed), 0); /* holes: [0, 2), [3, ...) */
+  assert_int_equal(call(2, 0x84000065, 0, 0, 0, 0), 0);
+  assert_int_equal(retrieve_anywhere(&small), 0);
+  assert_int_equal(place_out(), WINDOW + 3 * PAGE_SIZE);
+  assert_non_null(hw_contents(&vms[2], WINDOW + 5 * PAGE_SIZE));
+  assert_int_equal(retrieve_anywhere(&rest), 0);
+  assert_int_equal(place_out(), WINDOW);
+  assert_int_equal(retrieve_anywhere(&large), 0); /* it may hold a block: at 2 MiB */
+  assert_int_equal(place_out(), WINDOW + SZ_2M);
+  assert_int_equal(relinquish(2, small.handle, 0, 1, 2), 0);
+  hole = take_say(shared_at(OWN + 10 * PAGE_SIZE, 80));
+  hole.flags = 0x200; /* a hint at an alignment */
+  assert_int_equal(retrieve_anywhere(&hole), INVALID);
+  hole.flags = 0;
+  assert_int_equal(retrieve_anywhere(&hole), 0);
+  assert_int_equal(place_out(), WINDOW + 3 * PAGE_SIZE);
+  vms[2].s2.window_bytes = SZ_2M / 2;
+  struct say full = take_say(shared_at(OWN + 400 * PAGE_SIZE - 290 * PAGE_SIZE, 1));
+  full.handle = large.handle;
+  assert_int_equal(relinquish(2, large.handle, 0, 1, 2), 0);
+  assert_int_equal(retrieve_anywhere(&full), NO_MEMORY);
+  vms[2].s2.window_bytes = WINDOW_BYTES;
 }
 
 /* The other call of a VM is told to wait; RX that was given away is a refusal, not a loss. */
@@ -527,6 +615,8 @@ int main(void) {
       TEST(what_a_receiver_may_say),
       TEST(rx_has_an_owner),
       TEST(letting_go),
+      TEST(letting_go_empty),
+      TEST(where_the_receiver_does_not_say),
       TEST(one_call_at_a_time),
       TEST(a_long_call_is_one_call),
       TEST(a_giver_that_dies_completes_its_donation),

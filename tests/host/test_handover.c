@@ -124,7 +124,7 @@ static err_t give(const struct call *c, uint64_t at) {
 
 static err_t retrieve(const struct call *c) {
   struct vm *vm = &vms[c->by];
-  err_t err = handover_retrieve(vm, handles[c->thing], hw_slot(c->thing), PT_R | PT_W);
+  err_t err = handover_retrieve(vm, handles[c->thing], hw_slot(c->thing), PT_R | PT_W, false);
   if (err != ERR_OK)
     return err;
   err = hw_finish(handover_map, vm, handles[c->thing]);
@@ -135,7 +135,7 @@ static err_t retrieve(const struct call *c) {
 }
 
 static err_t relinquish(const struct call *c) {
-  err_t err = handover_relinquish(&vms[c->by], handles[c->thing]);
+  err_t err = handover_relinquish(&vms[c->by], handles[c->thing], false);
   return err == ERR_OK ? hw_finish(handover_unmap, &vms[c->by], handles[c->thing]) : err;
 }
 

@@ -21,20 +21,20 @@ static void map_fails_for_want_of_a_table(void **state) {
     ;
   assert_int_equal(err, ERR_OK);
   assert_int_equal(hw_finish(handover_send, &vms[1], handle), ERR_OK);
-  assert_int_equal(handover_retrieve(&vms[2], handle, base, PT_R), ERR_RANGE); /* 600 pages, a window of 512 */
+  assert_int_equal(handover_retrieve(&vms[2], handle, base, PT_R, false), ERR_RANGE); /* 600 pages, a window of 512 */
   vms[2].s2.window_bytes = 2 * SZ_2M;
   pfn_t own;
   assert_int_equal(page_alloc(0, ALLOC_MOVABLE, &own), ERR_OK); /* page 550 of the place is taken: found half-way */
   frame_set_state(own, 0, FRAME_OWNED, 2, base + 550 * PAGE_SIZE);
   assert_int_equal(pt_map_leaf(&vms[2].s2.pt, base + 550 * PAGE_SIZE, pfn_pa(own), 3, PT_R), ERR_OK);
   vms[2].s2.window_frames++;
-  assert_int_equal(handover_retrieve(&vms[2], handle, base, PT_R | PT_W), ERR_OK);
-  assert_int_equal(handover_retrieve(&vms[2], handle, base, PT_R | PT_W), ERR_EXIST);
+  assert_int_equal(handover_retrieve(&vms[2], handle, base, PT_R | PT_W, false), ERR_OK);
+  assert_int_equal(handover_retrieve(&vms[2], handle, base, PT_R | PT_W, false), ERR_EXIST);
   assert_int_equal(hw_finish(handover_map, &vms[2], handle), ERR_EXIST);
   assert_int_equal(hw_finish(handover_unmap, &vms[2], handle), ERR_OK);
   assert_null(hw_contents(&vms[2], base));
   assert_null(hw_contents(&vms[2], base + 549 * PAGE_SIZE));
-  assert_int_equal(handover_retrieve(&vms[2], handle, base + 8 * PAGE_SIZE, PT_R | PT_X), ERR_OK);
+  assert_int_equal(handover_retrieve(&vms[2], handle, base + 8 * PAGE_SIZE, PT_R | PT_X, false), ERR_OK);
   assert_int_equal(handover_map(&vms[2], handle), ERR_AGAIN); /* half-way, and the giver dies: its loan is taken away */
   hw_vm_end(&vms[1]);
   assert_int_equal(handover_map(&vms[2], handle), ERR_NOENT);
@@ -71,7 +71,7 @@ static void a_half_taken_donation_is_completed(void **state) {
   while (handover_claim(&vms[1], handle, &left) == ERR_AGAIN)
     ;
   assert_int_equal(hw_finish(handover_send, &vms[1], handle), ERR_OK);
-  assert_int_equal(handover_retrieve(&vms[2], handle, base, PT_R | PT_W | PT_X), ERR_OK);
+  assert_int_equal(handover_retrieve(&vms[2], handle, base, PT_R | PT_W | PT_X, false), ERR_OK);
   assert_int_equal(hw_finish(handover_map, &vms[2], handle), ERR_OK);
   assert_int_equal(handover_transfer(&vms[2], handle), ERR_AGAIN);
   hw_vm_end(&vms[1]);
@@ -98,7 +98,7 @@ static uint64_t send(unsigned by, enum handover_kind kind, unsigned to, uint64_t
 }
 
 static void take(unsigned by, uint64_t handle, uint64_t at) {
-  assert_int_equal(handover_retrieve(&vms[by], handle, at, PT_R | PT_W), ERR_OK);
+  assert_int_equal(handover_retrieve(&vms[by], handle, at, PT_R | PT_W, false), ERR_OK);
   assert_int_equal(hw_finish(handover_map, &vms[by], handle), ERR_OK);
 }
 

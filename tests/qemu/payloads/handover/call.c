@@ -16,8 +16,12 @@ uint64_t ffa_last_ticks(void) {
 }
 
 void ffa_invoke(uint64_t x[8]) {
+  static unsigned turn;
   uint64_t start = payload_ticks();
-  smccc_hvc8(x);
+  if (self.both_conduits && ++turn % 2)
+    smccc_smc8(x);
+  else
+    smccc_hvc8(x);
   ticks += payload_ticks() - start;
 }
 
@@ -94,10 +98,21 @@ int64_t ffa_give(uint32_t fid, const struct ffa_constituent *ranges, uint32_t co
   return s;
 }
 
-int64_t ffa_retrieve(uint64_t handle, uint64_t address, uint32_t pages, uint8_t permissions) {
+/* Without a place: the access says of no composite, and there is none. */
+static uint32_t leave_place_open(void) {
+  struct ffa_access a;
+  __builtin_memcpy(&a, tx + 48, sizeof(a));
+  a.composite_offset = 0;
+  __builtin_memcpy(tx + 48, &a, sizeof(a));
+  return 64;
+}
+
+int64_t ffa_retrieve(uint64_t handle, uint64_t *address, uint32_t pages, uint8_t permissions) {
   struct ffa_transaction t = {.sender = (uint16_t)(handle >> 32), .attributes = FFA_ATTR_NORMAL_WB_INNER, .handle = handle};
-  struct ffa_constituent range = {address, pages, 0};
+  struct ffa_constituent range = {*address, pages, 0};
   uint32_t sent = 0, at = write_ranges(write_fixed(t, self.id, permissions, pages, 1), &range, &sent, 1);
+  if (*address == FFA_ANYWHERE)
+    at = leave_place_open();
   uint64_t x[8] = {FFA_MEM_RETRIEVE_REQ_32, at, at};
   ticks = 0;
   ffa_invoke(x);
@@ -106,8 +121,9 @@ int64_t ffa_retrieve(uint64_t handle, uint64_t address, uint32_t pages, uint8_t 
   if (s == 0) {
     struct ffa_constituent got;
     __builtin_memcpy(&got, rx + 80, sizeof(got));
-    if (x[1] != 96 || got.address != address || got.pages != pages)
+    if (x[1] != 96 || (*address != FFA_ANYWHERE && got.address != *address) || got.pages != pages)
       payload_fail("RETRIEVE_RESP says", got.address);
+    *address = got.address;
     if (call(FFA_RX_RELEASE, 0, 0, 0) != 0)
       payload_fail("RX_RELEASE", 0);
   }
@@ -115,8 +131,8 @@ int64_t ffa_retrieve(uint64_t handle, uint64_t address, uint32_t pages, uint8_t 
   return s;
 }
 
-int64_t ffa_relinquish(uint64_t handle) {
-  struct ffa_relinquish r = {handle, 0, 1};
+int64_t ffa_relinquish(uint64_t handle, uint32_t flags) {
+  struct ffa_relinquish r = {handle, flags, 1};
   __builtin_memcpy(tx, &r, sizeof(r));
   __builtin_memcpy(tx + sizeof(r), &self.id, sizeof(self.id));
   return call(FFA_MEM_RELINQUISH, 0, 0, 0);

@@ -123,6 +123,28 @@ static void rarer_ways(const struct region *r) {
   expect("retrieving what is no more", taker_retrieves(r, handle, RW), FFA_INVALID_PARAMETERS);
 }
 
+/* To where the hypervisor finds room, as blocks if that can be; and zeroed when the taker lets go. */
+static void left_to_the_hypervisor(const struct region *r) {
+  uint64_t handle = 0, align = r->pages >= 512 ? BLOCK : PAGE;
+  struct region there = *r;
+  fill_region(r, 60);
+  expect("lending", ffa_give(FFA_MEM_LEND_32, r->ranges, r->count, RW, 0, &handle), 0);
+  expect("taking it anywhere", order((struct order){ORDER_RETRIEVE, handle, FFA_ANYWHERE, r->pages, RW}), 0);
+  there.at = mailbox->place;
+  if (there.at % align != 0 || there.at < taker_window + PAGE)
+    payload_fail("it is at", there.at);
+  taker_has(&there, 60);
+  expect("relinquishing it zeroed", order((struct order){ORDER_RELINQUISH, handle, 0, 0, FFA_FLAG_ZERO}), 0);
+  expect("reclaiming", ffa_reclaim(handle, 0), 0);
+  for (uint32_t i = 0; i < r->count; i++)
+    expect("zeroes that come back", (int64_t)sum(r->ranges[i].address, r->ranges[i].pages), 0);
+  expect("sharing", ffa_give(FFA_MEM_SHARE_32, r->ranges, r->count, RW, 0, &handle), 0);
+  expect("taking it anywhere", order((struct order){ORDER_RETRIEVE, handle, FFA_ANYWHERE, r->pages, RW}), 0);
+  expect("zeroing what is shared", order((struct order){ORDER_RELINQUISH, handle, 0, 0, FFA_FLAG_ZERO}), FFA_DENIED);
+  expect("relinquishing", order((struct order){ORDER_RELINQUISH, handle, 0, 0, 0}), 0);
+  expect("reclaiming", ffa_reclaim(handle, 0), 0);
+}
+
 static void donate(const struct region *r, uint64_t seed) {
   uint64_t handle = 0, gone;
   fill_region(r, seed);
@@ -162,6 +184,7 @@ static void all_ways(const struct region *r) {
   lend_or_share(r, FFA_MEM_SHARE_32, 10);
   lend_or_share(r, FFA_MEM_LEND_32, 20);
   rarer_ways(r);
+  left_to_the_hypervisor(r);
   donate(r, 30);
   if (sum(self.ram_end - BLOCK, 1) != sum_filled(1, 99))
     payload_fail("the giver's own memory", 0);

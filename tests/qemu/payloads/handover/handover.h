@@ -12,15 +12,18 @@
 /* --- call.c */
 struct party {
   uint16_t id, peer;
-  uint64_t ram_end; /* its window begins here */
+  uint64_t ram_end;   /* its window begins here */
+  bool both_conduits; /* calls go by HVC and SMC in turn */
 };
 extern struct party self;
 
 void ffa_begin(void); /* version, id, buffers */
 /* 0, or an enum ffa_status. `fid` is DONATE, LEND or SHARE; sent in as many fragments as it takes. */
 int64_t ffa_give(uint32_t fid, const struct ffa_constituent *ranges, uint32_t count, uint8_t permissions, uint32_t flags, uint64_t *handle);
-int64_t ffa_retrieve(uint64_t handle, uint64_t address, uint32_t pages, uint8_t permissions);
-int64_t ffa_relinquish(uint64_t handle);
+#define FFA_ANYWHERE 0u /* no address: the hypervisor chooses */
+/* To *address, or anywhere: then that is where. */
+int64_t ffa_retrieve(uint64_t handle, uint64_t *address, uint32_t pages, uint8_t permissions);
+int64_t ffa_relinquish(uint64_t handle, uint32_t flags);
 int64_t ffa_reclaim(uint64_t handle, uint32_t flags);
 /* The call itself: x0..x7 in and out. */
 void ffa_invoke(uint64_t x[8]);
@@ -39,8 +42,8 @@ uint64_t sum_filled(uint64_t pages, uint64_t seed);
 /* --- mailbox.c: one page that the giver shares first */
 enum order_op {
   ORDER_NONE = 0,
-  ORDER_RETRIEVE, /* handle, address, pages, permissions */
-  ORDER_RELINQUISH,
+  ORDER_RETRIEVE,   /* handle, address, pages, permissions */
+  ORDER_RELINQUISH, /* handle; flags in permissions */
   ORDER_SUM,
   ORDER_FILL,  /* address, pages, seed in handle */
   ORDER_GIVE,  /* SHARE what is at address to the giver, one page; the status */
@@ -55,6 +58,7 @@ struct mailbox {
   struct order order;
   int64_t result;
   uint64_t ticks;
+  uint64_t place; /* of what was retrieved last */
 };
 extern struct mailbox *mailbox;
 /* WFE traps: the hypervisor gives the CPU to whoever else wants it. */

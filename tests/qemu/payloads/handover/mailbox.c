@@ -18,9 +18,10 @@ static int64_t carry_out(const struct order *o) {
   uint64_t handle;
   switch (o->op) {
   case ORDER_RETRIEVE:
-    return ffa_retrieve(o->handle, o->address, (uint32_t)o->pages, (uint8_t)o->permissions);
+    mailbox->place = o->address;
+    return ffa_retrieve(o->handle, &mailbox->place, (uint32_t)o->pages, (uint8_t)o->permissions);
   case ORDER_RELINQUISH:
-    return ffa_relinquish(o->handle);
+    return ffa_relinquish(o->handle, (uint32_t)o->permissions);
   case ORDER_SUM:
     return (int64_t)sum(o->address, o->pages);
   case ORDER_FILL:

@@ -3,7 +3,7 @@
  * Hand-over between two guests. The giver shares a page as a mailbox; the taker, who can work out that first region's handle, asks for it until it is there.
  * Then the giver shares, lends and donates pages, blocks and scattered pages, with checksums over what arrives, and both try what they must not.
  *
- * `role=` 1 gives, 2 takes; `peer=` is the other's VM id; `bench=` 1 measures with pages, 2 with blocks, 3 with both, once all RAM is there.
+ * `role=` 1 gives, 2 takes; `conduits=2` makes calls by HVC and SMC in turn; `peer=` is the other's VM id; `bench=` 1 measures with pages, 2 with blocks, 3 with both, once all RAM is there.
  */
 #include "handover.h"
 
@@ -54,8 +54,9 @@ static void share_mailbox(void) {
 
 static void take_mailbox(void) {
   int64_t s;
-  mailbox = (struct mailbox *)self.ram_end;
-  while ((s = ffa_retrieve((uint64_t)self.peer << 32 | 1, self.ram_end, 1, FFA_DATA_RW)) == FFA_INVALID_PARAMETERS)
+  uint64_t at = self.ram_end;
+  mailbox = (struct mailbox *)at;
+  while ((s = ffa_retrieve((uint64_t)self.peer << 32 | 1, &at, 1, FFA_DATA_RW)) == FFA_INVALID_PARAMETERS)
     let_other_run();
   if (s != 0)
     payload_fail("taking the mailbox", (uint64_t)s);
@@ -66,6 +67,7 @@ void payload_main(const void *dtb) {
   uint64_t measure = payload_number(fdt.bootargs, "bench", 0);
   self.ram_end = PAYLOAD_RAM_BASE + fdt.ram_bytes;
   self.peer = (uint16_t)payload_number(fdt.bootargs, "peer", 0);
+  self.both_conduits = payload_number(fdt.bootargs, "conduits", 1) == 2;
   ffa_begin();
   if (payload_number(fdt.bootargs, "role", 1) == 2) {
     take_mailbox();
