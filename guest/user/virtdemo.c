@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Random bytes and many lines: what the entropy and the console device are for. virtdemo:LINES prints so many lines (default 20),
- * numbered and full, reads 64 KiB of random bytes, and judges them: ones and zeroes balance, no 8 bytes come twice in a row.
+ * numbered and full, reads 64 KiB of random bytes, and judges them: ones and zeroes balance, no 8 bytes come twice in a row. virtdemo:LINES:MS does so again
+ * and again until MS milliseconds are over.
  */
 #include "user.h"
 
 #define CHUNK 256
 #define CHUNKS 256
+#define PAUSE_MS 500
 
 static unsigned long number(const char *s) {
   unsigned long n = 0;
@@ -37,14 +39,24 @@ static unsigned long count_ones(void) {
   return ones;
 }
 
-int main(int argc, char **argv, char **envp) {
-  unsigned long lines = argc > 1 ? number(argv[1]) : 20, half = CHUNKS * CHUNK * 4ul;
-  (void)envp;
+static bool lines_and_bytes(unsigned long lines) {
+  unsigned long half = CHUNKS * CHUNK * 4ul;
   for (unsigned long i = 1; i <= lines; i++)
     print("virtdemo: pid %ld line %lu of %lu ..................................................\n", sys_getpid(), i, lines);
   unsigned long ones = count_ones();
-  bool good = ones > half - half / 128 && ones < half + half / 128;
   print("virtdemo: pid %ld: %lu ones among %lu random bits\n", sys_getpid(), ones, 2 * half);
+  return ones > half - half / 128 && ones < half + half / 128;
+}
+
+int main(int argc, char **argv, char **envp) {
+  unsigned long lines = argc > 1 ? number(argv[1]) : 20, ms = argc > 2 ? number(argv[2]) : 0;
+  uint64_t end = now_ns() + ms * 1000000;
+  bool good = lines_and_bytes(lines);
+  (void)envp;
+  while (good && now_ns() < end) {
+    sleep_ms(PAUSE_MS);
+    good = lines_and_bytes(lines);
+  }
   print("virtdemo: %s\n", good ? "PASS" : "FAIL");
   return good ? 0 : 1;
 }
