@@ -14,6 +14,7 @@
 
 void zero_64_byte_blocks(void *to, uint64_t bytes);
 void zero_clean_64_byte_blocks(void *to, uint64_t bytes);
+void clean_invalidate_64_byte_lines(const void *from, uint64_t bytes);
 void copy_clean_64_byte_lines(void *to, const void *from);
 
 static uint64_t line_bytes = 64;
@@ -41,9 +42,12 @@ void cache_clean_poc(const void *from, uint64_t bytes) {
 }
 
 void cache_clean_invalidate_poc(const void *from, uint64_t bytes) {
-  uint64_t end = (uint64_t)from + bytes;
-  for (uint64_t a = align_down((uint64_t)from, line_bytes); a < end; a += line_bytes)
-    __asm__ volatile("dc civac, %0" ::"r"(a) : "memory");
+  uint64_t at = (uint64_t)from, end = at + bytes;
+  if (likely(line_bytes == 64 && is_aligned(at, 64) && is_aligned(bytes, 512)))
+    clean_invalidate_64_byte_lines(from, bytes);
+  else
+    for (at = align_down(at, line_bytes); at < end; at += line_bytes)
+      __asm__ volatile("dc civac, %0" ::"r"(at) : "memory");
   dsb(ish);
 }
 

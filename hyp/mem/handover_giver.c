@@ -98,15 +98,36 @@ err_t handover_cancel(struct vm *owner, uint64_t handle) {
   return err;
 }
 
+static bool is_contents_pass_due(const struct handover *h) {
+  return h->zero || stage2_must_settle();
+}
+
+/* Contents, between one VM and the next, neither of which maps them (a sharer does, and keeps to what both say of the memory's attributes). */
+static err_t settle_step(struct handover *h) {
+  err_t err = is_contents_pass_due(h) ? handover_settle_frames(h, h->zero) : ERR_OK;
+  if (err == ERR_OK) {
+    stage2_forget_code();
+    handover_rewind(h);
+  }
+  return err;
+}
+
 /* One step of what makes a region OPEN: its frames, then what they hold, before anybody else sees it. */
 static err_t send_step(struct vm *owner, struct handover *h) {
-  err_t err = h->state == HANDOVER_GATHERING ? handover_give_frames(owner, h) : handover_settle_frames(h, h->zero);
-  if (err != ERR_OK)
-    return err;
-  handover_rewind(h);
-  bool more = h->state == HANDOVER_GATHERING && (h->zero || stage2_must_settle());
-  h->state = more ? HANDOVER_SENDING : HANDOVER_OPEN;
-  return more ? ERR_AGAIN : ERR_OK;
+  err_t err;
+  if (h->state == HANDOVER_GATHERING) {
+    err = handover_give_frames(owner, h);
+    if (err != ERR_OK)
+      return err;
+    h->state = HANDOVER_SENDING;
+    handover_rewind(h);
+    if (is_contents_pass_due(h))
+      return ERR_AGAIN;
+  }
+  err = settle_step(h);
+  if (err == ERR_OK)
+    h->state = HANDOVER_OPEN;
+  return err;
 }
 
 err_t handover_send(struct vm *owner, uint64_t handle) {
@@ -127,7 +148,7 @@ err_t handover_reclaim(struct vm *owner, uint64_t handle, bool zero) {
     if (err == ERR_OK) {
       h->state = HANDOVER_RETURNING;
       h->zero = zero;
-      h->unsettled = zero || (h->kind != HANDOVER_SHARE && stage2_must_settle());
+      h->unsettled = zero || h->kind != HANDOVER_SHARE;
       handover_rewind(h);
     }
   }
@@ -138,7 +159,7 @@ err_t handover_reclaim(struct vm *owner, uint64_t handle, bool zero) {
 static err_t return_step(struct vm *owner, struct handover *h) {
   if (!h->unsettled)
     return handover_return_frames(owner, h);
-  h->unsettled = handover_settle_frames(h, h->zero) == ERR_AGAIN;
+  h->unsettled = settle_step(h) != ERR_OK;
   return ERR_AGAIN;
 }
 

@@ -150,13 +150,15 @@ void stage2_cleanse(pfn_t first, uint64_t frames) {
 }
 
 bool stage2_must_settle(void) {
-  return features.needs_clean || features.needs_ic;
+  return features.needs_clean;
 }
 
 /* Clean and invalidate, not clean alone: what was written past the caches lies under lines that are older (Arm ARM B2.8, mismatched attributes). */
 void stage2_settle(pfn_t first, uint64_t frames) {
-  if (features.needs_clean)
-    cache_clean_invalidate_poc(port_frame_ptr(first), frames * PAGE_SIZE);
+  cache_clean_invalidate_poc(port_frame_ptr(first), frames * PAGE_SIZE);
+}
+
+void stage2_forget_code(void) {
   cleanse_icache();
 }
 

@@ -119,11 +119,13 @@ static inline void stage2_count(struct stage2 *s2, uint64_t a, int64_t frames) {
 /* Zero `frames` of a VM's that are mapped nowhere, as their next owner must find them; a step's worth, interrupts stay masked. */
 void stage2_cleanse(pfn_t first, uint64_t frames);
 /*
- * The same for frames whose contents stay: what one VM wrote past or through the caches is what the next one reads past or through them, and what was fetched from
- * there before is forgotten. stage2_must_settle() is false where that is needless, since no guest looks past the caches (S2FWB) and fetches look into them (DIC).
+ * The same for frames whose contents stay: what one VM wrote past or through the caches is what the next one reads past or through them.
+ * stage2_must_settle() is false where that is needless: with S2FWB no guest looks past the caches.
  */
 void stage2_settle(pfn_t first, uint64_t frames);
 bool stage2_must_settle(void);
+/* Afterwards: what was fetched from there before is forgotten (all of it: IC IALLUIS), unless fetches look into the data caches (DIC). */
+void stage2_forget_code(void);
 /* A block of `order`, 0 or 9, the very way a fault does it. */
 void stage2_cleanse_block(pfn_t f, unsigned order);
 

@@ -86,6 +86,12 @@ void stage2_settle(pfn_t first, uint64_t frames) {
   hw_settled += (unsigned)frames;
 }
 
+unsigned hw_code_forgotten;
+
+void stage2_forget_code(void) {
+  hw_code_forgotten++;
+}
+
 uint32_t exhaust_open = 1; /* somebody always waits */
 
 void quota_frames_left(struct stage2 *s2, uint64_t frames) {

@@ -222,7 +222,7 @@ static void contents_are_settled(void **state) {
   hw_must_settle = true;
   for (unsigned kind = HANDOVER_SHARE; kind <= HANDOVER_LEND; kind++) {
     hw_vms_make();
-    hw_settled = 0;
+    hw_settled = hw_code_forgotten = 0;
     struct handover t = {.kind = (uint8_t)kind, .borrowers = 1, .borrower = {{.vm = 2, .writable = true}}};
     struct handover_range left = {home, 100};
     assert_int_equal(handover_begin(&vms[1], &t, &handle), ERR_OK);
@@ -233,11 +233,13 @@ static void contents_are_settled(void **state) {
     assert_int_equal(handover_retrieve(&vms[2], handle, window, PT_R, false), ERR_NOENT);
     assert_int_equal(hw_finish(handover_send, &vms[1], handle), ERR_OK);
     assert_int_equal(hw_settled, 100);
+    assert_int_equal(hw_code_forgotten, 1);
     assert_int_equal(take(2, window, false), ERR_OK);
     assert_int_equal(let_go(2, false), ERR_OK);
     assert_int_equal(handover_reclaim(&vms[1], handle, false), ERR_OK);
     assert_int_equal(handover_return(&vms[1], handle), kind == HANDOVER_LEND ? ERR_AGAIN : ERR_OK);
     assert_int_equal(hw_settled, kind == HANDOVER_LEND ? 200 : 100);
+    assert_int_equal(hw_code_forgotten, kind == HANDOVER_LEND ? 2 : 1);
     if (kind == HANDOVER_LEND) {
       assert_null(hw_contents(&vms[1], home));
       assert_int_equal(hw_finish(handover_return, &vms[1], handle), ERR_OK);
