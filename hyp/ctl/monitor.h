@@ -74,7 +74,7 @@ bool session_number(struct session *s, unsigned n, uint64_t *out);
 extern const struct command monitor_vm_commands[], monitor_memory_commands[], monitor_mm_commands[], monitor_compact_commands[],
     monitor_verify_commands[], monitor_machine_commands[], monitor_talk_commands[], monitor_background_commands[],
     monitor_policy_commands[], monitor_balloon_commands[], monitor_handover_commands[], monitor_managed_commands[],
-    monitor_fragment_commands[];
+    monitor_fragment_commands[], monitor_virtio_commands[];
 /* Visit every command: `i` counts from 0; NULL behind the last. */
 const struct command *monitor_command(unsigned i);
 

@@ -38,7 +38,7 @@ static void say_stand(const struct balloon_report *r, char *to) {
     format(to, REASON_MAX, "%s for %llu ms", words[r->stand], (ull)r->waiting_ms);
 }
 
-static void print_features(const struct vm *vm, uint64_t features) {
+static void print_features(const struct vm *vm, const char *what, uint64_t features) {
   static const char *const words[] = SCENARIO_BALLOON_FEATURES;
   char line[80];
   size_t used = 0;
@@ -46,7 +46,7 @@ static void print_features(const struct vm *vm, uint64_t features) {
   for (unsigned i = 0; i < ARRAY_SIZE(words); i++)
     if (features & virtio_balloon_features(BIT(i)))
       used += (size_t)format(line + used, sizeof(line) - used, " %s", words[i]);
-  hyp_printf("balloon %s: features:%s\n", vm->config.name, used ? line : " none");
+  hyp_printf("balloon %s: %s:%s\n", vm->config.name, what, used ? line : " none");
 }
 
 static void print_stats(const struct vm *vm, const struct balloon_report *r) {
@@ -78,10 +78,14 @@ static enum work_result show(const struct vm *vm, const struct balloon_state *st
              (ull)(state->keep / MIB_FRAMES), (ull)(vm->config.memory_bytes / SZ_1M), (ull)state->actual, r->target, stand);
   hyp_printf("balloon %s: the guest says %u frames; %llu chains served; resident %llu KiB\n", vm->config.name, r->said, (ull)r->chains,
              (ull)(vm->s2.populated_frames * PAGE_SIZE / SZ_1K));
-  print_features(vm, r->features);
+  print_features(vm, "features", r->features);
+  if (r->features != 0 && r->offered != (r->features & virtio_balloon_features(~(uint64_t)0)))
+    print_features(vm, "offered to the next driver", r->offered);
   print_sum(vm, "inflated", &r->inflated);
   print_sum(vm, "reported", &r->reported);
-  if (r->ignored_reports)
+  if (r->declines_reports)
+    hyp_printf("sluice: balloon %s: reporting is off: %llu reported frames left alone\n", vm->config.name, (ull)r->ignored_reports);
+  else if (r->ignored_reports)
     hyp_printf("balloon %s: %llu reported frames left alone: the guest fills free pages with %#x\n", vm->config.name,
                (ull)r->ignored_reports, r->poison);
   print_stats(vm, r);
@@ -146,6 +150,31 @@ static enum work_result check(struct session *s, const struct vm *vm) {
   return WORK_DONE;
 }
 
+/* balloon VM reporting on|off */
+static enum work_result set_reporting(struct session *s, struct vm *vm) {
+  bool on = s->argc == 4 && strcmp(s->argv[3], "on") == 0;
+  if (!on && (s->argc != 4 || strcmp(s->argv[3], "off") != 0))
+    return session_fail_done(s, "on or off?");
+  (void)virtio_balloon_take_reports(vm, on);
+  return WORK_DONE;
+}
+
+/* balloon VM features WORD... */
+static enum work_result set_features(struct session *s, struct vm *vm) {
+  static const char *const words[] = SCENARIO_BALLOON_FEATURES;
+  uint64_t mask = 0;
+  if (s->argc < 4)
+    return session_fail_done(s, "which, or none?");
+  for (unsigned i = 3; i < s->argc; i++) {
+    int word = scenario_word_index(words, ARRAY_SIZE(words), s->argv[i]);
+    if (word < 0)
+      return session_fail_done(s, "`%s` is no feature of a balloon", s->argv[i]);
+    mask |= BIT(word);
+  }
+  (void)virtio_balloon_offer(vm, mask);
+  return WORK_DONE;
+}
+
 static enum work_result cmd_balloon(struct session *s) {
   struct vm *vm = session_vm(s, 1);
   struct balloon_state state;
@@ -161,10 +190,15 @@ static enum work_result cmd_balloon(struct session *s) {
     return wait_done(s, vm, &state, &report);
   if (strcmp(s->argv[2], "check") == 0)
     return check(s, vm);
+  if (strcmp(s->argv[2], "reporting") == 0)
+    return set_reporting(s, vm);
+  if (strcmp(s->argv[2], "features") == 0)
+    return set_features(s, vm);
   return strcmp(s->argv[2], "stats") == 0 ? ask(s, vm, &state, &report) : set_target(s, vm);
 }
 
 const struct command monitor_balloon_commands[] = {
-    {"balloon", "VM [MIB | wait [MS] | stats | check MIB]", "what the VM should keep, and how far its balloon is", cmd_balloon, 1, 3},
+    {"balloon", "VM [MIB | wait [MS] | stats | check MIB | reporting on/off | features WORD...]",
+     "what the VM should keep, and how far its balloon is", cmd_balloon, 1, 9},
     {0},
 };

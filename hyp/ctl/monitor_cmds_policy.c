@@ -28,10 +28,11 @@ typedef unsigned long long ull;
 
 static void print_quota(const struct vm *vm) {
   const struct vm_quota *q = &vm->quota;
-  hyp_printf("sluice: quota: %s: min %llu, low %llu, high %llu, max %llu MiB; has %llu KiB of %llu MiB; passed high %llu times\n",
-             vm->config.name, (ull)(q->min / FRAMES_PER_MIB), (ull)(q->low / FRAMES_PER_MIB), (ull)(q->high / FRAMES_PER_MIB),
-             (ull)(q->max / FRAMES_PER_MIB), (ull)(vm->s2.populated_frames * PAGE_SIZE / SZ_1K), (ull)(vm->config.memory_bytes / SZ_1M),
-             (ull)vm->quota_passed);
+  hyp_printf(
+      "sluice: quota: %s: min %llu, low %llu, high %llu, max %llu MiB, weight %u; has %llu KiB of %llu MiB; passed high %llu times\n",
+      vm->config.name, (ull)(q->min / FRAMES_PER_MIB), (ull)(q->low / FRAMES_PER_MIB), (ull)(q->high / FRAMES_PER_MIB),
+      (ull)(q->max / FRAMES_PER_MIB), vm->config.memory_weight, (ull)(vm->s2.populated_frames * PAGE_SIZE / SZ_1K),
+      (ull)(vm->config.memory_bytes / SZ_1M), (ull)vm->quota_passed);
 }
 
 static uint64_t *mark_named(struct vm_quota *q, const char *name) {
@@ -41,16 +42,29 @@ static uint64_t *mark_named(struct vm_quota *q, const char *name) {
   return i < 0 ? NULL : marks[i];
 }
 
-/* Words in pairs: mark and MiB. False after session_fail(). */
-static bool read_marks(struct session *s, struct vm_quota *q) {
-  for (unsigned i = 2; i + 1 < s->argc; i += 2) {
-    uint64_t mib, *mark = mark_named(q, s->argv[i]);
-    if (!mark)
-      session_fail(s, "`%s`: min, low, high or max?", s->argv[i]);
-    if (!mark || !session_number(s, i + 1, &mib))
-      return false;
-    *mark = min_u64(mib, UINT32_MAX) * FRAMES_PER_MIB;
+/* One pair: a mark and its MiB, or `weight` and a number. False after session_fail(). */
+static bool read_pair(struct session *s, unsigned i, struct vm_quota *q, uint32_t *weight) {
+  uint64_t number, *mark = mark_named(q, s->argv[i]);
+  bool is_weight = strcmp(s->argv[i], "weight") == 0;
+  if (!mark && !is_weight)
+    session_fail(s, "`%s`: min, low, high, max or weight?", s->argv[i]);
+  if ((!mark && !is_weight) || !session_number(s, i + 1, &number))
+    return false;
+  if (is_weight && (number < 1 || number > 1000)) {
+    session_fail(s, "a weight is 1 to 1000");
+    return false;
   }
+  if (is_weight)
+    *weight = (uint32_t)number;
+  else
+    *mark = min_u64(number, UINT32_MAX) * FRAMES_PER_MIB;
+  return true;
+}
+
+static bool read_pairs(struct session *s, struct vm_quota *q, uint32_t *weight) {
+  for (unsigned i = 2; i + 1 < s->argc; i += 2)
+    if (!read_pair(s, i, q, weight))
+      return false;
   return true;
 }
 
@@ -59,13 +73,15 @@ static enum work_result cmd_quota(struct session *s) {
   if (!vm)
     return WORK_DONE;
   struct vm_quota q = vm->quota;
+  uint32_t weight = vm->config.memory_weight;
   if (s->argc % 2)
-    return session_fail_done(s, "how many MiB?");
-  if (!read_marks(s, &q))
+    return session_fail_done(s, "how much?");
+  if (!read_pairs(s, &q, &weight))
     return WORK_DONE;
   if (s->argc > 2 && quota_set(vm, &q) != ERR_OK)
     return session_fail_done(s, "not so: min <= low <= high <= max <= %llu, and 2 or more for high",
                              (ull)(vm->config.memory_bytes / SZ_1M));
+  vm->config.memory_weight = weight;
   print_quota(vm);
   return WORK_DONE;
 }
@@ -258,7 +274,7 @@ static enum work_result cmd_reserve(struct session *s) {
 }
 
 const struct command monitor_policy_commands[] = {
-    {"quota", "VM [min|low|high|max MIB]...", "how much memory it may have", cmd_quota, 1, 9},
+    {"quota", "VM [min|low|high|max MIB | weight N]...", "how much memory it may have, and its part of what all want", cmd_quota, 1, 11},
     {"wss", "[MS|off|check VM LEAST MOST]", "working sets; find them every MS", cmd_wss, 0, 4},
     {"policy", "[NAME [MS]]", "who should have how much: what was decided and why; another policy", cmd_policy, 0, 2},
     {"reserve", "[check|wait WAITING]", "what is left of memory, and who waits for some", cmd_reserve, 0, 2},

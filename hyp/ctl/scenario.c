@@ -208,6 +208,10 @@ const struct vm_config *scenario_vm(const struct scenario *s, unsigned index) {
   return &s->vm[index].config;
 }
 
+void scenario_set_virtio(unsigned index, uint64_t mask) {
+  the_scenario.vm[index].config.virtio = mask;
+}
+
 unsigned scenario_range_count(const struct scenario *s) {
   return s->ranges;
 }

@@ -57,6 +57,9 @@ unsigned scenario_string_count(const struct scenario_strings *list);
 /* Index of the VM called `name` (`length` bytes of it), or -1. */
 int scenario_find_vm(const struct scenario *s, const char *name, size_t length);
 
+/* What `virtio` of the VM of this index says from now on, for its next creation: a bit per word of SCENARIO_VIRTIO. */
+void scenario_set_virtio(unsigned index, uint64_t mask);
+
 /* True if any step expects something: then the end of the timeline is the verdict. */
 bool scenario_has_expectations(const struct scenario *s);
 

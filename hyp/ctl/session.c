@@ -18,9 +18,9 @@
 
 const struct command *monitor_command(unsigned i) {
   const struct command *const tables[] = {
-      monitor_talk_commands,     monitor_vm_commands,       monitor_memory_commands,  monitor_mm_commands,         monitor_compact_commands,
-      monitor_fragment_commands, monitor_verify_commands,   monitor_machine_commands, monitor_background_commands, monitor_policy_commands,
-      monitor_balloon_commands,  monitor_handover_commands, monitor_managed_commands};
+      monitor_talk_commands,     monitor_vm_commands,     monitor_memory_commands,   monitor_mm_commands,         monitor_compact_commands,
+      monitor_fragment_commands, monitor_verify_commands, monitor_machine_commands,  monitor_background_commands, monitor_policy_commands,
+      monitor_balloon_commands,  monitor_virtio_commands, monitor_handover_commands, monitor_managed_commands};
   for (unsigned t = 0; t < ARRAY_SIZE(tables); t++)
     for (const struct command *c = tables[t]; c->name; c++)
       if (i-- == 0)
@@ -37,7 +37,7 @@ static const struct command *find_command(const char *name) {
 }
 
 static const char *nearest_command(const char *name) {
-  const char *names[48];
+  const char *names[64];
   unsigned count = 0;
   for (const struct command *c; count < ARRAY_SIZE(names) && (c = monitor_command(count)) != NULL; count++)
     names[count] = c->name;

@@ -412,6 +412,28 @@ static void test_poison(void **state) {
   close_world(&w);
 }
 
+/* The monitor says so: reports are answered, and nothing is taken. What it offers counts for the next driver only. */
+static void test_changes_while_it_runs(void **state) {
+  (void)state;
+  uint64_t features = BIT(VIRTIO_BALLOON_F_REPORTING) | BIT(VIRTIO_BALLOON_F_STATS_VQ);
+  struct balloon_report r;
+  struct world w;
+  open_world(&w, EVERYTHING);
+  start(features);
+  for (unsigned off = 0; off < 2; off++) {
+    assert_true(virtio_balloon_take_reports(&vm, !off));
+    for (unsigned i = 0; i < 60; i++) {
+      step(features, 3, !off);
+      check_model();
+    }
+    assert_true(virtio_balloon_report(&vm, &r) && r.declines_reports == off && (r.ignored_reports > 0) == off);
+  }
+  assert_true(virtio_balloon_offer(&vm, 1u << 1));
+  assert_true(virtio_balloon_report(&vm, &r) && r.offered == BIT(VIRTIO_BALLOON_F_STATS_VQ) && r.features == features);
+  assert_int_equal(device->ops->features(device), BIT(VIRTIO_BALLOON_F_STATS_VQ));
+  close_world(&w);
+}
+
 /* A table cannot be had for a split: the page stays as it is, whole, and is counted. */
 static void test_no_table(void **state) {
   (void)state;
@@ -615,9 +637,10 @@ static void test_hostile(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_model),  cmocka_unit_test(test_poison),    cmocka_unit_test(test_no_table),
-      cmocka_unit_test(test_pieces), cmocka_unit_test(test_no_ranges), cmocka_unit_test(test_views),
-      cmocka_unit_test(test_config), cmocka_unit_test(test_stats),     cmocka_unit_test(test_hostile),
+      cmocka_unit_test(test_model),    cmocka_unit_test(test_poison), cmocka_unit_test(test_changes_while_it_runs),
+      cmocka_unit_test(test_no_table), cmocka_unit_test(test_pieces), cmocka_unit_test(test_no_ranges),
+      cmocka_unit_test(test_views),    cmocka_unit_test(test_config), cmocka_unit_test(test_stats),
+      cmocka_unit_test(test_hostile),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -171,6 +171,7 @@ const struct command monitor_background_commands[] = {{0}};
 const struct command monitor_managed_commands[] = {{0}};
 const struct command monitor_policy_commands[] = {{0}};
 const struct command monitor_balloon_commands[] = {{0}};
+const struct command monitor_virtio_commands[] = {{0}};
 const struct command monitor_handover_commands[] = {{0}};
 const struct command monitor_fragment_commands[] = {{0}};
 

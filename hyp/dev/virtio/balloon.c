@@ -238,6 +238,26 @@ bool balloon_ask_stats(struct vm *vm) {
   return asked;
 }
 
+bool virtio_balloon_offer(struct vm *vm, uint64_t words) {
+  struct virtio_balloon *b = find(vm);
+  if (!b)
+    return false;
+  spin_lock(&b->device.lock);
+  b->offered = virtio_balloon_features(words);
+  spin_unlock(&b->device.lock);
+  return true;
+}
+
+bool virtio_balloon_take_reports(struct vm *vm, bool take) {
+  struct virtio_balloon *b = find(vm);
+  if (!b)
+    return false;
+  spin_lock(&b->device.lock);
+  b->declines_reports = !take;
+  spin_unlock(&b->device.lock);
+  return true;
+}
+
 static uint64_t stat_frames(const struct virtio_balloon *b, enum balloon_stat_tag tag) {
   return b->stats[tag] / PAGE_SIZE;
 }
@@ -286,6 +306,8 @@ bool virtio_balloon_report(struct vm *vm, struct balloon_report *out) {
     return false;
   spin_lock(&b->device.lock);
   *out = (struct balloon_report){.features = b->device.features, .target = b->target, .said = b->said, .poison = b->poison};
+  out->offered = b->offered;
+  out->declines_reports = b->declines_reports;
   out->stand = stand_of(b, now);
   uint64_t since = max_u64(b->asked_at, b->moved_at);
   out->waiting_ms = time_to_us(now - (out->stand == BALLOON_SILENT ? max_u64(since, b->said_at) : since)) / 1000;

@@ -35,17 +35,26 @@ enum balloon_stand {
 
 /* A glimpse for people. Times are CNTPCT; frames of 4 KiB. */
 struct balloon_report {
-  uint64_t features;     /* negotiated */
+  uint64_t features; /* negotiated */
+  uint64_t offered;  /* to the next driver */
+  bool declines_reports;
   uint32_t target, said; /* num_pages and actual of the configuration space: the latter is the guest's word */
   uint32_t poison;
   enum balloon_stand stand;
   uint64_t waiting_ms; /* since something moved, the guest answered or the target was set: what `stand` calls for */
   uint64_t chains;     /* served so far, of all queues */
   struct reclaim_sum inflated, reported;
-  uint64_t ignored_reports; /* frames reported while the guest poisons its free pages */
+  uint64_t ignored_reports; /* frames reported while the guest poisons its free pages, or reports are declined */
   uint32_t stats_known;     /* bit per enum balloon_stat_tag */
   uint64_t stats[BALLOON_S_TAGS];
 };
+
+/*
+ * What it offers, as bits of vm_config.balloon, to the next driver that negotiates: the present one keeps what it has, till it, or the VM, is reset. And
+ * whether it takes what is reported to it: if not, reports are answered, and the memory stays. Both hold as long as the VM. False if it has no balloon.
+ */
+bool virtio_balloon_offer(struct vm *vm, uint64_t words);
+bool virtio_balloon_take_reports(struct vm *vm, bool take);
 
 /* False if the VM has no balloon. */
 bool virtio_balloon_report(struct vm *vm, struct balloon_report *out);

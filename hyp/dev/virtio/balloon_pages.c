@@ -203,8 +203,12 @@ static unsigned reported_ranges(const struct vq_chain *c, struct reclaim_range *
 
 /*
  * What is populated anew reads as zero, but 5.5.6.7 demands that a reported page read as poison_val where PAGE_POISON was negotiated: unless
- * that is zero, the report is answered and nothing is taken.
+ * that is zero, the report is answered and nothing is taken. So it is if the monitor has said so.
  */
+static bool declines(const struct virtio_balloon *b) {
+  return b->declines_reports || (virtio_has(&b->device, VIRTIO_BALLOON_F_PAGE_POISON) && b->poison != 0);
+}
+
 enum virtio_work balloon_take_report(struct virtio_balloon *b, unsigned q) {
   struct reclaim_range ranges[RANGES];
   enum virtio_work answer;
@@ -212,7 +216,7 @@ enum virtio_work balloon_take_report(struct virtio_balloon *b, unsigned q) {
   if (!pop(b, q, &c, &answer))
     return answer;
   unsigned count = reported_ranges(&c, ranges);
-  if (virtio_has(&b->device, VIRTIO_BALLOON_F_PAGE_POISON) && b->poison != 0) {
+  if (declines(b)) {
     b->ignored_reports += sum_ranges(ranges, count) / PAGE_SIZE;
     return done(b, q, &c, false);
   }

@@ -9,8 +9,9 @@
 
 struct virtio_balloon {
   struct virtio_device device;
-  uint64_t offered;              /* constant, likewise the next two */
-  uint64_t frames;               /* of the VM's memory */
+  uint64_t offered;              /* to the next driver that negotiates */
+  bool declines_reports;         /* they are answered, and nothing is taken */
+  uint64_t frames;               /* of the VM's memory; constant, likewise the next */
   uint64_t *inside;              /* a bit per frame: the guest gave it and has not taken it back; in frames charged to the VM */
   uint64_t stale;                /* words of `inside`, from 0 on, that are to be cleared before anything is served: of a reset */
   uint64_t actual;               /* bits set in `inside` */
