@@ -158,7 +158,7 @@ static enum work_result check(struct session *s, struct managed_range *range) {
   if (err == ERR_AGAIN)
     return WORK_MORE;
   if (err != ERR_OK)
-    return session_fail_done(s, "%s, offset 0x%llx: %s", s->argv[1], (ull)(s->state[0] * PAGE_SIZE), what);
+    return session_fail_done(s, "%s, offset 0x%llx: %s", s->argv[1], (ull)s->state[0] * PAGE_SIZE, what);
   hyp_printf("sluice: managed: %s: all %llu pages are what their blocks say\n", s->argv[1], (ull)s->state[0]);
   return WORK_DONE;
 }

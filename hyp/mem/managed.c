@@ -10,7 +10,7 @@
  * interrupts are looked at. A range's memory, some 8 KiB for each block, is EL2's own: it is as large as the scenario says, whatever guests do, and outlives every member.
  *
  * Invariants: a member bit in range->present stands for a VM that can fault, be mapped for, or be preferred; mappings of a VM are gone before its seat is (managed_leave).
- * Lock: a block's lock covers its masks and frames, range->lock policy and quotas. See managed.h for their order.
+ * Lock: a block's lock covers its masks and frames, range->lock the policy and the lists of blocks. See managed.h for their order.
  */
 #include "hyp/mem/managed.h"
 #include "core/check.h"
@@ -56,7 +56,7 @@ err_t managed_create(const struct managed_config *config) {
   range->number = range_count;
   range->blocks = config->bytes / SZ_2M;
   pfn_t f;
-  err_t err = page_alloc(order_for(range->blocks * sizeof(range->chunk[0])), CORE_FLAGS, &f);
+  err_t err = page_alloc(order_for(range->blocks * sizeof(void *)), CORE_FLAGS, &f);
   if (err != ERR_OK)
     return err;
   range->chunk = port_frame_ptr(f);

@@ -13,7 +13,8 @@
  * A range is cut in blocks of 2 MiB, each with its own lock (managed_block.h has what is in one). A frame of a member is in state MANAGED with that VM as owner, and counts in the member's
  * quota for the range; one of the range's own backing has owner 0. Its rmap is managed_rmap().
  *
- * Lock order: vms_lock -> a block's lock -> stage2.lock of one member -> ...; range->lock (policy, quotas, least recently used blocks) is the last and held alone. Two blocks' locks are never held at once.
+ * Lock order: vms_lock -> a block's lock -> stage2.lock of one member -> ...; range->lock (policy, lists of blocks by last use) is taken last and held alone; quotas are atomic.
+ * Two blocks' locks are never held at once.
  */
 
 #include "arch/lock.h"

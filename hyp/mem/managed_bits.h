@@ -8,9 +8,11 @@
 #include "core/compiler.h"
 #include "hyp/mem/managed_block.h"
 
-#define for_each_location(l_) for (unsigned l_ = 0; l_ < MANAGED_LOCATIONS; l_++)
+// NOLINTNEXTLINE(bugprone-macro-parentheses): it declares l_
+#define for_each_location(l_) for (unsigned l_ = 0; (l_) < MANAGED_LOCATIONS; (l_)++)
 
 /* Locations whose bits are in `set_`. */
+// NOLINTNEXTLINE(bugprone-macro-parentheses): likewise
 #define for_each_in(l_, set_)                                                                                                              \
   for (unsigned left_##l_ = (set_), l_ = 0; left_##l_ && ((l_) = bits_ffs(left_##l_), true); left_##l_ &= left_##l_ - 1)
 

@@ -12,7 +12,8 @@
 #include "core/bits.h"
 #include "hyp/mem/managed_bits.h"
 
-#define for_each_member(m_) for (unsigned m_ = 1; m_ < MANAGED_LOCATIONS; m_++)
+// NOLINTNEXTLINE(bugprone-macro-parentheses): it declares m_
+#define for_each_member(m_) for (unsigned m_ = 1; (m_) < MANAGED_LOCATIONS; (m_)++)
 
 unsigned managed_block_source(const struct managed_block *b, unsigned member, unsigned page) {
   if (managed_mask_has(&b->resident[member], page))

@@ -5,7 +5,6 @@
  *
  * Changes nothing. Lock: a block's, for a step; a member's s2.lock within it.
  */
-#include "core/string.h"
 #include "hyp/mem/managed_priv.h"
 #include "mm/port.h"
 
