@@ -41,9 +41,13 @@ static void print_range(const struct managed_range *range) {
   for (unsigned l = 1; l <= c->members; l++)
     if (p->accessed_by >> l & 1)
       at += (size_t)format(watchers + at, sizeof watchers - at, " %s", member_name(range, l));
-  hyp_printf("managed: %s: %llu MiB, %s; prefer %s, accessed-by%s, read-dup %s, migrate %s; with no guest %llu pages, pinned %llu\n",
+  hyp_printf("managed: %s: %llu MiB, %s; prefer %s, accessed-by%s, read-dup %s, migrate %s; with no guest %llu pages, pinned %llu; %llu "
+             "frames compacted\n",
              c->name, (ull)(c->bytes / SZ_1M), c->move ? "move" : "copy", member_name(range, p->preferred), watchers,
-             p->read_dup ? "on" : "off", p->no_migrate ? "off" : "on", (ull)sums.home_pages, (ull)sums.pinned);
+             p->read_dup ? "on" : "off", p->no_migrate ? "off" : "on", (ull)sums.home_pages, (ull)sums.pinned, (ull)sums.moved);
+  hyp_printf(
+      "managed: %s: prefetch above %u %%; thrashes after %u times, each within %u us; then %u naps of %u us, then pinned for %u ms\n",
+      c->name, p->prefetch_percent, p->thrash_events, p->lapse_us, p->thrash_throttles, p->nap_us, p->pin_us / 1000);
 }
 
 static void print_member(const struct managed_range *range, unsigned location) {
@@ -52,10 +56,10 @@ static void print_member(const struct managed_range *range, unsigned location) {
   hyp_printf("managed: %s: %s%s: resident %llu, duplicated %llu, mapped %llu, writable %llu pages; uses %llu of %llu frames\n",
              managed_config_of(range)->name, member_name(range, location), m->present ? "" : " (not there)", (ull)m->resident,
              (ull)m->duplicated, (ull)m->mapped, (ull)m->writable, (ull)m->used_frames, (ull)m->quota_frames);
-  hyp_printf("managed: %s: %s: %u faults; pages: %u populated, %u migrated, %u duplicated, %u collapsed, %u prefetched, %u evicted; %u "
-             "throttled, %u pinned\n",
+  hyp_printf("managed: %s: %s: %u faults; pages: %u populated, %u migrated, %u duplicated, %u collapsed, %u prefetched, %u evicted, "
+             "%u shed; %u throttled, %u pinned\n",
              managed_config_of(range)->name, member_name(range, location), c->faults, c->populated, c->migrated, c->duplicated,
-             c->collapsed, c->prefetched, c->evicted, c->throttled, c->pinned);
+             c->collapsed, c->prefetched, c->evicted, c->shed, c->throttled, c->pinned);
 }
 
 /* True when the sums of a range are complete. */
@@ -149,6 +153,58 @@ static enum work_result set_quota(struct session *s, struct managed_range *range
   return WORK_DONE;
 }
 
+/* ---- numbers, by their names in the scenario ---- */
+
+enum number {
+  PREFETCH,
+  EVENTS,
+  THROTTLES,
+  LAPSE,
+  NAP,
+  PIN,
+  NUMBERS
+};
+static const char *const number_names[NUMBERS] = {SCN_PREFETCH,     SCN_THRASH_EVENTS, SCN_THRASH_THROTTLES,
+                                                  SCN_THRASH_LAPSE, SCN_THRASH_NAP,    SCN_PIN};
+
+static void put_number(struct managed_policy *p, enum number which, uint32_t value) {
+  switch (which) {
+  case PREFETCH:
+    p->prefetch_percent = (uint8_t)value;
+    break;
+  case EVENTS:
+    p->thrash_events = (uint8_t)value;
+    break;
+  case THROTTLES:
+    p->thrash_throttles = (uint8_t)value;
+    break;
+  case LAPSE:
+    p->lapse_us = value;
+    break;
+  case NAP:
+    p->nap_us = value;
+    break;
+  default:
+    p->pin_us = value * 1000;
+  }
+}
+
+/* Bounds are those of the scenario (scenario_rules.c). */
+static enum work_result set_number(struct session *s, struct managed_range *range, enum number which) {
+  static const struct { uint32_t least, most; } bounds[NUMBERS] = {{1, 100}, {0, 100}, {0, 100}, {1, 1000000}, {1, 100000}, {1, 600000}};
+  struct managed_policy p = managed_policy_of(range);
+  uint64_t value;
+  if (!session_number(s, 3, &value))
+    return WORK_DONE;
+  if (value < bounds[which].least || value > bounds[which].most)
+    return session_fail_done(s, "%s: %u to %u", s->argv[2], bounds[which].least, bounds[which].most);
+  put_number(&p, which, (uint32_t)value);
+  if (p.nap_us >= p.lapse_us)
+    return session_fail_done(s, SCN_THRASH_NAP " would be %u, not less than " SCN_THRASH_LAPSE ", %u", p.nap_us, p.lapse_us);
+  managed_set_policy(range, &p);
+  return WORK_DONE;
+}
+
 /* ---- holding against ---- */
 
 /* state[0]: page */
@@ -165,19 +221,34 @@ static enum work_result check(struct session *s, struct managed_range *range) {
 
 static bool find_count(const struct managed_member_state *m, const char *name, uint64_t *out) {
   static const char *const names[] = {"faults",    "populated", "migrated", "duplicated", "collapsed", "prefetched",
-                                      "throttled", "pinned",    "evicted",  "resident",   "mapped"};
+                                      "throttled", "pinned",    "evicted",  "shed",       "resident",  "mapped"};
   const struct managed_counts *c = &m->counts;
   const uint64_t values[] = {c->faults,    c->populated, c->migrated, c->duplicated, c->collapsed, c->prefetched,
-                             c->throttled, c->pinned,    c->evicted,  m->resident,   m->mapped};
+                             c->throttled, c->pinned,    c->evicted,  c->shed,       m->resident,  m->mapped};
   int i = scenario_word_index(names, ARRAY_SIZE(names), name);
   if (i >= 0)
     *out = values[i];
   return i >= 0;
 }
 
+/* Of all members, or of one; `compacted` is counted of the range. False: there is no such count. */
+static bool add_count(const struct managed_range *range, const char *name, unsigned location, uint64_t *sum) {
+  uint64_t value = 0;
+  *sum = sums.moved;
+  if (location == 0 && strcmp(name, "compacted") == 0)
+    return true;
+  *sum = 0;
+  for (unsigned l = 1; l <= managed_config_of(range)->members; l++) {
+    if (!find_count(&sums.member[l], name, &value))
+      return false;
+    *sum += location == 0 || l == location ? value : 0;
+  }
+  return true;
+}
+
 /* managed NAME count WHAT VM LEAST MOST; VM may be `all`. */
 static enum work_result hold_count(struct session *s, struct managed_range *range) {
-  uint64_t least, most, sum = 0, value = 0;
+  uint64_t least, most, sum;
   if (s->argc != 7)
     return session_fail_done(s, "count WHAT VM LEAST MOST");
   bool all = strcmp(s->argv[4], "all") == 0;
@@ -186,29 +257,22 @@ static enum work_result hold_count(struct session *s, struct managed_range *rang
     return WORK_DONE;
   if (!add_up(s, range))
     return WORK_MORE;
-  for (unsigned l = 1; l <= managed_config_of(range)->members; l++) {
-    if (!find_count(&sums.member[l], s->argv[3], &value))
-      return session_fail_done(s, "nothing is counted as `%s`", s->argv[3]);
-    sum += all || l == location ? value : 0;
-  }
+  if (!add_count(range, s->argv[3], location, &sum))
+    return session_fail_done(s, "nothing is counted as `%s`", s->argv[3]);
   if (sum < least || sum > most)
     return session_fail_done(s, "%s: %s: %s %llu, not %llu to %llu", s->argv[1], s->argv[4], s->argv[3], (ull)sum, (ull)least, (ull)most);
   hyp_printf("sluice: managed: %s: %s: %s %llu\n", s->argv[1], s->argv[4], s->argv[3], (ull)sum);
   return WORK_DONE;
 }
 
-static enum work_result cmd_managed(struct session *s) {
+/* What stands behind the range's name. */
+static enum work_result with_range(struct session *s, struct managed_range *range) {
   static const char *const words[] = {"check", "count", "prefer", "accessed-by", "read-dup", "migrate", "quota"};
-  if (s->argc == 1)
-    return show_all(s);
-  struct managed_range *range = managed_named(s->argv[1]);
-  if (!range)
-    return session_fail_done(s, "there is no range `%s`", s->argv[1]);
-  if (s->argc == 2)
-    return show(s, range);
-  int word = scenario_word_index(words, ARRAY_SIZE(words), s->argv[2]);
-  if (word > 0 && s->argc < 4)
+  int word = scenario_word_index(words, ARRAY_SIZE(words), s->argv[2]), number = scenario_word_index(number_names, NUMBERS, s->argv[2]);
+  if (word != 0 && s->argc < 4)
     return session_fail_done(s, "%s what?", s->argv[2]);
+  if (number >= 0)
+    return set_number(s, range, (enum number)number);
   switch (word) {
   case 0:
     return check(s, range);
@@ -225,12 +289,21 @@ static enum work_result cmd_managed(struct session *s) {
   case 6:
     return set_quota(s, range);
   default:
-    return session_fail_done(s, "`%s`: check, count, prefer, accessed-by, read-dup, migrate or quota?", s->argv[2]);
+    return session_fail_done(s, "`%s`: check, count, prefer, accessed-by, read-dup, migrate, quota, or a number's name?", s->argv[2]);
   }
 }
 
+static enum work_result cmd_managed(struct session *s) {
+  if (s->argc == 1)
+    return show_all(s);
+  struct managed_range *range = managed_named(s->argv[1]);
+  if (!range)
+    return session_fail_done(s, "there is no range `%s`", s->argv[1]);
+  return s->argc == 2 ? show(s, range) : with_range(s, range);
+}
+
 const struct command monitor_managed_commands[] = {
-    {"managed", "[NAME [check|count|prefer|accessed-by|read-dup|migrate|quota ...]]", "memory that goes to who touches it", cmd_managed, 0,
-     7},
+    {"managed", "[NAME [check|count|prefer|accessed-by|read-dup|migrate|quota|NUMBER ...]]", "memory that goes to who touches it",
+     cmd_managed, 0, 7},
     {0},
 };

@@ -7,8 +7,8 @@
  *                         ^     │
  *                         └─────┴── an interrupt it can take, at most once a tick: the handler may need no new page, and may free some
  *
- * The policy is pressed for it before it parks, and every TICK_MS as long as it waits: balloons are what can bring memory back
- * (policyd.c). One work item looks as often, and when frames leave a VM (stage2_frames_left), since they come back on more ways than that:
+ * Duplicates of managed memory are given up first (managed_shed): while there are any nobody parks. The policy is pressed for who parks,
+ * and every TICK_MS as long as it waits: balloons are what can bring memory back (policyd.c). One work item looks as often, and when frames leave a VM (stage2_frames_left), since they come back on more ways than that:
  * tables, slabs, lists. It lets go as many as there are frames, those that wait longest first, WAITERS_PER_STEP in a step; then come VMs
  * with a device that wants a frame. EL2's reserve, below the min watermark, is not counted: vCPUs never get it. Pausing, destroying and
  * PSCI see a vCPU here as one that is stopped.
@@ -25,6 +25,7 @@
 #include "hyp/ctl/console.h"
 #include "hyp/ctl/trace.h"
 #include "hyp/dev/virtio/virtio.h"
+#include "hyp/mem/managed.h"
 #include "hyp/mem/policyd.h"
 #include "hyp/mem/quota.h"
 #include "mm/page_alloc.h"
@@ -35,6 +36,7 @@
 #define FRAMES_FOR_VIEWS 8u
 #define FRAMES_WANTED 512u  /* who has run out will want another soon */
 #define WAITERS_PER_STEP 8u /* each takes a look at every vCPU there is */
+#define FRAMES_SHED 64u     /* copies given up at a time: they are wanted, if less than what waits */
 
 static struct work work;
 uint32_t exhaust_open;
@@ -97,6 +99,8 @@ static bool press(const struct vcpu *v) {
 void exhaust_wait(struct vcpu *v, uint64_t at, err_t why) {
   enum memory_wait reason = why == ERR_NOSPC ? WAIT_QUOTA : WAIT_MEMORY;
   bool goes_on = v->wait_goes_on && v->wait_ipa == at;
+  if (reason == WAIT_MEMORY && managed_shed(FRAMES_SHED) != 0)
+    return; /* the access is tried again at once */
   v->wait_ipa = at;
   if (!goes_on)
     v->wait_at = time_now();

@@ -23,7 +23,8 @@ void exhaust_init(void);
 
 /*
  * The current vCPU's access to RAM at IPA `at` cannot be served: `why` is ERR_NOMEM, or ERR_NOSPC for the quota. On its way out it leaves the CPU; the
- * access is tried again when memory has come back, when somebody else has populated `at`, or after an interrupt that it could take. No lock held.
+ * access is tried again when memory has come back, when somebody else has populated `at`, or after an interrupt that it could take. It goes on at once if
+ * duplicates of managed memory could be given up for it. No lock held; interrupts are looked at.
  */
 void exhaust_wait(struct vcpu *v, uint64_t at, err_t why);
 

@@ -198,7 +198,8 @@ struct request {
   struct managed_fault f;
   struct managed_policy policy;
   struct managed_decision d;
-  pfn_t spare; /* got by an effort, for the page of the fault; or PFN_NONE */
+  pfn_t spare;  /* got by an effort, for the page of the fault; or PFN_NONE */
+  bool nowhere; /* after ERR_BUSY: the page was resident nowhere */
 };
 
 /* Written seldom: a reader takes no lock, but looks again if it was written meanwhile. */
@@ -233,6 +234,7 @@ static err_t attempt(struct request *r, struct managed_plan *plan) {
   unsigned wanted = r->at.range->config.move ? managed_frames_wanted(&r->at, plan) : (unsigned)places;
   if (get_frames(r, wanted, frames) != ERR_OK) {
     managed_unreserve(r->at.range, plan->to, places);
+    r->nowhere = (plan->populate & plan->asked) != 0;
     return ERR_BUSY;
   }
   return managed_carry_out(&r->at, plan, frames, r->f.now_us);
@@ -279,14 +281,18 @@ static err_t serve_once(struct request *r) {
   return err;
 }
 
-/* No lock is held. ERR_OK: there is room, or a frame, or another place to be chosen: once more. */
+/* No lock is held. ERR_OK: there is room, or a frame, or another place to be chosen: once more. Who has no frame for what is somewhere leaves it there, and waits for nobody. */
 static err_t make_room(struct request *r, err_t why) {
   if (why == ERR_NOMEM)
     return why;
-  if (why == ERR_BUSY)
-    return page_alloc(0, ALLOC_MOVABLE | ALLOC_EFFORT, &r->spare);
-  if (!managed_evict(r->at.range, r->d.to))
-    r->f.full |= (uint8_t)BIT(r->d.to);
+  if (why == ERR_BUSY) {
+    why = page_alloc(0, ALLOC_MOVABLE | ALLOC_EFFORT, &r->spare);
+    if (why == ERR_OK || r->nowhere)
+      return why;
+  } else if (managed_evict(r->at.range, r->d.to)) {
+    return ERR_OK;
+  }
+  r->f.full |= (uint8_t)BIT(r->d.to);
   return ERR_OK;
 }
 

@@ -68,6 +68,12 @@ MUST_CHECK err_t managed_leave(struct vm *vm);
  */
 void managed_fault(struct vcpu *v, ipa_t at, bool write);
 
+/*
+ * Memory is short: of pages that several members have, one copy stays, at the preferred location or at the lowest, and the others give up theirs, until about `frames` frames have gone; returns how many. Who
+ * reads such a page then maps the one that stays, or makes a copy again when there is memory. No lock held; interrupts are looked at.
+ */
+uint64_t managed_shed(uint64_t frames);
+
 /* For the monitor: the nth range, from 0, or the one of this name; NULL: there is none. */
 struct managed_range *managed_nth(unsigned n);
 struct managed_range *managed_named(const char *name);
@@ -85,6 +91,7 @@ struct managed_state {
   struct managed_policy policy;
   uint64_t home_pages;                                   /* resident at LOCATION_HOME */
   uint64_t pinned;                                       /* pages that are pinned now */
+  uint64_t moved;                                        /* frames of the range that compaction moved */
   struct managed_member_state member[MANAGED_LOCATIONS]; /* by location; 0 unused */
 };
 /* Add up block `*block` and go on to the next; `out` and `*block` begin at 0. ERR_AGAIN while there is more. */

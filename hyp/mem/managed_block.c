@@ -201,6 +201,11 @@ static void count_fault(struct managed_counts *c, const struct managed_plan *pla
     c->prefetched += managed_count((came | plan->populate) & ~plan->asked);
 }
 
+static void count_eviction(struct managed_counts *c, const struct managed_plan *plan) {
+  c->evicted += managed_count(plan->from[plan->member]);
+  c->shed += managed_count(plan->drop[plan->member] & ~plan->from[plan->member]);
+}
+
 void managed_block_commit(struct managed_block *b, const struct managed_plan *plan, uint32_t now_us) {
   unsigned w = plan->word;
   uint64_t came = plan->populate;
@@ -212,7 +217,7 @@ void managed_block_commit(struct managed_block *b, const struct managed_plan *pl
   }
   b->resident[plan->to].word[w] |= came;
   if (plan->evict) {
-    b->counts[plan->member].evicted += managed_count(plan->from[plan->member]);
+    count_eviction(&b->counts[plan->member], plan);
   } else {
     count_fault(&b->counts[plan->member], plan);
     note_movements(b, plan, now_us);

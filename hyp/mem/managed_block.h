@@ -76,6 +76,7 @@ struct managed_counts {
   uint32_t throttled;  /* faults that were answered with a nap */
   uint32_t pinned;     /* pages pinned while this member faulted */
   uint32_t evicted;    /* from this member to LOCATION_HOME */
+  uint32_t shed;       /* copies it gave up, of what others have too, for its quota or for want of memory */
 };
 
 struct managed_block {
@@ -117,10 +118,10 @@ struct managed_decision {
  * Thrashing hint, residency selection and density prefetch, in this order; takes note of naps and pins, in b->page and b->counts, and changes nothing else. A fault that takes nothing away from anybody
  * is never throttled. In the order of precedence:
  *   a pinned page stays where it is pinned
- *   one that is resident at the member stays there; its write collapses the other copies into it
+ *   one that is resident at the member stays there, whoever else has a copy, the preferred location too: its write collapses the others into its own
  *   one of a range that must not migrate stays where it is resident
  *   a read under read_dup of what another member has makes a copy
- *   a page at its preferred location stays there
+ *   a page that has a copy at the preferred location stays there
  *   one that a member in accessed_by touches stays where it is
  *   one that is resident nowhere, or at LOCATION_HOME, goes to the preferred location if that is present
  *   anything else goes to the member that touches it; if that is `full`, see there

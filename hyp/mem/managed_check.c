@@ -38,6 +38,7 @@ static void add_counts(struct managed_counts *to, const struct managed_counts *c
   to->throttled += c->throttled;
   to->pinned += c->pinned;
   to->evicted += c->evicted;
+  to->shed += c->shed;
 }
 
 static void add_block(const struct managed_block *b, struct managed_state *out) {
@@ -63,6 +64,7 @@ static void read_range(struct managed_range *range, struct managed_state *out) {
     out->member[l].used_frames = range->member[l].used;
   }
   spin_unlock(&range->lock);
+  out->moved = atomic_load_relaxed(&range->moved);
 }
 
 err_t managed_read_step(struct managed_range *range, uint32_t *block, struct managed_state *out) {

@@ -69,6 +69,7 @@ static void unlink_frame(struct frame *f, uint32_t *link) {
 static void drop_frame(const struct managed_place *at, unsigned location, unsigned page) {
   struct frame *f = managed_frame(at, location, page);
   unlink_frame(f, link_to(at, index_of(frame_pfn(f)), page));
+  atomic_store_relaxed(&at->chunk->copies, at->chunk->copies - 1); /* glimpsed by managed_shed() */
 }
 
 /* ---- contents ---- */
@@ -115,6 +116,8 @@ static bool bring_page(const struct managed_place *at, const struct managed_plan
   link_frame(at, to, plan->to, page);
   if (leaves)
     unlink_frame(from, link == &at->chunk->first[page] ? &frame_of(to)->next : link);
+  else
+    atomic_store_relaxed(&at->chunk->copies, at->chunk->copies + 1);
   return true;
 }
 

@@ -67,6 +67,7 @@ void managed_move(pfn_t from, pfn_t to) {
   CHECK(link);
   managed_copy(from, to);
   *link = (uint32_t)(to.v - frame_base_pfn);
+  atomic_fetch_add_relaxed(&s.at.range->moved, 1);
 }
 
 void managed_thaw(pfn_t at) {

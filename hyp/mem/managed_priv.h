@@ -21,6 +21,7 @@ struct managed_chunk {
   struct list_node lru[MANAGED_LOCATIONS]; /* in the list of each member that has, or had, pages of it; range->lock */
   struct managed_block block;              /* lock */
   uint64_t number;                         /* in its range; constant */
+  uint32_t copies;                         /* frames beyond the first of each page; lock, and glimpsed */
 };
 
 struct managed_member {
@@ -40,6 +41,7 @@ struct managed_range {
   struct managed_policy policy; /* lock; read as policy_seq says */
   uint32_t policy_seq;          /* odd while it is being written; atomic */
   uint8_t present;              /* bit per location; atomic, looked at under the block's lock */
+  uint64_t moved;               /* frames, by compaction; atomic */
   struct managed_member member[MANAGED_LOCATIONS];
 };
 

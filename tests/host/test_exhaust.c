@@ -15,6 +15,7 @@
 #include "hyp/ctl/console.h"
 #include "hyp/ctl/trace.h"
 #include "hyp/mem/exhaust.h"
+#include "hyp/mem/managed.h"
 #include "hyp/mem/policyd.h"
 #include "hyp/mem/quota.h"
 #include "mm/page_alloc.h"
@@ -54,6 +55,15 @@ uint64_t page_spare_frames(void) {
 }
 
 void page_drain_local(void) {
+}
+
+static uint64_t duplicates; /* of managed memory */
+
+uint64_t managed_shed(uint64_t frames) {
+  uint64_t got = frames < duplicates ? frames : duplicates;
+  duplicates -= got;
+  spare += got;
+  return got;
 }
 
 static struct vm *pressed;
@@ -157,7 +167,7 @@ static int reset(void **state) {
   memset(vm, 0, sizeof(vm));
   memset(vcpus, 0, sizeof(vcpus));
   now = 1000;
-  spare = lines = 0;
+  spare = lines = duplicates = 0;
   queued = NULL;
   pressed = NULL;
   presses = exhaust_open = retries = 0;
@@ -197,6 +207,23 @@ static void test_waits_until_there_is_a_frame(void **state) {
   assert_int_equal(exhaust_waiters(&vm[0]).memory, 0);
   assert_false(tick()); /* nobody waits: EL2 has peace again */
   assert_int_equal(lines, 2);
+}
+
+/* Copies that others have go before anybody waits; they are no help against a quota. */
+static void test_duplicates_go_first(void **state) {
+  (void)state;
+  duplicates = 3;
+  exhaust_wait(&vcpus[0][0], 0x41000000, ERR_NOMEM);
+  assert_int_equal(vcpus[0][0].wait_reason, WAIT_NONE);
+  assert_int_equal(vcpus[0][0].requests & VCPU_REQ_MEMWAIT, 0);
+  assert_true(spare == 3 && lines == 0 && !queued);
+  spare = 0;
+  wait_for(&vcpus[0][0], 0x41000000, ERR_NOMEM);
+  assert_int_equal(exhaust_waiters(&vm[0]).memory, 1);
+  duplicates = 3;
+  wait_for(&vcpus[1][0], 0x41000000, ERR_NOSPC);
+  assert_int_equal(exhaust_waiters(&vm[1]).quota, 1);
+  assert_int_equal(duplicates, 3);
 }
 
 static void test_longest_first_and_no_more_than_frames(void **state) {
@@ -517,6 +544,7 @@ static void test_random(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup(test_waits_until_there_is_a_frame, reset),
+      cmocka_unit_test_setup(test_duplicates_go_first, reset),
       cmocka_unit_test_setup(test_longest_first_and_no_more_than_frames, reset),
       cmocka_unit_test_setup(test_many_wait, reset),
       cmocka_unit_test_setup(test_one_that_comes_meanwhile, reset),

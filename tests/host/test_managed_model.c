@@ -99,6 +99,20 @@ static void test_evicted_duplicate(void **state) {
   read_page(3, 0);
 }
 
+/* What is shed is a copy, and the page is still somewhere; what is evicted was the only one. */
+static void test_shed_is_no_eviction(void **state) {
+  (void)state;
+  struct managed_policy p = plain;
+  p.read_dup = true;
+  world_init(&w, 2, &p);
+  write_page(1, 0, 5);
+  read_page(2, 0);
+  assert_true(world_evict(&w, 2, 0, 1, false));
+  assert_true(w.block.counts[2].shed == 1 && w.block.counts[2].evicted == 0);
+  assert_true(world_evict(&w, 1, 0, 1, false));
+  assert_true(w.block.counts[1].shed == 0 && w.block.counts[1].evicted == 1);
+}
+
 static void test_prefer_and_accessed_by(void **state) {
   (void)state;
   struct managed_policy p = plain;
@@ -386,6 +400,7 @@ int main(void) {
       cmocka_unit_test(test_first_touch_and_migration),
       cmocka_unit_test(test_duplicates_collapse),
       cmocka_unit_test(test_evicted_duplicate),
+      cmocka_unit_test(test_shed_is_no_eviction),
       cmocka_unit_test(test_prefer_and_accessed_by),
       cmocka_unit_test(test_no_migrate),
       cmocka_unit_test(test_prefetch_by_density),

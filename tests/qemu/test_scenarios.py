@@ -35,6 +35,8 @@ OTHER_MACHINES = [
     ("hostile-ffa", {"icount": False, "cpus": 2}),
     ("managed", {"cpu": "cortex-a72", "cpus": 1}),
     ("managed", {"icount": False}),
+    ("managed-moves", {"icount": False, "cpus": 2}),
+    ("managed-squeeze", {"icount": False}),
     ("hostile-managed", {"cpus": 1}),
     ("hostile-managed", {"icount": False}),
     ("balloon", {"cpu": "cortex-a72"}),

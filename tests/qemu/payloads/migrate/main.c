@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Two guests in two ranges of managed memory, which lie one behind the other above RAM: `control` (2 MiB, must not migrate: the turn to speak stands there) and `data` (4 MiB). What a fault
- * that migrates a page costs; or, with `pong=1`, one page that both write in turn; or, with `rounds=`, all pages to and fro so many times.
+ * that migrates a page costs; or, with `pong=1`, one page that both write in turn; or, with `rounds=`, all pages to and fro so many times; or, with `scarce=1`, more pages than there is
+ * memory for (dts/managed-squeeze.dts).
  *
  * `role=` 1 measures, 2 answers. Each page of data is written by one and read by the other, so that no page ever arrives with wrong contents unnoticed.
  */
@@ -34,15 +35,24 @@ static uint64_t value_of(unsigned page, uint64_t round) {
   return (page + 1) * 0x9e3779b97f4a7c15ull ^ round << 56;
 }
 
-static void write_all(uint64_t round) {
-  for (unsigned i = 0; i < PAGES; i++)
+/* Every `step`th page from `from` up to `end`. */
+static void write_some(unsigned from, unsigned end, unsigned step, uint64_t round) {
+  for (unsigned i = from; i < end; i += step)
     *word_of(i) = value_of(i, round);
 }
 
-static void check_all(uint64_t round) {
-  for (unsigned i = 0; i < PAGES; i++)
+static void check_some(unsigned from, unsigned end, unsigned step, uint64_t round) {
+  for (unsigned i = from; i < end; i += step)
     if (*word_of(i) != value_of(i, round))
       payload_fail("page", i);
+}
+
+static void write_all(uint64_t round) {
+  write_some(0, PAGES, 1, round);
+}
+
+static void check_all(uint64_t round) {
+  check_some(0, PAGES, 1, round);
 }
 
 static void report(const char *row, uint64_t ticks, uint64_t units) {
@@ -107,6 +117,30 @@ static void alternate(uint64_t role, uint64_t rounds) {
   }
 }
 
+/* The first block is there twice when memory runs out; the two behind it are touched by the leader only then. */
+static void be_scarce(uint64_t role) {
+  const unsigned twice = PAGES / 2, end = PAGES + PAGES / 2;
+  if (role == 1) {
+    write_some(0, twice, 1, 1);
+    give_turn(1);
+    wait_turn(2);
+    write_some(twice, end, 1, 1);
+    give_turn(3);
+    return;
+  }
+  wait_turn(1);
+  check_some(0, twice, 1, 1);
+  put_str("migrate: copies made\n");
+  give_turn(2);
+  check_some(0, twice, 1, 1);
+  write_some(1, twice, 2, 2);
+  check_some(0, twice, 2, 1);
+  check_some(1, twice, 2, 2);
+  put_str("migrate: all there\n");
+  wait_turn(3);
+  check_some(twice, end, 1, 1);
+}
+
 void payload_main(const void *dtb) {
   struct payload_fdt fdt = payload_fdt_read(dtb);
   uint64_t end = PAYLOAD_RAM_BASE + fdt.ram_bytes;
@@ -115,6 +149,8 @@ void payload_main(const void *dtb) {
   uint64_t role = payload_number(fdt.bootargs, "role", 1), rounds = payload_number(fdt.bootargs, "rounds", 0);
   if (payload_number(fdt.bootargs, "pong", 0))
     play((unsigned)role);
+  else if (payload_number(fdt.bootargs, "scarce", 0))
+    be_scarce(role);
   else if (rounds)
     alternate(role, rounds);
   else if (role == 1)
