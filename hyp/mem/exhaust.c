@@ -8,7 +8,8 @@
  *                         └─────┴── an interrupt it can take, at most once a tick: the handler may need no new page, and may free some
  *
  * Duplicates of managed memory are given up first (managed_shed): while there are any nobody parks. The policy is pressed for who parks,
- * and every TICK_MS as long as it waits: balloons are what can bring memory back (policyd.c). One work item looks as often, and when frames leave a VM (stage2_frames_left), since they come back on more ways than that:
+ * and every TICK_MS as long as it waits: balloons are what can bring memory back (policyd.c). One work item looks as often, and when frames
+ * leave a VM (stage2_frames_left), since they come back on more ways than that:
  * tables, slabs, lists. It lets go as many as there are frames, those that wait longest first, WAITERS_PER_STEP in a step; then come VMs
  * with a device that wants a frame. EL2's reserve, below the min watermark, is not counted: vCPUs never get it. Pausing, destroying and
  * PSCI see a vCPU here as one that is stopped.
