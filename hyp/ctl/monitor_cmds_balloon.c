@@ -198,7 +198,7 @@ static enum work_result cmd_balloon(struct session *s) {
 }
 
 const struct command monitor_balloon_commands[] = {
-    {"balloon", "VM [MIB | wait [MS] | stats | check MIB | reporting on/off | features WORD...]",
-     "what the VM should keep, and how far its balloon is", cmd_balloon, 1, 9},
+    {"balloon", "VM [MIB | wait [MS] | stats | check MIB | reporting on/off | features WORD...]", "keep MIB; how far it is", cmd_balloon, 1,
+     9},
     {0},
 };
