@@ -67,28 +67,69 @@ def stat_parent(path):
         return None
 
 
+def start(*words):
+    return subprocess.Popen([ROOT / "tools/sluice", *words], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+
+
+def is_machine(pid):
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().startswith("qemu")
+    except OSError:
+        return False
+
+
+def machines_of(pid, count):
+    """Those that the launcher has started, once there are so many."""
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        found = [child for child in children(pid) if is_machine(child)]
+        if len(found) >= count:
+            return found
+        time.sleep(0.02)
+    raise AssertionError("no machine has come up")
+
+
 def test_an_interruption_ends_every_machine():
     """Ctrl-C reaches the launcher alone: it must not leave a QEMU behind, nor start another."""
-    words = [ROOT / "tools/sluice", "sweep", "lifecycle", "--over", "vms/beta/memory-mib=64,72,80,96", "--jobs", "2"]  # half a minute each
-    sweep = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
-    until = time.monotonic() + 30
-    while len(children(sweep.pid)) < 2 and time.monotonic() < until:
-        time.sleep(0.02)
-    machines = children(sweep.pid)
-    assert machines
+    sweep, where = start("sweep", "lifecycle", "--over", "vms/beta/memory-mib=3,72,80,96", "--jobs", "2"), build_dir() / "experiments/lifecycle.sweep"  # half a minute each
+    begin = sweep.stdout.readline() + sweep.stdout.readline()  # run 1 cannot start, and is over
+    machines = machines_of(sweep.pid, 2)
+    second = sluice("sweep", "lifecycle", "--over", "vms/beta/memory-mib=72")
+    assert second.returncode == 1 and second.stderr.count("\n") == 1 and "another run is at work in" in second.stderr
     sweep.send_signal(signal.SIGINT)
-    said, _ = sweep.communicate(timeout=30)
-    assert sweep.returncode == 130 and "interrupted: " in said and "of 4 runs were over" in said
+    said, _ = sweep.communicate(timeout=60)
+    assert sweep.returncode == 130 and "run 1: vms/beta/memory-mib=3: FAIL" in begin and "interrupted: 1 of 4 runs were over" in said and "\x1b" not in begin + said
     assert not [pid for pid in machines if os.path.exists(f"/proc/{pid}")]
-    assert not list((build_dir() / "experiments/lifecycle.sweep").glob("run-*/ram"))
+    assert not list(where.glob("run-*/ram"))
+    assert [(row["run"], row["outcome"]) for row in csv.DictReader((where / "runs.csv").open())] == [("1", "FAIL")]
+
+
+def test_an_interrupted_experiment_says_what_there_is():
+    one = start("experiment", "lifecycle", "--set", "vms/beta/memory-mib=72")
+    machines = machines_of(one.pid, 1)
+    one.send_signal(signal.SIGINT)
+    said, _ = one.communicate(timeout=60)
+    assert one.returncode == 130 and "interrupted; what it said until then is in build" in said and "Traceback" not in said
+    assert not os.path.exists(f"/proc/{machines[0]}") and (build_dir() / "experiments/lifecycle/console.log").exists()
+
+
+def test_progress_is_for_terminals():
+    """The console's last line and the time, drawn over; a pipe gets lines only (see above)."""
+    words = " ".join(str(word) for word in (ROOT / "tools/sluice", "experiment", "faults", "--cpus", "1"))
+    done = subprocess.run(["script", "-qec", words, "/dev/null"], capture_output=True, text=True, cwd=ROOT, stdin=subprocess.DEVNULL)
+    assert done.returncode == 0 and "\x1b[K" in done.stdout and "faults: PASS" in done.stdout
 
 
 def test_what_cannot_be_set():
     for words, said in ((["--set", "vms/alfa/memory-mib=64"], "did you mean `alpha`?"), (["--set", "vms/alpha/memory-mib=lots"], "a number is wanted"),
                         (["--set", "hypervisor/policie=wss"], "no property `policie`")):
         done = sluice("experiment", "two-guests", *words)
-        assert done.returncode == 1 and said in done.stderr
+        assert done.returncode == 1 and said in done.stderr and done.stderr.count("\n") == 1
     for words, said in (([], "what is to be varied?"), (["--over", "vms/alpha/memory-mib=64,"], "VALUE,VALUE"), (["--over", "vms/alpha/memory-mib=64,big"], "a number is wanted"),
-                        (["--over", "vms/alpha/memory-mib=64", "--jobs", "0"], "at least one")):
+                        (["--over", "vms/alpha/memory-mib=64", "--jobs", "0"], "at least one"), (["--over", "vms/alpha/memory-mib=64", "--jobs", "two"], "invalid int value: 'two'"),
+                        (["--over", "vms/alpha/memory-mib=64,96,64"], "stands there twice"), (["--over", "vms/gama/memory-mib=64"], "no node `gama`"),
+                        (["--over", "vms/alpha/memory-mib=64", "--over", "vms/alpha/memory-mib=96"], "varied already")):
         done = sluice("sweep", "two-guests", *words)
-        assert done.returncode == 1 and said in done.stderr and "Traceback" not in done.stderr
+        assert done.returncode == 1 and said in done.stderr and done.stderr.count("\n") == 1
+    done = sluice("experiment", "two-gests")
+    assert done.returncode == 1 and "no scenario 'two-gests'" in done.stderr and done.stderr.count("\n") == 1

@@ -2,14 +2,17 @@
 """Experiments and sweeps: scenarios run headless to their verdict, what they leave behind, and the report of it all.
 
 A run that fails, for whatever reason, never takes another's results with it: what it was is told in runs.csv and in the report, and by the exit status.
-An interruption ends every QEMU that was started here, and starts no other."""
+An interruption ends every QEMU that was started here, and starts no other; what was over by then is kept. Nobody writes to a folder in which another still works."""
 
 import concurrent.futures
+import contextlib
 import csv
+import fcntl
 import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 
 import machine
@@ -26,6 +29,41 @@ def machine_for(args, blob=None, **rest):
 
 def describe(one):
     return f"{one.cpus} CPU{'s' if one.cpus > 1 else ''} ({one.cpu}), {one.memory} MiB" + (f" in {len(one.nodes)} nodes" if one.nodes else "")
+
+
+@contextlib.contextmanager
+def folder_of_results(name):
+    """build/experiments/NAME, empty, and nobody else's while this lasts."""
+    where = build_dir() / "experiments" / name
+    where.parent.mkdir(parents=True, exist_ok=True)
+    with open(where.parent / f".{name}.lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise MachineError(f"another run is at work in {where.relative_to(ROOT)}: wait for it, or say BUILD=another-folder") from None
+        yield empty_folder(where)
+
+
+@contextlib.contextmanager
+def progress(console):
+    """On a terminal: how long it has been going, and what was said last."""
+    over, started = threading.Event(), time.monotonic()
+
+    def show():
+        while not over.wait(0.5):
+            said = console.read_text(errors="replace").split("\n")[-2:-1] if console.exists() else []
+            print(f"\r\x1b[K  {time.monotonic() - started:.0f} s  {''.join(said).strip()[:100]}", end="", flush=True)
+        print("\r\x1b[K", end="", flush=True)
+
+    shower = threading.Thread(target=show, daemon=True) if sys.stdout.isatty() else None
+    if shower:
+        shower.start()
+    try:
+        yield
+    finally:
+        over.set()
+        if shower:
+            shower.join()
 
 
 def empty_folder(where):
@@ -122,11 +160,21 @@ def what_to_see(where):
 # ---- One run ----
 
 def experiment(args):
-    where = empty_folder(build_dir() / "experiments" / args.scenario)
+    scenario_blob(args.scenario)
+    with folder_of_results(args.scenario) as where:
+        return one_experiment(args, where)
+
+
+def one_experiment(args, where):
     blob = changed_blob(args, where, args.set)
     one = machine_for(args, blob)
     print(f"{args.scenario}: {describe(one)}, at most {one.timeout:g} s", flush=True)
-    outcome = run_to_verdict(args, where, blob)
+    try:
+        with progress(where / "console.log"):
+            outcome = run_to_verdict(args, where, blob)
+    except KeyboardInterrupt:
+        print(f"{args.scenario}: interrupted; what it said until then is in {(where / 'console.log').relative_to(ROOT)}")
+        raise
     given = " ".join(args.set)
     write_runs(where, [("1", given, outcome)])
     no_report = report_of_one(where, f"{args.scenario}{': ' + given if given else ''}", given)
@@ -154,9 +202,8 @@ def report_of_one(where, title, given):
 class Sweep:
     """Runs side by side, each in a folder of its own, and what became of them."""
 
-    def __init__(self, args):
-        self.args, self.runs = args, overrides.combinations(args.over)
-        self.top = empty_folder(build_dir() / "experiments" / f"{args.scenario}.sweep")
+    def __init__(self, args, top):
+        self.args, self.runs, self.top = args, overrides.combinations(args.over), top
         self.blobs = [self.prepare(n, changes) for n, changes in enumerate(self.runs, 1)]  # all are checked before the first is run
         self.outcomes, self.rows, self.begun = {}, {}, set()
 
@@ -179,7 +226,8 @@ class Sweep:
             self.rows[n] = samples_of(self.folder(n), str(n), self.given(n))
         except (MachineError, samples.SampleError, trace_records.TraceError, OSError) as error:
             outcome = Outcome(FAIL, f"no report: {error}" if isinstance(error, samples.SampleError) else str(error), "", time.monotonic() - started)
-        self.outcomes[n] = outcome
+        if not machine.stopping.is_set():  # what was cut short has no outcome
+            self.outcomes[n] = outcome
         return n
 
     def tell(self, n):
@@ -205,10 +253,17 @@ class Sweep:
         if running and sys.stdout.isatty():
             print(f"\r\x1b[K  running: {', '.join(map(str, running))}; {time.monotonic() - started:.0f} s", end="", flush=True)
 
-    def finish(self):
-        """The CSVs and the report of all runs there were."""
+    def keep(self):
+        """The CSVs of the runs that are over. Gives all samples."""
         write_runs(self.top, [(str(n), self.given(n), self.outcomes[n]) for n in sorted(self.outcomes)])
         every = [row for n in sorted(self.rows) for row in self.rows[n]]
+        if every:
+            (self.top / "samples.csv").write_text(samples.to_csv(every))
+        return every
+
+    def finish(self):
+        """The CSVs and the report of all runs there were."""
+        every = self.keep()
         if every:
             over = ", ".join(o.partition("=")[0] for o in self.args.over)
             report(self.top, every, f"{self.args.scenario}: sweep over {over}", {str(n): self.folder(n) for n in self.rows})
@@ -230,11 +285,17 @@ def sweep(args):
         raise MachineError("what is to be varied? OVER='NODE/PROPERTY=VALUE,VALUE,...', or --over")
     if args.jobs < 1:
         raise MachineError(f"--jobs {args.jobs}: at least one run at a time")
-    whole = Sweep(args)
+    scenario_blob(args.scenario)
+    with folder_of_results(f"{args.scenario}.sweep") as top:
+        return whole_sweep(args, Sweep(args, top))
+
+
+def whole_sweep(args, whole):
     print(f"{args.scenario}: {len(whole.runs)} runs, {min(args.jobs, len(whole.runs))} at a time", flush=True)
     try:
         whole.go()
     except KeyboardInterrupt:
-        say_over(f"interrupted: {len(whole.outcomes)} of {len(whole.runs)} runs were over; what they left is in {whole.top.relative_to(ROOT)}/")
+        whole.keep()
+        say_over(f"interrupted: {len(whole.outcomes)} of {len(whole.runs)} runs were over; what they left is in {whole.top.relative_to(ROOT)}/, and runs.csv says which")
         raise
     return whole.finish()

@@ -105,10 +105,13 @@ def apply(blob, text, rules=None):
 
 def combinations(over):
     """['a=1,2', 'b=x'] -> [['a=1', 'b=x'], ['a=2', 'b=x']]; the last varies fastest."""
-    runs = [[]]
+    runs, names = [[]], set()
     for text in over:
         name, equals, values = text.partition("=")
         if not equals or not all(values.split(",")):
             raise OverrideError(f"`{text}`: say NODE/PROPERTY=VALUE,VALUE,...")
+        if name in names or len(set(values.split(","))) < len(values.split(",")):
+            raise OverrideError(f"`{text}`: " + ("varied already" if name in names else "a value stands there twice"))
+        names.add(name)
         runs = [run + [f"{name}={value}"] for run in runs for value in values.split(",")]
     return runs

@@ -13,7 +13,8 @@ ALWAYS = {"assigned_kib", "resident_kib"}
 EVENTS = [("faults_4k_count", "stage-2 faults served by 4 KiB"), ("faults_2m_count", "stage-2 faults served by 2 MiB"),
           ("faults_stage1_count", "stage-1 faults seen by EL2"), ("memory_waits_count", "waits for memory"), ("moved_pages_count", "pages moved"),
           ("reported_kib", "given back by free-page reporting, MiB"), ("exits_count", "exits to EL2")]
-OTHER = "#cfcfcf"
+OTHER = "#8c8c8c"
+TALL = 0.45  # of RAM: if VMs together never have more than this, the plot ends above what they have
 
 
 def draw_steps(axis, clock, steps):
@@ -50,7 +51,7 @@ def machine_moments(zones):
 
 
 def stack_residents(axis, clock, vms, zones, looks):
-    """What VMs have, one on top of the other, on what EL2 has for itself. Gives the MiB that the machine has to give."""
+    """What VMs have, one on top of the other, on what EL2 has for itself. Gives MiB: what the machine has to give, and the most that was taken."""
     moments = machine_moments(zones)
     of = {name: {row["sample"]: row["resident_kib"] for row in rows} for name, rows in vms.items()}
     layers = [[one.get(m["sample"], 0) / 1024 for m in moments] for one in of.values()]
@@ -59,19 +60,32 @@ def stack_residents(axis, clock, vms, zones, looks):
     bands = axis.stackplot(clock.of(few), areas, colors=[OTHER, *(looks.colour(name) for name in vms)], edgecolor="white", linewidth=0.4)
     for band, name in zip(bands[1:], vms):
         band.set_hatch(looks.hatch(name))
-    return moments[0]["managed_kib"] / 1024
+    return moments[0]["managed_kib"] / 1024, max(map(sum, zip(other, *layers)))
+
+
+def most_together(clock, vms):
+    """What the first plot says, in a sentence."""
+    together, times = {}, {}
+    for row in (row for rows in vms.values() for row in rows):
+        together[row["sample"]] = together.get(row["sample"], 0) + row["resident_kib"] / 1024
+        times.setdefault(row["sample"], row["time_us"])
+    most = max(together, key=together.get)
+    promised = sum(max(mib(rows, "assigned_kib")) for rows in vms.values())
+    return f"{promised:g} MiB were promised in all; the most that was backed at once is {together[most]:.0f} MiB, at {clock.text(times[most])}."
 
 
 def draw_all(clock, vms, zones, looks, steps, maps):
     figure, (axis,), _ = panels(1, 3.4)
-    managed = stack_residents(axis, clock, vms, zones, looks)
+    managed, most = stack_residents(axis, clock, vms, zones, looks)
+    whole = most > TALL * managed
     axis.axhline(managed, color=BLACK, linestyle="--", linewidth=1.2)
-    axis.set(ylabel="resident, MiB", ylim=(0, managed * 1.04))
+    axis.set(ylabel="resident, MiB", ylim=(0, managed * 1.04 if whole else max(1.25 * most, 1)))
     tell_time([axis], 1, clock)
     draw_steps(axis, clock, steps)
     draw_maps(axis, clock, maps)
     key = [area_key(name, looks.colour(name), looks.hatch(name)) for name in vms]
-    return figure, key + [area_key("EL2 itself", OTHER), line_key("RAM that can be given", BLACK, "--")]
+    ram = line_key("RAM that can be given", BLACK, "--") if whole else (f"RAM that can be given: {managed:.0f} MiB, far above", "")
+    return figure, key + [area_key("EL2's, handed over, managed", OTHER), ram]
 
 
 def shown(column, rows):

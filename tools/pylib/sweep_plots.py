@@ -6,7 +6,7 @@ import textwrap
 
 import samples
 from plots import CYCLE, DASHES, RED, any_of, area_key, line_key, panels
-from run_plots import OTHER, plain_counts, stack_residents
+from run_plots import OTHER, TALL, plain_counts, stack_residents
 
 MERITS = [("footprint", "footprint, MiB·s", None), ("faults_4k_count", "stage-2 faults by 4 KiB", 0), ("faults_2m_count", "stage-2 faults by 2 MiB", 0),
           ("memory_waits_count", "waits for memory", 0), ("moved_pages_count", "pages moved", 0), ("time", "virtual time, s", None)]
@@ -103,7 +103,8 @@ def draw_each(clock, runs, looks, failed):
     most = 0
     for axis, (run, rows) in zip(axes, with_vms.items()):
         vms = samples.by_name(rows, "vm")
-        most = max(most, stack_residents(axis, clock, vms, samples.by_name(rows, "zone"), looks))
+        managed, taken = stack_residents(axis, clock, vms, samples.by_name(rows, "zone"), looks)
+        most = max(most, managed if taken > TALL * managed else 1.2 * taken)
         given = ", ".join(f"{short(name)} {value}" for name, value in parameters_of(rows[0]["parameters"]).items()) or f"run {run}"
         axis.set_title("\n".join(textwrap.wrap(given, 34)) + (" (failed)" if run in failed else ""), fontsize=8)
         axis.set(xlim=(0, clock.end))
