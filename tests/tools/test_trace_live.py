@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The checker beside a machine: records that come bit by bit lead to what the whole trace leads to, and none is missed unnoticed."""
 
+import contextlib
 import subprocess
+import time
 
 import pytest
 import trace_live
@@ -84,6 +86,76 @@ def test_beside_a_process_that_ends(tmp_path, skip, status):
         done = subprocess.run([TREE / "tools/trace-check", "--follow", str(machine.pid), where], capture_output=True, text=True)
     assert done.returncode == status, done.stdout + done.stderr
     assert ("in order" in done.stdout) == (status == 0) and "30 descriptor writes" in done.stdout
+
+
+def test_rings_go_round_many_times(tmp_path):
+    """Of 16 records each, for some hundred: nothing is missed as long as the reader keeps up, and what is broken in the last round is found."""
+    for skip in ((), ("all",)):
+        m, where = two_vms(skip), tmp_path / f"ram{len(skip)}"
+        total = sum(len(ring) for ring in m.rings)
+        write(where, m, 0, per_ring=16)
+        live = trace_live.Live(trace_live.Area(where))
+        for count in range(0, total + 8, 8):
+            write(where, m, count, per_ring=16)
+            while live.look():
+                pass
+        live.look(everything=True)
+        assert live.records == total > 6 * 16 and bool(live.checker.errors) == bool(skip)
+
+
+@contextlib.contextmanager
+def beside_a_machine(where):
+    """A process that stands for QEMU, and tools/trace-check beside it. It runs until it is killed."""
+    with subprocess.Popen(["sleep", "60"]) as machine:
+        follower = subprocess.Popen([TREE / "tools/trace-check", "--follow", str(machine.pid), where], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        try:
+            yield machine, follower
+        finally:
+            machine.kill()
+            follower.kill()
+
+
+def later(m, ticks):
+    """The machine runs on: so much later than what was last."""
+    m.time += ticks
+    m.add(0, tr.EXIT, vm=1)
+    m.add(1, tr.EXIT, vm=2)
+
+
+def test_a_violation_is_found_while_the_machine_runs(tmp_path):
+    good, bad, where = two_vms(), two_vms(skip=("all",)), tmp_path / "ram"
+    later(bad, 10 * 62_500_000)  # beyond the lag, as it is outside of this test
+    write(where, good, 20)
+    with beside_a_machine(where) as (machine, follower):
+        time.sleep(0.5)
+        assert follower.poll() is None
+        write(where, bad, 1000)
+        said, _ = follower.communicate(timeout=30)
+        assert machine.poll() is None and follower.returncode == 1 and "broken" in said
+
+
+def test_lost_records_end_it_with_a_word(tmp_path):
+    m, where = two_vms(), tmp_path / "ram"
+    write(where, m, 8, per_ring=16)
+    with beside_a_machine(where) as (_, follower):
+        time.sleep(0.5)
+        write(where, m, 1000, per_ring=16)
+        said, _ = follower.communicate(timeout=30)
+        assert follower.returncode == 2 and "was overwritten before it was read" in said and "Traceback" not in said
+
+
+def test_the_end_of_the_machine_is_the_end(tmp_path):
+    """What came last is looked at, too, although nothing came after it."""
+    for skip, status in (((), 0), (("all",), 1)):
+        m, where = two_vms(skip), tmp_path / f"ram{status}"
+        write(where, m, 1000)
+        with beside_a_machine(where) as (machine, follower):
+            time.sleep(0.5)
+            assert follower.poll() is None
+            machine.kill()
+            machine.wait()
+            said, _ = follower.communicate(timeout=30)
+            assert follower.returncode == status and "30 descriptor writes" in said
 
 
 def test_a_machine_without_a_trace(tmp_path):
