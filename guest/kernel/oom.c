@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The end of a process for lack of memory (Linux: mm/oom_kill.c). Asked when a fault finds no frame after the allocator's slow path: reclaim, and
- * the balloon, have given what they had.
+ * The end of a process for lack of memory (Linux: mm/oom_kill.c). Asked when a fault finds no frame after the allocator's slow path:
+ * reclaim, and the balloon, have given what they had.
  *
- * The victim is the process whose end helps most (oom_badness(), guest/vm/oom.c), with all that share its address space; never init, never a
- * kernel thread, nor a child that still lives in its vfork parent's memory. It is killed as by SIGKILL: it runs to its end by itself, which
- * takes no memory, and gives its address space back there. Whoever asked waits for that, with no lock held, and tries again. One at a time: while
- * any process is on its way out, nobody else is killed. Each round ends at least one, so there is an end to it.
+ * The victim is the process whose end helps most (oom_badness(), guest/vm/oom.c), with all that share its address space; never init, never
+ * a kernel thread, nor a child that still lives in its vfork parent's memory. It is killed as by SIGKILL: it runs to its end by itself,
+ * which takes no memory, and gives its address space back there. Whoever asked waits for that, with no lock held, and tries again. One at a
+ * time: while any process is on its way out, nobody else is killed. Each round ends at least one, so there is an end to it.
  *
  * If nobody may be killed, the one who asked ends; if that is init, so does the machine.
  * Lock: sched_lock covers `leaving`, `waiting` and what is read of tasks; an address space is left only under it.

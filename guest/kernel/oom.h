@@ -9,9 +9,9 @@
 struct task;
 
 /*
- * The current process needs a frame, and the allocator has found none after all it tries. Sees to it that there is more, by the end of a process if need be, and
- * waits for it. True: try again. False: the current process is itself to end, on its way back to EL0, so what it was about is to be given
- * up. No lock held; may block. Source: out_of_memory() of Linux, mm/oom_kill.c.
+ * The current process needs a frame, and the allocator has found none after all it tries. Sees to it that there is more, by the end of a
+ * process if need be, and waits for it. True: try again. False: the current process is itself to end, on its way back to EL0, so what it
+ * was about is to be given up. No lock held; may block. Source: out_of_memory() of Linux, mm/oom_kill.c.
  */
 bool out_of_memory(void);
 

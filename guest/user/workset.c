@@ -10,10 +10,10 @@
  *                   ^ phase                 ^ phase + period
  *        IDLE ------------------------------------------       written once, looked at only at the end
  *
- * Each page is filled to the last word with numbers that name its place, its rise and the guest's seed. Every look is at a checksum of whole pages; a rise, and a fall, counts from
- * the moment it was due, not from when the program got to it, to the moment its last page is written. It falls by munmap and by MADV_DONTNEED in turn.
- * One line each for what a judge needs (tools/pylib/workset.py reads them); "workset: PASS" means that no checksum was ever wrong, and
- * that fresh memory was zero.
+ * Each page is filled to the last word with numbers that name its place, its rise and the guest's seed. Every look is at a checksum of
+ * whole pages; a rise, and a fall, counts from the moment it was due, not from when the program got to it, to the moment its last page is
+ * written. It falls by munmap and by MADV_DONTNEED in turn. One line each for what a judge needs (tools/pylib/workset.py reads them);
+ * "workset: PASS" means that no checksum was ever wrong, and that fresh memory was zero.
  */
 #include "user.h"
 

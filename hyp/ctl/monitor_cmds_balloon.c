@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Balloons: `balloon VM MIB` asks a guest to keep so much, `balloon VM` shows how far it is and, if it does not get on, why; `balloon VM wait [MS]` waits until the
- * target is met and fails with that reason, `balloon VM stats` asks the guest for its statistics and waits for the answer.
+ * Balloons: `balloon VM MIB` asks a guest to keep so much, `balloon VM` shows how far it is and, if it does not get on, why; `balloon VM
+ * wait [MS]` waits until the target is met and fails with that reason, `balloon VM stats` asks the guest for its statistics and waits for
+ * the answer.
  *
  * Everything that a guest says of itself is shown as its word. VMs are looked up anew in each step.
  */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /*
- * Commands about who may have how much: quotas of VMs, what is left of memory, and who waits for some. `reserve check` and `reserve wait` are for
- * timelines: they fail unless EL2 has kept its reserve, and so many vCPUs wait.
+ * Commands about who may have how much: quotas of VMs, what is left of memory, and who waits for some. `reserve check` and `reserve wait`
+ * are for timelines: they fail unless EL2 has kept its reserve, and so many vCPUs wait.
  */
 
 #include "core/bits.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Virtio devices: `virtio` shows how those of all VMs stand, `virtio VM` those of one. Which a VM has is decided when it is made: `virtio VM WORD...`, for
- * one that does not exist, says it anew for the next `create`, in the words of the scenario's property.
+ * Virtio devices: `virtio` shows how those of all VMs stand, `virtio VM` those of one. Which a VM has is decided when it is made: `virtio
+ * VM WORD...`, for one that does not exist, says it anew for the next `create`, in the words of the scenario's property.
  */
 #include "abi/scenario.h"
 #include "abi/virtio.h"

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Ageing stage 2 (Linux: idle page tracking, the access bit of lru_gen). A pass takes the access flag off every leaf of every VM, and counts those that had it:
+ * Ageing stage 2 (Linux: idle page tracking, the access bit of lru_gen). A pass takes the access flag off every leaf of every VM, and
+ * counts those that had it:
  *
  *   asleep --period--> VM 1: ranges of 2 MiB, a few in a step ... VM 32 --> asleep
  *
- * What is touched afterwards gets its flag back, by the hardware (FEAT_HAFDBS) or by an access-flag fault, so the next pass finds what was accessed in
- * between: the working set. The first pass of a VM finds what was ever mapped, and says nothing. Leaves keep their frames; nothing is unmapped.
+ * What is touched afterwards gets its flag back, by the hardware (FEAT_HAFDBS) or by an access-flag fault, so the next pass finds what was
+ * accessed in between: the working set. The first pass of a VM finds what was ever mapped, and says nothing. Leaves keep their frames;
+ * nothing is unmapped.
  *
- * It is EL2 work on CPU 0, hence no lock for its own state; a range is aged under its VM's s2->lock, with one TLB flush. A step looks at RANGES_PER_STEP
- * ranges at most, and at one that has 4 KiB leaves, for these cost some ten thousand instructions.
+ * It is EL2 work on CPU 0, hence no lock for its own state; a range is aged under its VM's s2->lock, with one TLB flush. A step looks at
+ * RANGES_PER_STEP ranges at most, and at one that has 4 KiB leaves, for these cost some ten thousand instructions.
  */
 #include "hyp/mem/age.h"
 #include "core/bits.h"

@@ -3,8 +3,8 @@
 #define HYP_MEM_BALLOON_TARGET_H
 
 /*
- * What memory policies may ask of a VM's balloon, and what they may know of it. The device itself is hyp/dev/virtio/balloon.c, which implements this;
- * everything that a guest says here is its word only: policies treat it as a hint.
+ * What memory policies may ask of a VM's balloon, and what they may know of it. The device itself is hyp/dev/virtio/balloon.c, which
+ * implements this; everything that a guest says here is its word only: policies treat it as a hint.
  */
 
 #include "core/types.h"
@@ -12,9 +12,9 @@
 struct vm;
 
 /*
- * Ask the guest of `vm` to give back all but `frames_to_keep` of its memory: it inflates or deflates towards that when it gets to it. More than the VM's
- * memory means all of it (deflate wholly). The request stays until the next; it survives a reset of the device, not one of the VM. False, and nothing done, if the VM has no balloon. From
- * EL2 work, vm->s2.lock not held.
+ * Ask the guest of `vm` to give back all but `frames_to_keep` of its memory: it inflates or deflates towards that when it gets to it. More
+ * than the VM's memory means all of it (deflate wholly). The request stays until the next; it survives a reset of the device, not one of
+ * the VM. False, and nothing done, if the VM has no balloon. From EL2 work, vm->s2.lock not held.
  */
 bool balloon_set_target(struct vm *vm, uint64_t frames_to_keep);
 
@@ -36,7 +36,9 @@ struct balloon_state {
 /* A glimpse, any CPU; all zero with `present` false if the VM has no balloon. */
 void balloon_read(const struct vm *vm, struct balloon_state *out);
 
-/* Ask the guest for new statistics. False if the VM has no balloon or its driver does not offer them; the answer shows in balloon_read(). */
+/*
+ * Ask the guest for new statistics. False if the VM has no balloon or its driver does not offer them; the answer shows in balloon_read().
+ */
 bool balloon_ask_stats(struct vm *vm);
 
 #endif

@@ -3,11 +3,12 @@
 #define HYP_MEM_POLICY_H
 
 /*
- * Policies: who should have how much memory. A policy is one file in hyp/mem/: functions that look at a view of all VMs and write down a target for
- * each, and one POLICY() that makes its name known to scenarios and to the monitor. policyd.c gathers the view, calls the policy and asks
- * the balloons for its targets. All memory is in frames of 4 KiB. docs/policy.md has a whole one as an example.
+ * Policies: who should have how much memory. A policy is one file in hyp/mem/: functions that look at a view of all VMs and write down a
+ * target for each, and one POLICY() that makes its name known to scenarios and to the monitor. policyd.c gathers the view, calls the policy
+ * and asks the balloons for its targets. All memory is in frames of 4 KiB. docs/policy.md has a whole one as an example.
  *
- * A policy's functions are pure but for what they keep in `memo`: no clock, no lock, no call into EL2. So they run in a host test as they are.
+ * A policy's functions are pure but for what they keep in `memo`: no clock, no lock, no call into EL2. So they run in a host test as they
+ * are.
  */
 
 #include "core/compiler.h"
@@ -64,7 +65,8 @@ struct policy {
   /* Once a period, and when memory falls below the low watermark: set targets. NULL: never. */
   void (*tick)(struct policy_view *view);
   /*
-   * `who`, one of the view's, should have `frames` more at once: a vCPU of it has found none, or it has passed its high mark. NULL: the same as a tick. One of the two is there.
+   * `who`, one of the view's, should have `frames` more at once: a vCPU of it has found none, or it has passed its high mark. NULL: the
+   * same as a tick. One of the two is there.
    */
   void (*pressure)(struct policy_view *view, struct policy_vm *who, uint64_t frames);
 };
@@ -80,9 +82,10 @@ const struct policy *policy_find(const char *name);
 const struct policy *policy_number(unsigned i);
 
 /*
- * The one that most policies need: divide `frames` among claims. First everybody gets `min`; then up to `low` as far as it wants so much; then up to
- * `high`; then up to `max`; last, if `all`, what is left though nobody wants it, in the same order. Where a layer cannot be had by all, it is
- * shared so that those who get less than they could have the same part of memory for each unit of weight. The shares never sum to more than `frames`.
+ * The one that most policies need: divide `frames` among claims. First everybody gets `min`; then up to `low` as far as it wants so much;
+ * then up to `high`; then up to `max`; last, if `all`, what is left though nobody wants it, in the same order. Where a layer cannot be had
+ * by all, it is shared so that those who get less than they could have the same part of memory for each unit of weight. The shares never
+ * sum to more than `frames`.
  */
 struct policy_claim {
   struct vm_quota quota;
@@ -95,9 +98,10 @@ struct policy_claim policy_claim_of(const struct policy_vm *v, uint64_t want);
 void policy_divide(struct policy_claim *claims, unsigned count, uint64_t frames, bool all);
 
 /*
- * Hysteresis: the target that follows `v->keep` on its way to `goal`. Up at once. Down only if it is worth it (more than a sixteenth, and more than
- * POLICY_SLACK) and was so twice in a row (`*patience`, a word of the memo), and at most by a quarter, or 32 MiB, at a time. `tight`: if it is more
- * than POLICY_SLACK, and at once. Never below the quota's min, never above its max; but for these a multiple of POLICY_BLOCK, rounded down.
+ * Hysteresis: the target that follows `v->keep` on its way to `goal`. Up at once. Down only if it is worth it (more than a sixteenth, and
+ * more than POLICY_SLACK) and was so twice in a row (`*patience`, a word of the memo), and at most by a quarter, or 32 MiB, at a time.
+ * `tight`: if it is more than POLICY_SLACK, and at once. Never below the quota's min, never above its max; but for these a multiple of
+ * POLICY_BLOCK, rounded down.
  */
 uint64_t policy_settle(const struct policy_vm *v, uint64_t goal, uint64_t *patience, bool tight);
 

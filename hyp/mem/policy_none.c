@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * No policy: targets are people's, by the monitor's `balloon`. Only when a vCPU finds no frame, guests that say they have memory to spare are asked for
- * what it needs, those with the most first, none below its low mark. Who lies gives nothing, and nobody else gives more than it said it could.
+ * No policy: targets are people's, by the monitor's `balloon`. Only when a vCPU finds no frame, guests that say they have memory to spare
+ * are asked for what it needs, those with the most first, none below its low mark. Who lies gives nothing, and nobody else gives more than
+ * it said it could.
  */
 #include "core/bits.h"
 #include "hyp/mem/policy.h"

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Proportional share: all memory is divided at every tick, so that targets together never exceed it. A VM's claim is what is resident and some room to
- * grow; what is over goes to all by weight. As long as there is enough, everybody has more than it uses; when it is tight, those that use most for their
- * weight are asked first, above `high` before others, below `low` after them, below `min` never.
+ * Proportional share: all memory is divided at every tick, so that targets together never exceed it. A VM's claim is what is resident and
+ * some room to grow; what is over goes to all by weight. As long as there is enough, everybody has more than it uses; when it is tight,
+ * those that use most for their weight are asked first, above `high` before others, below `low` after them, below `min` never.
  *
- * It ages nothing and takes no guest's word for what it needs. Only while it is tight, who says that it has memory to spare is asked for that too: it may
- * say so, and nobody else's target changes by it. Memory that is kept and not used is the wss policy's business.
+ * It ages nothing and takes no guest's word for what it needs. Only while it is tight, who says that it has memory to spare is asked for
+ * that too: it may say so, and nobody else's target changes by it. Memory that is kept and not used is the wss policy's business.
  */
 #include "core/bits.h"
 #include "hyp/mem/policy.h"

@@ -8,8 +8,9 @@
  *                                                                                                         share
  *      the guest says what it could do without ──> less than its share, or, if nobody needs it, as before <──────┘──> hysteresis ──> target
  *
- * Only what EL2 has measured is divided. The guest's word moves its own target afterwards: down as it likes; up only as far as it has had so much
- * before, and only while there is enough for all, so that what is in use but idle stays where it is until somebody needs it. Whoever lies can lose its own memory only.
+ * Only what EL2 has measured is divided. The guest's word moves its own target afterwards: down as it likes; up only as far as it has had
+ * so much before, and only while there is enough for all, so that what is in use but idle stays where it is until somebody needs it.
+ * Whoever lies can lose its own memory only.
  */
 #include "core/bits.h"
 #include "hyp/mem/policy.h"

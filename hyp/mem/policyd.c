@@ -6,8 +6,8 @@
  *     ^                                                                                                                  │
  *     └────────────────────────────── ask for statistics, for the next time <────────────────────────────────────────────┘
  *
- * It is EL2 work on CPU 0: one step for a decision, then one for each VMS_PER_STEP VMs to be asked (docs/policy.md has the figures). All of its state is its
- * own, but for what policyd_pressure() leaves: whose vCPU needs how much, of the last that asked.
+ * It is EL2 work on CPU 0: one step for a decision, then one for each VMS_PER_STEP VMs to be asked (docs/policy.md has the figures). All of
+ * its state is its own, but for what policyd_pressure() leaves: whose vCPU needs how much, of the last that asked.
  *
  * A policy is trusted with pages, not with promises: a target below a VM's min or above its max is refused here and counted.
  */

@@ -25,8 +25,8 @@ void policyd_init(const struct policy *policy, uint32_t period_ms);
 void policyd_set(const struct policy *policy, uint32_t period_ms);
 
 /*
- * A vCPU of `vm` has found no frame, or it has passed its high mark: the policy is to see that it gets `frames` more. Before its next tick, but not more often
- * than every PRESSURE_MS. Any CPU, any lock held but work.c's.
+ * A vCPU of `vm` has found no frame, or it has passed its high mark: the policy is to see that it gets `frames` more. Before its next tick,
+ * but not more often than every PRESSURE_MS. Any CPU, any lock held but work.c's.
  */
 void policyd_pressure(struct vm *vm, uint64_t frames);
 

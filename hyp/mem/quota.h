@@ -28,17 +28,20 @@ struct vm_quota quota_none(uint64_t memory_bytes);
 bool quota_is_sane(const struct vm_quota *q, uint64_t memory_bytes);
 
 /*
- * Change a VM's quota; what it has above a lower max it keeps, but gets no more, and vCPUs that waited for a higher one go on. ERR_INVAL if it is not
- * sane. Any CPU, vm->s2.lock not held.
+ * Change a VM's quota; what it has above a lower max it keeps, but gets no more, and vCPUs that waited for a higher one go on. ERR_INVAL if
+ * it is not sane. Any CPU, vm->s2.lock not held.
  */
 MUST_CHECK err_t quota_set(struct vm *vm, const struct vm_quota *q);
 
-/* Set the mark at which populating takes notice (s2->notice_frames): high, or max if the VM is above high. With s2->lock held, or before anybody can populate. */
+/*
+ * Set the mark at which populating takes notice (s2->notice_frames): high, or max if the VM is above high. With s2->lock held, or before
+ * anybody can populate.
+ */
 void quota_arm(struct stage2 *s2);
 
 /*
- * Populating 2^order frames more would pass the mark: may it? When high is passed, counts it in vm->quota_passed and tells the policy, once until it is below again. ERR_NOSPC above
- * max. s2->lock held.
+ * Populating 2^order frames more would pass the mark: may it? When high is passed, counts it in vm->quota_passed and tells the policy, once
+ * until it is below again. ERR_NOSPC above max. s2->lock held.
  */
 MUST_CHECK err_t quota_notice(struct stage2 *s2, unsigned order);
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Policies. The division against what fairness means, checked claim by claim, not computed again; hysteresis by its own words; and every policy in a machine on
- * paper (policy_world.h): quotas are kept, memory is never promised twice when it is tight, constant load means constant targets, what fits is there
- * within a few periods, and no lie of a guest changes what is asked of another. The example of docs/policy.md is one of them.
+ * Policies. The division against what fairness means, checked claim by claim, not computed again; hysteresis by its own words; and every
+ * policy in a machine on paper (policy_world.h): quotas are kept, memory is never promised twice when it is tight, constant load means
+ * constant targets, what fits is there within a few periods, and no lie of a guest changes what is asked of another. The example of
+ * docs/policy.md is one of them.
  */
 // sources: hyp/mem/policy_kit.c hyp/mem/policy_none.c hyp/mem/policy_proportional.c hyp/mem/policy_wss.c
 // sources: tests/host/policy_equal.c tests/host/policy_world.c
@@ -72,7 +73,10 @@ static uint64_t part(const struct policy_claim *c, unsigned n) {
   }
 }
 
-/* Who has less than it could has as much for its weight as anybody who got something in this layer; a frame or two are left over by rounding. */
+/*
+ * Who has less than it could has as much for its weight as anybody who got something in this layer; a frame or two are left over by
+ * rounding.
+ */
 static void judge_level(const struct policy_claim *c, unsigned count, unsigned n) {
   for (unsigned i = 0; i < count; i++)
     for (unsigned j = 0; j < count; j++) {

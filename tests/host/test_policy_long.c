@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Policies over ten minutes of a machine on paper (policy_world.h): 1 to 16 VMs that come and go, want more and less, some of which say nothing, or do
- * nothing that they are asked for. After each change of load the world is left alone for a while, and must come to rest:
+ * Policies over ten minutes of a machine on paper (policy_world.h): 1 to 16 VMs that come and go, want more and less, some of which say
+ * nothing, or do nothing that they are asked for. After each change of load the world is left alone for a while, and must come to rest:
  *
  *     change                                        SETTLED
  *       |--- memory goes where it is needed ----------|----- nothing moves any more -----|  next change
@@ -140,7 +140,10 @@ static bool is_noisy(void) {
   return false;
 }
 
-/* A working set with noise may be lower, twice in a row, and then higher than ever before, and others' shares with it: so much, however long one looks. */
+/*
+ * A working set with noise may be lower, twice in a row, and then higher than ever before, and others' shares with it: so much, however
+ * long one looks.
+ */
 static void judge_rest(const struct guest *g) {
   assert_true(g->changes <= (is_noisy() ? 2u : 0u));
   if (all_fits())

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The work around policies, with a policy that does as the test says: what it is shown, that no target beyond a quota is asked for, that a guest's word grows
- * old, that pressure is answered soon but not all the time, and that VMs may go while they are being asked.
+ * The work around policies, with a policy that does as the test says: what it is shown, that no target beyond a quota is asked for, that a
+ * guest's word grows old, that pressure is answered soon but not all the time, and that VMs may go while they are being asked.
  */
 // sources: hyp/mem/policyd.c hyp/mem/policy_kit.c hyp/mem/policy_none.c
 // sources: tests/host/fakehw/hyp_fake.c

@@ -2,11 +2,11 @@
 /*
  * The balloon as a device: its configuration space, its features, statistics, and what policies and people ask of it.
  *
- * The driver sees queues by the features it has accepted (virtio 1.2, 5.5.2): inflate, deflate, then statistics and reporting as far as they are
- * there. Linux and QEMU number them without gaps; a driver that goes by the letter finds reporting at 4 as well.
+ * The driver sees queues by the features it has accepted (virtio 1.2, 5.5.2): inflate, deflate, then statistics and reporting as far as
+ * they are there. Linux and QEMU number them without gaps; a driver that goes by the letter finds reporting at 4 as well.
  *
- * A target is what the VM should keep, the configuration space holds the rest of its memory as num_pages. It stays through a reset of the device: the
- * next driver reads it. What was in the balloon does not: after a reset the driver begins with an empty one (5.5.5).
+ * A target is what the VM should keep, the configuration space holds the rest of its memory as num_pages. It stays through a reset of the
+ * device: the next driver reads it. What was in the balloon does not: after a reset the driver begins with an empty one (5.5.5).
  *
  * Lock: the device's. What the guest writes into the space besides `actual` and `poison_val` is undone.
  */

@@ -3,8 +3,8 @@
 #define HYP_DEV_VIRTIO_BALLOON_H
 
 /*
- * A memory balloon (virtio 1.2, 5.5). What a VM's balloon is asked for and how it stands: hyp/mem/balloon_target.h, which balloon.c implements; here is what
- * the monitor shows besides.
+ * A memory balloon (virtio 1.2, 5.5). What a VM's balloon is asked for and how it stands: hyp/mem/balloon_target.h, which balloon.c
+ * implements; here is what the monitor shows besides.
  */
 
 #include "abi/virtio.h"
@@ -50,8 +50,9 @@ struct balloon_report {
 };
 
 /*
- * What it offers, as bits of vm_config.balloon, to the next driver that negotiates: the present one keeps what it has, till it, or the VM, is reset. And
- * whether it takes what is reported to it: if not, reports are answered, and the memory stays. Both hold as long as the VM. False if it has no balloon.
+ * What it offers, as bits of vm_config.balloon, to the next driver that negotiates: the present one keeps what it has, till it, or the VM,
+ * is reset. And whether it takes what is reported to it: if not, reports are answered, and the memory stays. Both hold as long as the VM.
+ * False if it has no balloon.
  */
 bool virtio_balloon_offer(struct vm *vm, uint64_t words);
 bool virtio_balloon_take_reports(struct vm *vm, bool take);

@@ -2,12 +2,12 @@
 /*
  * The balloon's memory: what comes in (inflate), what the guest takes back (deflate), and free memory that it reports (virtio 1.2, 5.5.6).
  *
- * Each call does a piece of the chain at the head of its queue: read out of guest RAM once, dealt with, and marked, page by page, in a bit map of
- * the VM's memory, so that `actual` is what is in the balloon however often the guest names a page. Where the chain stands is kept; the chain
- * itself is read anew for the next piece, since the guest may write it at any time.
+ * Each call does a piece of the chain at the head of its queue: read out of guest RAM once, dealt with, and marked, page by page, in a bit
+ * map of the VM's memory, so that `actual` is what is in the balloon however often the guest names a page. Where the chain stands is kept;
+ * the chain itself is read anew for the next piece, since the guest may write it at any time.
  *
- * A page given up is taken out of stage 2 whether or not the guest may touch it: if it does, it gets a zeroed one. So it makes no difference here whether
- * the guest waits for an answer before it uses pages that it takes back (VIRTIO_BALLOON_F_MUST_TELL_HOST).
+ * A page given up is taken out of stage 2 whether or not the guest may touch it: if it does, it gets a zeroed one. So it makes no
+ * difference here whether the guest waits for an answer before it uses pages that it takes back (VIRTIO_BALLOON_F_MUST_TELL_HOST).
  *
  * Lock: the device's. Refused: nothing; a page that is no RAM of the guest is passed over and counted.
  */
@@ -202,8 +202,8 @@ static unsigned reported_ranges(const struct vq_chain *c, struct reclaim_range *
 }
 
 /*
- * What is populated anew reads as zero, but 5.5.6.7 demands that a reported page read as poison_val where PAGE_POISON was negotiated: unless
- * that is zero, the report is answered and nothing is taken. So it is if the monitor has said so.
+ * What is populated anew reads as zero, but 5.5.6.7 demands that a reported page read as poison_val where PAGE_POISON was negotiated:
+ * unless that is zero, the report is answered and nothing is taken. So it is if the monitor has said so.
  */
 static bool declines(const struct virtio_balloon *b) {
   return b->declines_reports || (virtio_has(&b->device, VIRTIO_BALLOON_F_PAGE_POISON) && b->poison != 0);

@@ -13,7 +13,10 @@ struct virtio_device;
 MUST_CHECK err_t virtio_console_create(struct vm *vm, unsigned slot);
 void virtio_console_destroy(struct virtio_device *d);
 
-/* A byte typed for this VM; false if it has no such console, its driver is not there, or what was typed before waits already. Any CPU, no lock held. */
+/*
+ * A byte typed for this VM; false if it has no such console, its driver is not there, or what was typed before waits already. Any CPU, no
+ * lock held.
+ */
 bool virtio_console_receive(struct vm *vm, uint8_t byte);
 
 #endif

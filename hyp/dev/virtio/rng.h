@@ -11,8 +11,9 @@ struct vm;
 struct virtio_device;
 
 /*
- * Where its bytes come from: ChaCha20 (RFC 8439) under a key of the machine's /chosen/rng-seed, a stream of its own for each device. A machine without a seed,
- * as the launcher makes them so that runs repeat, gives the same bytes in every run: no secrets should hang on them.
+ * Where its bytes come from: ChaCha20 (RFC 8439) under a key of the machine's /chosen/rng-seed, a stream of its own for each device. A
+ * machine without a seed, as the launcher makes them so that runs repeat, gives the same bytes in every run: no secrets should hang on
+ * them.
  */
 void virtio_rng_seed(const void *seed, uint64_t bytes);
 

@@ -45,7 +45,10 @@ static inline enum virtio_work virtio_no_chain(err_t err) {
   return err == ERR_NOENT ? VIRTIO_IDLE : vq_is_starved(err) ? VIRTIO_STARVED : VIRTIO_BROKEN;
 }
 
-/* What became of the chain popped last, of which vq_write() or vq_push() said `err`. If a frame was missing, it goes back to be popped again. */
+/*
+ * What became of the chain popped last, of which vq_write() or vq_push() said `err`. If a frame was missing, it goes back to be popped
+ * again.
+ */
 static inline enum virtio_work virtio_chain_done(struct virtqueue *q, err_t err) {
   if (vq_is_starved(err))
     vq_unpop(q);
@@ -115,7 +118,10 @@ void virtio_mmio_write(struct vcpu *v, uint64_t offset, unsigned bytes, uint64_t
 #define VIRTIO_CHAINS_PER_EXIT 8u
 void virtio_notify(struct vcpu *v, unsigned slot, uint64_t q);
 void virtio_resume(struct vcpu *v);
-/* `v` has set DRIVER_OK: what was offered before is served on its way out. A driver need not notify of that again (Linux's balloon does not). */
+/*
+ * `v` has set DRIVER_OK: what was offered before is served on its way out. A driver need not notify of that again (Linux's balloon does
+ * not).
+ */
 void virtio_begin(struct vcpu *v, unsigned slot);
 /*
  * The device has something for queue `q`: one of the VM's vCPUs will serve it, on its own time; rather one that does not wait for memory.
