@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * FF-A 1.1 (Arm DEN0077A): who a guest is, what is offered, its RX and TX buffers, and who may make a memory call now. Those calls are ffa_memory.c's.
+ * FF-A 1.1 (Arm DEN0077A): who a guest is, its RX and TX buffers, and who may make a memory call now. Those calls are ffa_memory.c's; what and who there is tells ffa_info.c.
  *
  * What a VM needs for it is made when it first maps buffers, and charged to it. Refused: buffers of more than one page, outside RAM, or the same one twice.
  *
@@ -22,36 +22,6 @@ err_t ffa_init(void) {
 }
 
 /* ---- set-up and buffers ---- */
-
-static int64_t features(struct vcpu *v) {
-  static const uint32_t offered[] = {
-      FFA_ERROR,
-      FFA_SUCCESS_32,
-      FFA_VERSION,
-      FFA_FEATURES,
-      FFA_RX_RELEASE,
-      FFA_RXTX_MAP_32,
-      FFA_RXTX_MAP_64,
-      FFA_RXTX_UNMAP,
-      FFA_ID_GET,
-      FFA_MEM_DONATE_32,
-      FFA_MEM_LEND_32,
-      FFA_MEM_SHARE_32,
-      FFA_MEM_DONATE_32 | FFA_64,
-      FFA_MEM_LEND_32 | FFA_64,
-      FFA_MEM_SHARE_32 | FFA_64,
-      FFA_MEM_RETRIEVE_REQ_32,
-      FFA_MEM_RETRIEVE_REQ_32 | FFA_64,
-      FFA_MEM_RETRIEVE_RESP,
-      FFA_MEM_RELINQUISH,
-      FFA_MEM_RECLAIM,
-      FFA_MEM_FRAG_TX,
-  };
-  for (unsigned i = 0; i < ARRAY_SIZE(offered); i++)
-    if (offered[i] == (uint32_t)v->x[1])
-      return ffa_succeed(v, 0, 0); /* RXTX_MAP: buffers of 4 KiB; memory calls: descriptors in TX only */
-  return ffa_refuse(v, FFA_NOT_SUPPORTED);
-}
 
 /* The page for copies of TX, and the table of regions. ERR_NOMEM. */
 static err_t make(struct vm *vm, struct ffa **out) {
@@ -166,7 +136,9 @@ int64_t ffa_call(struct vcpu *v, uint32_t fid) {
   case FFA_VERSION:
     return (uint32_t)v->x[1] >> 31 ? (int64_t)FFA_NOT_SUPPORTED : FFA_VERSION_1_1;
   case FFA_FEATURES:
-    return features(v);
+    return ffa_features(v);
+  case FFA_PARTITION_INFO_GET:
+    return ffa_partition_info(v);
   case FFA_ID_GET:
     return ffa_succeed(v, v->vm->id, 0);
   case FFA_RXTX_MAP_32:

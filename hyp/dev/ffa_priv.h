@@ -62,6 +62,10 @@ static inline int64_t ffa_succeed(struct vcpu *v, uint64_t x2, uint64_t x3) {
 struct ffa *ffa_enter(struct vcpu *v);
 void ffa_leave(struct ffa *f);
 
+/* ffa_info.c */
+int64_t ffa_features(struct vcpu *v);
+int64_t ffa_partition_info(struct vcpu *v);
+
 /* All calls that are not ffa.c's. */
 int64_t ffa_memory_call(struct vcpu *v, uint32_t fid);
 

@@ -24,6 +24,7 @@
 #define FFA_RXTX_MAP_32 0x84000066u
 #define FFA_RXTX_MAP_64 0xc4000066u
 #define FFA_RXTX_UNMAP 0x84000067u
+#define FFA_PARTITION_INFO_GET 0x84000068u
 #define FFA_ID_GET 0x84000069u
 #define FFA_MEM_DONATE_32 0x84000071u
 #define FFA_MEM_LEND_32 0x84000072u
@@ -106,6 +107,17 @@ struct ffa_constituent {
   uint32_t reserved;
 };
 
+/* FFA_PARTITION_INFO_GET: a flag, what RX has of each partition, and one of its properties. */
+#define FFA_PARTITION_COUNT_ONLY 0x1u
+#define FFA_PARTITION_AARCH64 0x100u
+
+struct ffa_partition_info {
+  uint16_t id;
+  uint16_t contexts; /* vCPUs */
+  uint32_t properties;
+  uint32_t uuid[4];
+};
+
 /* FFA_MEM_RELINQUISH, in the TX buffer; endpoint ids follow. */
 struct ffa_relinquish {
   uint64_t handle;
@@ -115,6 +127,7 @@ struct ffa_relinquish {
 
 _Static_assert(sizeof(struct ffa_transaction) == 48 && sizeof(struct ffa_access) == 16, "DEN0077A tables 5.16, 5.19");
 _Static_assert(sizeof(struct ffa_composite) == 16 && sizeof(struct ffa_constituent) == 16, "DEN0077A tables 5.13, 5.14");
+_Static_assert(sizeof(struct ffa_partition_info) == 24, "DEN0077A table 6.1");
 _Static_assert(sizeof(struct ffa_relinquish) == 16, "DEN0077A table 16.25");
 
 #endif

@@ -3,7 +3,7 @@
  * FF-A 1.1 calls as a guest makes them, registers in and registers out, over the hand-over itself: what is offered and what is not, which error each mistake earns, who owns RX and when,
  * fragments in and out of order. Expectations are written from DEN0077A as numbers, beside include/abi/ffa.h.
  */
-// sources: hyp/dev/ffa.c hyp/dev/ffa_memory.c hyp/dev/ffa_giver.c hyp/dev/ffa_borrower.c hyp/dev/ffa_desc.c
+// sources: hyp/dev/ffa.c hyp/dev/ffa_info.c hyp/dev/ffa_memory.c hyp/dev/ffa_giver.c hyp/dev/ffa_borrower.c hyp/dev/ffa_desc.c
 // sources: hyp/mem/handover.c hyp/mem/handover_giver.c hyp/mem/handover_borrower.c hyp/mem/handover_place.c hyp/mem/handover_leave.c hyp/mem/handover_frames.c hyp/mem/given.c
 // sources: tests/host/handover_world.c tests/host/mm_world.c tests/host/port/port_host.c mm/ mm/lib/format.c
 // cflags: -include tests/host/fakehw/ctl_fake.h
@@ -158,9 +158,9 @@ static int64_t relinquish(unsigned id, uint64_t handle, uint32_t flags, uint32_t
 
 static void what_is_offered(void **state) {
   (void)state;
-  static const uint32_t offered[] = {0x84000060, 0x84000061, 0x84000063, 0x84000064, 0x84000065, 0x84000066, 0xc4000066,
-                                     0x84000067, 0x84000069, 0x84000071, 0xc4000071, 0x84000072, 0xc4000072, 0x84000073,
-                                     0xc4000073, 0x84000074, 0xc4000074, 0x84000075, 0x84000076, 0x84000077, 0x8400007b};
+  static const uint32_t offered[] = {0x84000060, 0x84000061, 0x84000063, 0x84000064, 0x84000065, 0x84000066, 0xc4000066, 0x84000067,
+                                     0x84000068, 0x84000069, 0x84000071, 0xc4000071, 0x84000072, 0xc4000072, 0x84000073, 0xc4000073,
+                                     0x84000074, 0xc4000074, 0x84000075, 0x84000076, 0x84000077, 0x8400007b};
   unsigned found = 0;
   for (uint32_t number = 0x60; number <= 0xef; number++)
     for (unsigned wide = 0; wide < 2; wide++) {
@@ -179,14 +179,55 @@ static void what_is_offered(void **state) {
 
 static void what_is_not_offered_is_refused(void **state) {
   (void)state;
-  static const uint32_t never[] = {0x84000062, 0x84000068, 0x8400006a, 0x8400006b, 0x8400006c, 0x8400006d, 0x8400006f,
-                                   0x84000070, 0x84000078, 0x84000079, 0x8400007a, 0x8400007c, 0x84000085, 0x84000088,
-                                   0x84000089, 0xc4000067, 0xc4000076, 0xc4000077, 0xc400007b, 0x840000ef};
+  static const uint32_t never[] = {0x84000062, 0x8400006a, 0x8400006b, 0x8400006c, 0x8400006d, 0x8400006f, 0x84000070,
+                                   0x84000078, 0x84000079, 0x8400007a, 0x8400007c, 0x84000085, 0x84000088, 0x84000089,
+                                   0xc4000067, 0xc4000076, 0xc4000077, 0xc400007b, 0x840000ef};
   map_buffers(1);
   for (unsigned i = 0; i < ARRAY_SIZE(never); i++) {
     assert_int_equal(call(1, never[i], 0, 0, 0, 0), NOT_SUPPORTED);
     assert_true(x[0] == ERROR && x[1] == 0 && x[3] == 0 && x[4] == 0 && x[7] == 0);
   }
+}
+
+/* `word` of the UUID is `value`. */
+static int64_t partitions(unsigned word, uint32_t value, uint64_t flags) {
+  x = vcpus[1].x;
+  memset(x, 0, 8 * sizeof(*x));
+  x[0] = 0x84000068;
+  x[1 + word] = value;
+  x[5] = flags;
+  (void)ffa_call(&vcpus[1], 0x84000068);
+  return x[0] == ERROR ? (int32_t)x[2] : 0;
+}
+
+/* Three VMs, 24 bytes for each: id, vCPUs, AArch64, no UUID; RX is the caller's then. */
+static void who_is_there(void **state) {
+  (void)state;
+  for (unsigned id = 1; id <= VMS; id++)
+    vms[id].vcpu_count = id;
+  assert_int_equal(partitions(0, 0, 1), 0);
+  assert_true(x[0] == SUCCESS && x[2] == 3 && x[3] == 0); /* the count needs no buffer */
+  assert_int_equal(partitions(0, 0, 0), DENIED);
+  map_buffers(1);
+  for (unsigned word = 0; word < 4; word++)
+    assert_int_equal(partitions(word, 1u << 31, 1), INVALID); /* a UUID that nobody has */
+  assert_int_equal(partitions(0, 0, 2), INVALID);
+  assert_int_equal(partitions(0, 0, 0), 0);
+  assert_true(x[0] == SUCCESS && x[2] == 3 && x[3] == 24);
+  const uint32_t *rx = (const uint32_t *)hw_contents(&vms[1], RX);
+  for (unsigned i = 0; i < VMS; i++) {
+    assert_int_equal(rx[6 * i], (i + 1) << 16 | (i + 1));
+    assert_int_equal(rx[6 * i + 1], 0x100);
+    assert_true((rx[6 * i + 2] | rx[6 * i + 3] | rx[6 * i + 4] | rx[6 * i + 5]) == 0);
+  }
+  assert_int_equal(partitions(0, 0, 0), BUSY);
+  assert_int_equal(call(1, 0x84000065, 0, 0, 0, 0), 0);
+  vms[3].state = VM_DYING;
+  assert_int_equal(partitions(0, 0, 0), 0);
+  assert_int_equal(x[2], 2);
+  vms[3].state = VM_RUNNING;
+  for (unsigned id = 1; id <= VMS; id++)
+    vms[id].vcpu_count = 0;
 }
 
 static void version_and_id(void **state) {
@@ -607,6 +648,7 @@ int main(void) {
       TEST(what_is_offered),
       TEST(what_is_not_offered_is_refused),
       TEST(version_and_id),
+      TEST(who_is_there),
       TEST(buffers),
       TEST(what_a_sender_may_say),
       TEST(what_a_sender_may_give),

@@ -56,6 +56,22 @@ void ffa_begin(void) {
     payload_fail("FFA_RXTX_MAP", (uint64_t)s);
 }
 
+bool ffa_knows(uint16_t id) {
+  uint64_t x[8] = {FFA_PARTITION_INFO_GET};
+  bool found = false;
+  ffa_invoke(x);
+  if (status(x, FFA_SUCCESS_32) != 0 || x[3] != sizeof(struct ffa_partition_info))
+    payload_fail("FFA_PARTITION_INFO_GET", x[2]);
+  for (uint64_t i = 0; i < x[2]; i++) {
+    struct ffa_partition_info p;
+    __builtin_memcpy(&p, rx + i * sizeof(p), sizeof(p));
+    found |= p.id == id;
+  }
+  if (call(FFA_RX_RELEASE, 0, 0, 0) != 0)
+    payload_fail("RX_RELEASE", 0);
+  return found;
+}
+
 /* Header, one access and composite; where the constituents go. */
 static uint32_t write_fixed(struct ffa_transaction t, uint16_t endpoint, uint8_t permissions, uint32_t pages, uint32_t ranges) {
   struct ffa_access a = {endpoint, permissions, 0, 64, 0};

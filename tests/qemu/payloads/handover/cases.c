@@ -197,6 +197,8 @@ void give_all_ways(void) {
   fill(self.ram_end - BLOCK, 1, 0, 99);
   for (unsigned i = 0; i < ARRAY_SIZE(scattered); i++)
     scattered[i] = (struct ffa_constituent){from + 6 * BLOCK + 2 * i * PAGE, 1, 0};
+  if (!ffa_knows(self.id) || !ffa_knows(self.peer) || ffa_knows(31))
+    payload_fail("partitions", self.peer);
   refuse_nonsense();
   all_ways(&(struct region){"two blocks as blocks", block, 1, 1024, taker_window + BLOCK});
   all_ways(&(struct region){"pages cut out of blocks", odd, 1, 700, taker_window + 4 * BLOCK + PAGE});

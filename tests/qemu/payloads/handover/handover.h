@@ -17,7 +17,8 @@ struct party {
 };
 extern struct party self;
 
-void ffa_begin(void); /* version, id, buffers */
+void ffa_begin(void);        /* version, id, buffers */
+bool ffa_knows(uint16_t id); /* is there such a partition? */
 /* 0, or an enum ffa_status. `fid` is DONATE, LEND or SHARE; sent in as many fragments as it takes. */
 int64_t ffa_give(uint32_t fid, const struct ffa_constituent *ranges, uint32_t count, uint8_t permissions, uint32_t flags, uint64_t *handle);
 #define FFA_ANYWHERE 0u /* no address: the hypervisor chooses */
