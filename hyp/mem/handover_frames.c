@@ -54,7 +54,7 @@ static inline bool may_be_claimed(const struct frame *f, unsigned order, owner_t
   return (uint16_t)f->kind == (FRAME_OWNED | (unsigned)owner << 4) && f->claim == (order | FRAME_F_HEAD << 8);
 }
 
-static void append(struct handover *h, pfn_t head, uint64_t pages) {
+static void append(struct handover *h, pfn_t head) {
   uint32_t index = (uint32_t)(head.v - frame_base_pfn);
   struct frame *f = frame_at(index);
   f->pins = 1;
@@ -65,7 +65,6 @@ static void append(struct handover *h, pfn_t head, uint64_t pages) {
   else
     frame_at(h->last)->next = index;
   h->last = index;
-  h->pages += pages;
 }
 
 static err_t claim_leaf(struct vm *owner, struct handover *h, struct handover_range *left, const struct pt_leaf *leaf) {
@@ -78,27 +77,40 @@ static err_t claim_leaf(struct vm *owner, struct handover *h, struct handover_ra
     err_t err = stage2_split(&owner->s2, left->ia);
     return err == ERR_OK ? ERR_AGAIN : err;
   }
-  append(h, head, pages);
-  h->from_window += stage2_is_ram(&owner->s2, ipa(left->ia)) ? 0 : pages;
+  append(h, head);
   left->ia += pages * PAGE_SIZE;
   left->pages -= pages;
   return ERR_OK;
 }
 
-err_t handover_claim_frames(struct vm *owner, struct handover *h, struct handover_range *left) {
+static err_t claim_leaves(struct vm *owner, struct handover *h, struct handover_range *left) {
   struct stage2 *s2 = &owner->s2;
   struct pt_leaf leaf;
-  err_t err = ERR_OK;
-  if (!stage2_is_memory_range(s2, ipa(left->ia), left->pages * PAGE_SIZE))
-    return ERR_RANGE;
   for (unsigned i = 0; i < HANDOVER_STEP_PAGES && left->pages > 0; i++) {
     if (unlikely(pt_lookup(&s2->pt, left->ia, &leaf) != ERR_OK))
       return stage2_is_ram(s2, ipa(left->ia)) && !stage2_is_given(s2, left->ia, 1) ? ERR_NOENT : ERR_PERM;
-    err = claim_leaf(owner, h, left, &leaf);
+    err_t err = claim_leaf(owner, h, left, &leaf);
     if (unlikely(err != ERR_OK))
       return err;
   }
   return left->pages > 0 ? ERR_AGAIN : ERR_OK;
+}
+
+/* [from, to) has come to the region; the window follows RAM at once. */
+static void account(const struct stage2 *s2, struct handover *h, uint64_t from, uint64_t to) {
+  uint64_t window = stage2_window(s2).v;
+  h->pages += (to - from) >> PAGE_SHIFT;
+  if (to > window)
+    h->from_window += (to - (from > window ? from : window)) >> PAGE_SHIFT;
+}
+
+err_t handover_claim_frames(struct vm *owner, struct handover *h, struct handover_range *left) {
+  uint64_t from = left->ia;
+  if (!stage2_is_memory_range(&owner->s2, ipa(from), left->pages * PAGE_SIZE))
+    return ERR_RANGE;
+  err_t err = claim_leaves(owner, h, left);
+  account(&owner->s2, h, from, left->ia);
+  return err;
 }
 
 err_t handover_unpin_frames(struct handover *h) {
@@ -190,18 +202,22 @@ static err_t map_head(struct vm *borrower, const struct handover_borrower *b, co
 }
 
 err_t handover_map_frames(struct vm *borrower, struct handover_borrower *b) {
-  for (uint64_t work = 0; work < HANDOVER_STEP_PAGES && b->next != FRAME_LINK_NONE;) {
-    struct frame *f = frame_at(b->next);
-    uint64_t at = b->base + b->mapped * PAGE_SIZE;
-    err_t err = map_head(borrower, b, f, at);
+  uint64_t at = b->base + b->mapped * PAGE_SIZE, work = 0;
+  uint32_t next = b->next;
+  err_t err = ERR_OK;
+  while (work < HANDOVER_STEP_PAGES && next != FRAME_LINK_NONE) {
+    struct frame *f = frame_at(next);
+    err = map_head(borrower, b, f, at);
     if (unlikely(err != ERR_OK))
-      return err;
+      break;
     f->refs++;
     work += weight(f, at);
-    b->mapped += pages_of(f);
-    b->next = f->next;
+    at += PAGE_SIZE << f->order;
+    next = f->next;
   }
-  return b->next != FRAME_LINK_NONE ? ERR_AGAIN : ERR_OK;
+  b->mapped = (at - b->base) >> PAGE_SHIFT;
+  b->next = next;
+  return err == ERR_OK && next != FRAME_LINK_NONE ? ERR_AGAIN : err;
 }
 
 err_t handover_unmap_frames(struct vm *borrower, struct handover *h, struct handover_borrower *b) {
