@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Every scenario under dts/ runs to its own verdict, as it is, and with the page-table trace on and checked; some on other machines, too."""
 
+import re
 import subprocess
 
-import overrides
 import pytest
-from machine import scenario_blob, scenarios
+from machine import ROOT, build_dir, scenario_blob, scenarios
 
 # The benchmark's are run by `make bench`, and judged by its own test; the long ones by `make soak`, Linux as a guest by `make test-linux`.
 OWN_TEST = {"everything", "overcommit"}  # test_everything.py; with every policy: test_overcommit.py
@@ -73,13 +73,11 @@ def test_nobody_starves_on_a_free_running_machine(boot, tmp_path):
     boot("smp", blob=blob, icount=False)
 
 
-def test_balloons_on_a_free_running_machine(boot, tmp_path):
-    """The guests' floods go by the clock: on a busy host the monitor needs more of it to take memory back in between."""
-    blob = tmp_path / "balloon.dtb"
-    blob.write_bytes(scenario_blob("balloon").read_bytes())
-    for change in ("vms/alpha/bootargs=run=tide:16:104:3:6000", "vms/beta/bootargs=run=tide:16:104:3:8000"):
-        overrides.apply(blob, change)
-    boot("balloon", blob=blob, icount=False, cpus=2)
+def test_the_example_of_the_docs(boot, tmp_path):
+    text = (ROOT / "docs/experiments.md").read_text()
+    (tmp_path / "mine.dts").write_text(re.search(r"```\n(/\* SPDX.*?)```", text, re.DOTALL)[1])
+    subprocess.run(["dtc", "-q", "-O", "dtb", "-i", build_dir(), "-i", ROOT / "dts", "-o", tmp_path / "mine.dtb", tmp_path / "mine.dts"], check=True)
+    boot("mine", blob=tmp_path / "mine.dtb", trace=False)
 
 
 def test_a_run_repeats_exactly(boot):

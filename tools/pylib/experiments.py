@@ -223,9 +223,12 @@ class Sweep:
         started = time.monotonic()
         try:
             outcome = run_to_verdict(self.args, self.folder(n), self.blobs[n - 1])
+        except (MachineError, trace_records.TraceError, OSError) as error:
+            outcome = Outcome(FAIL, str(error), "", time.monotonic() - started)
+        try:
             self.rows[n] = samples_of(self.folder(n), str(n), self.given(n))
-        except (MachineError, samples.SampleError, trace_records.TraceError, OSError) as error:
-            outcome = Outcome(FAIL, f"no report: {error}" if isinstance(error, samples.SampleError) else str(error), "", time.monotonic() - started)
+        except (samples.SampleError, trace_records.TraceError, OSError) as error:
+            outcome = Outcome(outcome.status or FAIL, f"{outcome.reason}{'; ' if outcome.reason else ''}no report: {error}", outcome.console, outcome.seconds)
         if not machine.stopping.is_set():  # what was cut short has no outcome
             self.outcomes[n] = outcome
         return n

@@ -6,7 +6,7 @@ from matplotlib import colormaps
 import samples
 from plots import (BLACK, BLUE, GREEN, GREY, ORANGE, PINK, RED, SKY, any_of, area_key, line_key, marker_key, mib, panels, step_line, tell_time, thinned)
 
-MEMORY = [("assigned_kib", "assigned", BLACK, "--"), ("quota_max_kib", "quota", GREY, ":"), ("target_kib", "target of the policy", SKY, "-."),
+MEMORY = [("assigned_kib", "assigned", BLACK, "--"), ("quota_max_kib", "quota", GREY, ":"), ("target_kib", "target", SKY, "-."),
           ("resident_kib", "resident", BLUE, "-"), ("working_set_kib", "working set", GREEN, "-"), ("ballooned_kib", "ballooned", RED, "-."),
           ("shared_kib", "shared", ORANGE, "--"), ("lent_kib", "lent", PINK, ":")]
 ALWAYS = {"assigned_kib", "resident_kib"}
@@ -29,9 +29,13 @@ def draw_steps(axis, clock, steps):
 
 
 def draw_maps(axis, clock, maps):
-    """Where memory was looked at: a letter each, below the axis of time."""
+    """Where memory was looked at: a letter each, just above the axis of time; one above the other where they would touch."""
+    last, up = -1.0, 0
     for n, (time_us, _) in enumerate(maps):
-        axis.annotate(letter(n), (time_us / clock.divisor, 0), xycoords=("data", "axes fraction"), xytext=(0, 3), textcoords="offset points", ha="center",
+        x = time_us / clock.divisor
+        up = up + 1 if x - last < clock.end * 0.02 and n else 0
+        last = x
+        axis.annotate(letter(n), (x, 0), xycoords=("data", "axes fraction"), xytext=(0, 3 + 13 * up), textcoords="offset points", ha="center",
                       fontsize=7, fontweight="bold", color="white", bbox={"boxstyle": "circle,pad=0.15", "facecolor": BLACK, "edgecolor": "white", "linewidth": 0.6})
 
 
