@@ -217,7 +217,10 @@ static void reported_ones_come_last(void **state) {
   end();
 }
 
-/* One frame out of the middle of what was reported, by its address: the rest of its block is ordinary free memory, and serves before any block that is still whole. */
+/*
+ * One frame out of the middle of what was reported, by its address: the rest of its block is ordinary free memory, and serves before any
+ * block that is still whole.
+ */
 static void what_is_left_of_a_block_is_free_as_any(void **state) {
   (void)state;
   begin(&clean);

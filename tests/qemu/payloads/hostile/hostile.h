@@ -99,6 +99,8 @@ void stage_gic(void);
 void stage_timers(void);
 void stage_uart(void);
 void stage_virtio(void);
+void stage_balloon(void);
+void stage_balloon_silence(void);
 void stage_ffa(void);
 void stage_ffa_end(void);
 void stage_managed(void);

@@ -151,6 +151,14 @@ static void run_virtio(uint64_t passes) {
   survived();
 }
 
+/* With the word `balloon`: nothing else. */
+static void run_balloon(uint64_t passes) {
+  while (passes--)
+    STAGE(balloon);
+  STAGE(balloon_silence);
+  survived();
+}
+
 /* With the word `ffa`: nothing else. */
 static void run_ffa(uint64_t passes) {
   while (passes--)
@@ -189,6 +197,8 @@ static void choose(const char *bootargs) {
   uint64_t passes = payload_number(bootargs, "passes", 1);
   if (payload_has_word(bootargs, "virtio"))
     run_high(run_virtio, passes);
+  else if (payload_has_word(bootargs, "balloon"))
+    run_high(run_balloon, passes);
   else if (payload_has_word(bootargs, "managed"))
     run_high(run_managed, passes);
   else if (payload_has_word(bootargs, "ffa"))
