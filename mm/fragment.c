@@ -15,6 +15,8 @@
 #define LISTED 1u
 #define ORDER_LIMIT 8u
 #define ROUNDS_MAX 16u /* of thinning: what is left may be no sum of blocks */
+#define FRAMES_PER_STEP                                                                                                                    \
+  64u /* whose patterns are written or read: a step may end in the largest block, and is no longer than that and this */
 #define WORDS_PER_FRAME (PAGE_SIZE / sizeof(uint64_t))
 
 enum phase {
@@ -35,6 +37,7 @@ static struct {
   unsigned rounds;                     /* THINNING: times along the chain */
   uint64_t excess, ahead;              /* THINNING: frames to give back still, frames from the cursor on */
   uint64_t seen_blocks, seen_sum, bad; /* verification */
+  uint64_t touched;                    /* frames, in this step */
 } fr;
 
 static uint64_t next_random(void) {
@@ -158,6 +161,7 @@ static bool fill_one(void) {
   }
   for (uint64_t i = 0; i < (uint64_t)1 << order; i++)
     write_frame(pfn_add(f, i), number, i);
+  fr.touched += (uint64_t)1 << order;
   fr.next_number++;
   add(f);
   return true;
@@ -220,7 +224,8 @@ err_t fragment_begin(const struct fragment_config *config) {
 }
 
 err_t fragment_step(unsigned max_blocks) {
-  for (unsigned i = 0; i < max_blocks; i++) {
+  fr.touched = 0;
+  for (unsigned i = 0; i < max_blocks && fr.touched < FRAMES_PER_STEP; i++) {
     if (fr.phase == FILLING && !fill_one())
       begin_thinning();
     if (fr.phase == THINNING && !thin_one())
@@ -275,6 +280,7 @@ static bool verify_one(void) {
     struct frame *frame = frame_at(fr.cursor);
     for (uint64_t i = 0; i < (uint64_t)1 << frame->order; i++)
       fr.bad += !frame_is_good(pfn_add(index_pfn(fr.cursor), i), frame->rmap, i);
+    fr.touched += (uint64_t)1 << frame->order;
     fr.seen_blocks++;
     fr.seen_sum += frame->rmap;
     fr.cursor = frame->next;
@@ -288,7 +294,8 @@ static err_t verdict(void) {
 }
 
 err_t fragment_verify_step(unsigned max_blocks) {
-  for (unsigned i = 0; i < max_blocks; i++) {
+  fr.touched = 0;
+  for (unsigned i = 0; i < max_blocks && fr.touched < FRAMES_PER_STEP; i++) {
     if (!verify_one())
       return verdict();
   }
