@@ -111,7 +111,7 @@ static enum work_result cmd_compactd(struct session *s) {
 const struct command monitor_fragment_commands[] = {
     {"fragment", "SEED OCCUPANCY UNMOVABLE | free", "fill memory, then leave OCCUPANCY % of it, UNMOVABLE % of that unmovable",
      cmd_fragment, 1, 3},
-    {"compactd", "[on [SCORE]|off]", "compaction in the background, to at most SCORE % of free memory of no use for 2 MiB", cmd_compactd, 0,
+    {"compactd", "[on [SCORE]|off]", "compact in the background, while over SCORE % of free memory is of no use for 2 MiB", cmd_compactd, 0,
      2},
     {0},
 };

@@ -212,6 +212,6 @@ static enum work_result cmd_walk(struct session *s) {
 
 const struct command monitor_memory_commands[] = {
     {"ledger", "[save|compare]", "who has how many frames", cmd_ledger, 0, 1},
-    {"walk", "VM VA", "both stages, descriptor by descriptor", cmd_walk, 2, 2},
+    {"walk", "VM VA", "VA to IPA to PA, descriptor by descriptor", cmd_walk, 2, 2},
     {0},
 };

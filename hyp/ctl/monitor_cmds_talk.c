@@ -14,13 +14,27 @@
 #define EXPECT_DEFAULT_MS 10000u
 #define LOG_DEFAULT_LINES 20u
 
+/* A long list of arguments has a line of its own. */
+static void show_help(const struct command *c) {
+  if (strlen(c->usage) <= 24)
+    hyp_printf("  %-12s %-24s %s\n", c->name, c->usage, c->help);
+  else
+    hyp_printf("  %-12s %s\n%40s%s\n", c->name, c->usage, "", c->help);
+}
+
+/* state: command, shown so far */
 static enum work_result cmd_help(struct session *s) {
   for (unsigned i = 0; i < LINES_PER_STEP; i++) {
-    const struct command *c = monitor_command((unsigned)s->state[0]++);
+    const char *heading;
+    const struct command *c = monitor_command((unsigned)s->state[0]++, &heading);
     if (!c)
-      return WORK_DONE;
-    if (s->argc == 1 || strcmp(s->argv[1], c->name) == 0)
-      hyp_printf("  %-9s %-22s %s\n", c->name, c->usage, c->help);
+      return s->state[1] ? WORK_DONE : session_fail_done(s, "there is no command `%s`", s->argv[1]);
+    if (s->argc == 2 && strcmp(s->argv[1], c->name) != 0)
+      continue;
+    if (heading && s->argc == 1)
+      hyp_printf("%s\n", heading);
+    show_help(c);
+    s->state[1]++;
   }
   return WORK_MORE;
 }

@@ -16,30 +16,48 @@
 #include "hyp/ctl/console.h"
 #include "hyp/ctl/monitor.h"
 
-const struct command *monitor_command(unsigned i) {
-  const struct command *const tables[] = {
-      monitor_talk_commands,     monitor_vm_commands,     monitor_memory_commands,   monitor_mm_commands,         monitor_compact_commands,
-      monitor_fragment_commands, monitor_verify_commands, monitor_machine_commands,  monitor_background_commands, monitor_policy_commands,
-      monitor_balloon_commands,  monitor_virtio_commands, monitor_handover_commands, monitor_managed_commands};
+const struct command *monitor_command(unsigned i, const char **heading) {
+  static const struct {
+    const char *heading; /* NULL: the one before goes on */
+    const struct command *commands;
+  } tables[] = {
+      {"Talking", monitor_talk_commands},
+      {"Virtual machines", monitor_vm_commands},
+      {NULL, monitor_virtio_commands},
+      {"Memory: who has it", monitor_memory_commands},
+      {NULL, monitor_mm_commands},
+      {NULL, monitor_verify_commands},
+      {"Memory: moving it", monitor_compact_commands},
+      {NULL, monitor_fragment_commands},
+      {NULL, monitor_background_commands},
+      {"Memory: giving and taking it", monitor_policy_commands},
+      {NULL, monitor_balloon_commands},
+      {NULL, monitor_handover_commands},
+      {NULL, monitor_managed_commands},
+      {"The machine", monitor_machine_commands},
+  };
   for (unsigned t = 0; t < ARRAY_SIZE(tables); t++)
-    for (const struct command *c = tables[t]; c->name; c++)
-      if (i-- == 0)
+    for (const struct command *c = tables[t].commands; c->name; c++)
+      if (i-- == 0) {
+        *heading = c == tables[t].commands ? tables[t].heading : NULL;
         return c;
+      }
   return NULL;
 }
 
 static const struct command *find_command(const char *name) {
   const struct command *c;
-  for (unsigned i = 0; (c = monitor_command(i)) != NULL; i++)
+  const char *heading;
+  for (unsigned i = 0; (c = monitor_command(i, &heading)) != NULL; i++)
     if (strcmp(c->name, name) == 0)
       return c;
   return NULL;
 }
 
 static const char *nearest_command(const char *name) {
-  const char *names[64];
+  const char *names[64], *heading;
   unsigned count = 0;
-  for (const struct command *c; count < ARRAY_SIZE(names) && (c = monitor_command(count)) != NULL; count++)
+  for (const struct command *c; count < ARRAY_SIZE(names) && (c = monitor_command(count, &heading)) != NULL; count++)
     names[count] = c->name;
   return scenario_nearest(names, count, name);
 }

@@ -49,9 +49,45 @@ def test_limits_of_scenarios():
 def test_monitor_commands():
     known = {}
     for source in sorted((ROOT / "hyp/ctl").glob("monitor_cmds_*.c")):
-        known.update(re.findall(r'^    \{"(\w+)", "([^"]*)", "', source.read_text(), re.MULTILINE))
+        known.update(re.findall(r'^    \{"(\w+)", "([^"]*)",', source.read_text(), re.MULTILINE))
     told = names_in(table_cells(read("docs/monitor.md")))
     assert {usage.split()[0] for usage in told} == set(known)
+
+
+def groups_of_help():
+    """[(heading, commands)] as `help` shows them."""
+    table = {}
+    for source in sorted((ROOT / "hyp/ctl").glob("monitor_cmds_*.c")):
+        for name, body in re.findall(r"^const struct command (\w+)\[\] = {\n(.*?)^};", source.read_text(), re.MULTILINE | re.DOTALL):
+            table[name] = re.findall(r'^    \{"(\w+)", ', body, re.MULTILINE)
+    groups = []
+    for heading, name in re.findall(r'{(NULL|"[^"]+"), (monitor_\w+_commands)}', read("hyp/ctl/session.c")):
+        if heading != "NULL":
+            groups.append((heading.strip('"'), set()))
+        groups[-1][1].update(table.pop(name))
+    assert not table, table
+    return groups
+
+
+def sections_of_monitor():
+    """[(heading, text)] of the part that lists commands."""
+    commands = re.search(r"^## Commands\n(.*?)^## ", read("docs/monitor.md"), re.MULTILINE | re.DOTALL)[1]
+    return re.findall(r"^### ([^\n]+)\n(.*?)(?=^### |\Z)", commands, re.MULTILINE | re.DOTALL)
+
+
+def test_monitor_groups():
+    assert [(heading, {usage.split()[0] for usage in names_in(table_cells(text))}) for heading, text in sections_of_monitor()] == groups_of_help()
+
+
+def test_each_monitor_command_has_an_example_that_a_scenario_runs():
+    """`focus` and `shutdown` are for a person: tests/qemu/test_monitor.py types them."""
+    run = {command.replace('\\"', '"') for command in re.findall(r'"((?:[^"\\]|\\.)+)"', read("dts/tour.dts"))}
+    tried = {"focus", "shutdown"}
+    for _, text in sections_of_monitor():
+        for example in re.findall(r"^sluice> (.+)$", text, re.MULTILINE):
+            assert example in run or example.startswith("walk alpha 0x7f"), example
+            tried.add(example.split()[0])
+    assert tried == set().union(*(names for _, names in groups_of_help()))
 
 
 def test_trace_groups():

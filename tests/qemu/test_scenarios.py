@@ -13,8 +13,8 @@ OWN_MACHINE = [name for name in scenarios() if not name.startswith(("bench-", "b
 
 # Its guest takes exceptions all the time under two stage-2 views, which is some million VTTBR_EL2 writes a CPU: more than is worth
 # keeping. hostile has the same guest with one view, faults-trapped has two views with less noise.
-# handover-masked measures; its calls are those of handover. managed-moves makes more records than its RAM holds; managed and managed-pong are traced.
-UNTRACED = {"hostile-trapped", "handover-masked", "managed-moves"}
+# tour switches the trace off. handover-masked measures; its calls are those of handover. managed-moves makes more records than its RAM holds; managed and managed-pong are traced.
+UNTRACED = {"hostile-trapped", "handover-masked", "managed-moves", "tour"}
 
 OTHER_MACHINES = [
     ("two-guests", {"cpu": "cortex-a72"}),
