@@ -113,3 +113,28 @@ def test_policies():
     known = {name for path in (ROOT / "hyp/mem").glob("policy_*.c") for name in re.findall(r'^POLICY\((\w+)\)', path.read_text(), re.MULTILINE)}
     told = re.findall(r"^\| (\w+) \| ", read("docs/policy.md"), re.MULTILINE)
     assert set(told) == known | {"policy"}
+
+
+PAGES = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), ROOT / "tests/host/README.md", ROOT / "tests/qemu/README.md"]
+
+
+def test_files_that_pages_name_are_there():
+    for page in PAGES:
+        text = page.read_text()
+        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"
+        for path in re.findall(r"`((?:mm|hyp|guest|include|tests|tools|dts|docs)/[\w./-]+)`", text):
+            assert "NAME" in path or (ROOT / path).exists() or list(ROOT.glob(path + ".*")), f"{page.name}: {path}"
+
+
+def test_scenarios_that_pages_name_are_there():
+    for page in PAGES:
+        for name in re.findall(r"SCENARIO=([a-z][\w-]*)", page.read_text()):
+            assert (ROOT / f"dts/{name}.dts").exists() or name in ("x", "mine", "yours"), f"{page.name}: {name}"
+
+
+def test_exercises_are_mutants():
+    named = re.findall(r"\| `(\w+)`, `(test_\w+)` \|", read("docs/README.md"))
+    assert len(named) >= 5
+    for mutant, test in named:
+        assert f"\ntest: {test}\n" in read(f"tests/host/mutants/{mutant}.mutant"), mutant
