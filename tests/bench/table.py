@@ -85,12 +85,17 @@ class Table:
 
     # --- shapes
 
+    @staticmethod
+    def _is_measured(line):
+        """Of a part of the runs, only its own rows are shown."""
+        return any(line[key] is not None for key in ("bare", "ours_max", "ours_a72"))
+
     def _cells(self, table):
         peers = HYP_PEERS if table == "hyp" else GUEST_PEERS
         bare = [("bare", "bare")] if table == "hyp" else []
         head = ["operation"] + [title for _, title in bare + list(peers)] + ["target", "ours (max)", "", "ours (a72)", ""]
         body = []
-        for line in (line for line in self.lines if line["table"] == table):
+        for line in (line for line in self.lines if line["table"] == table and self._is_measured(line)):
             name = line["operation"] + (f" ({line['unit']})" if line["unit"] else "")
             target = human(line["target_max"])
             if line["target_a72"] != line["target_max"] and table == "hyp" and line["target_a72"]:
@@ -103,6 +108,8 @@ class Table:
         out = ["", STATEMENT]
         for table, title in (("hyp", "Hypervisor (same guest payload)"), ("guest", "Guest kernel (same static test program)")):
             cells = self._cells(table)
+            if len(cells) == 1:
+                continue
             out += ["", title] + aligned(cells, {0, len(cells[0]) - 1, len(cells[0]) - 3})
         met = sum(line[k] == "met" for line in self.lines for k in ("met_max", "met_a72"))
         out += ["", f"targets: {met} met, {len(self.missed)} missed"]
@@ -111,7 +118,8 @@ class Table:
     def markdown(self):
         out = [STATEMENT]
         for table, title in (("hyp", "Hypervisor"), ("guest", "Guest kernel")):
-            out += markdown(title, self._cells(table))
+            cells = self._cells(table)
+            out += markdown(title, cells) if len(cells) > 1 else []
         return "\n".join(out) + "\n"
 
     def write(self, folder):
