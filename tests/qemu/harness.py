@@ -17,6 +17,7 @@ TRACE_RECORDS = 131072
 # Of scenarios that do more.
 TRACE_RECORDS_OF = {
     "balloon": 262144,
+    "handover": 262144,
     "hostile-balloon": 262144,
     "hostile-managed": 524288,
     "linux": 524288,
