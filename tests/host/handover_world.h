@@ -17,7 +17,7 @@
 extern struct vm vms[VMS + 1]; /* by id; [0] is nobody */
 extern bool hw_blocks;         /* populate by blocks of 2 MiB, unless the VM has `force_4k` */
 extern unsigned hw_flushes;    /* TLB maintenance so far */
-extern bool hw_must_settle;    /* contents are to be settled between two VMs: a machine without S2FWB, or without DIC */
+extern bool hw_must_settle;    /* contents are to be settled between two VMs: a machine without S2FWB */
 extern unsigned hw_settled;    /* frames for which that was done */
 extern unsigned hw_code_forgotten;
 extern uint64_t hw_frames_before;
