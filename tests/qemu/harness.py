@@ -36,12 +36,14 @@ def results_dir(name):
 
 
 def traced(blob, to, records=TRACE_RECORDS):
-    """A copy of the scenario with the page-table trace on. One that has its own wishes about the trace keeps them."""
+    """A copy of the scenario with the page-table trace on, and no samples, which a run that takes its time would fill the rings with. One that has its own wishes about
+    the trace keeps them."""
     to.write_bytes(blob.read_bytes())
     if subprocess.run(["fdtget", to, "/hypervisor", "trace"], capture_output=True).returncode:
         subprocess.run(["fdtput", "-p", "-c", to, "/hypervisor"], capture_output=True)  # it may be there
         subprocess.run(["fdtput", "-t", "s", to, "/hypervisor", "trace", *TRACE_GROUPS], check=True)
         subprocess.run(["fdtput", "-t", "u", to, "/hypervisor", "trace-records", str(records)], check=True)
+        subprocess.run(["fdtput", "-d", to, "/hypervisor", "sample-ms"], capture_output=True)  # it may be there
     return to
 
 
