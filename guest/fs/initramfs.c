@@ -66,4 +66,3 @@ struct initramfs_file *initramfs_find(const char *path) {
       return &files[i - 1];
   return NULL;
 }
-

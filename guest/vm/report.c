@@ -53,4 +53,3 @@ void mm_read_stats(struct mm_struct *mm, struct mm_stats *out) {
     out->faults[kind] = mm->faults[kind];
   mmap_unlock(mm, irq);
 }
-
