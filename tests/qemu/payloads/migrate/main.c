@@ -132,6 +132,7 @@ static void be_scarce(uint64_t role) {
   check_some(0, twice, 1, 1);
   put_str("migrate: copies made\n");
   give_turn(2);
+  put_str("migrate: your turn\n");
   check_some(0, twice, 1, 1);
   write_some(1, twice, 2, 2);
   check_some(0, twice, 2, 1);
