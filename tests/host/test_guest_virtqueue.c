@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Our guest's side of virtqueues against a device that may do anything. An honest one must find each chain as it was added, in order, and each
- * token must come back once, with the length that was said, and notifications must go both ways exactly when the standard's words say so. A
- * faulty one (ids that are none or not out, the same twice, an index that jumps, silence, a reset at any moment) may end the queue, but no
- * token comes that is not out, and what is left comes by vq_detach(). The oracle is a list of what is out.
+ * Our guest's side of virtqueues against a device that may do anything. An honest one must find each chain as it was added, in order,
+ * and each token must come back once, with the length that was said, and notifications must go both ways exactly when the standard's
+ * words say so. A faulty one (ids that are none or not out, the same twice, an index that jumps, silence, a reset at any moment) may end
+ * the queue, but no token comes that is not out, and what is left comes by vq_detach(). The oracle is a list of what is out.
  */
 // sources: guest/drivers/virtio/virtqueue.c
 // sources: tests/host/mm_world.c tests/host/port/port_host.c

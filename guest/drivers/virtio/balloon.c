@@ -50,6 +50,8 @@ static bool read_target(uint64_t *target) {
 /* One step towards the target. True if there was one to make, and it was made. */
 static bool resize_step(void) {
   uint64_t target, have = balloon_inside();
+  if (balloon.orphaned)
+    return false; /* what is inside is taken back before the next device is told of any */
   if (!balloon.resize || !read_target(&target) || target == have)
     return balloon.resize = false;
   bool moved = target > have ? balloon_inflate_some(target - have) : balloon_deflate_some(have - target);

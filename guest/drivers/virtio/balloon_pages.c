@@ -9,6 +9,7 @@
  *
  * Lock: balloon.lock, taken here. Refuses nothing; what cannot be had is not given.
  */
+#include "core/atomic.h"
 #include "core/bits.h"
 #include "guest/arch/mmu.h"
 #include "guest/drivers/virtio/balloon_priv.h"
@@ -28,8 +29,10 @@ static pfn_t pop(struct balloon_stack *s) {
 
 /* --- messages; lock held -------------------------------------------------------------------------------------------------------- */
 
+/* Without the lock it is a glance: the device may be lost meanwhile, and come back with other features. */
 static bool uses_ranges(void) {
-  return virtio_has(balloon.device, VIRTIO_BALLOON_F_SLUICE_RANGES);
+  const struct virtio_device *d = atomic_load_relaxed(&balloon.device);
+  return d != NULL && virtio_has(d, VIRTIO_BALLOON_F_SLUICE_RANGES);
 }
 
 static unsigned message_max(void) {
@@ -73,11 +76,21 @@ static void give_back(const struct batch *b) {
     page_free(b->frame[i], b->order);
 }
 
+/* The device knows what is inside, all of it. lock held. */
+static bool is_agreed(void) {
+  return balloon.device != NULL && !balloon.orphaned;
+}
+
+/* It was collected for a device that took it so. lock held. */
+static bool fits(const struct batch *b) {
+  return b->count <= message_max() && (b->order == 0 || uses_ranges());
+}
+
 /* They are inside from the moment the device may know of them. */
 static bool inflate_with(const struct batch *b) {
   struct balloon_stack *s = b->order ? &balloon.blocks : &balloon.pages;
   vlock_acquire(&balloon.lock);
-  bool live = balloon.device != NULL;
+  bool live = is_agreed() && fits(b);
   for (unsigned i = 0; live && i < b->count; i++) {
     write_entry(i, b->frame[i], b->order);
     push(s, b->frame[i]);
@@ -133,7 +146,7 @@ static uint64_t deflate_locked(uint64_t want) {
 
 bool balloon_deflate_some(uint64_t want) {
   vlock_acquire(&balloon.lock);
-  uint64_t frames = balloon.device ? deflate_locked(want) : 0;
+  uint64_t frames = is_agreed() ? deflate_locked(want) : 0;
   vlock_release(&balloon.lock);
   return frames > 0;
 }
@@ -142,9 +155,22 @@ static void tell_actual_locked(void) {
   virtio_config_write32(balloon.device, offsetof(struct virtio_balloon_config, actual), (uint32_t)balloon_inside());
 }
 
+/* Nobody knows of them any more. Returns how many there were; lock held. */
+static uint64_t take_all_locked(void) {
+  uint64_t frames = balloon_inside();
+  balloon.orphaned = false;
+  while (balloon.pages.count > 0)
+    page_free(pop(&balloon.pages), 0);
+  while (balloon.blocks.count > 0)
+    page_free(pop(&balloon.blocks), PAGEBLOCK_ORDER);
+  return frames;
+}
+
 /* lock held. */
 static uint64_t reclaim_locked(uint64_t frames) {
   uint64_t got = 0;
+  if (balloon.orphaned)
+    return take_all_locked();
   if (balloon.device && virtio_has(balloon.device, VIRTIO_BALLOON_F_DEFLATE_ON_OOM)) {
     got = deflate_locked(frames);
     if (got)
@@ -173,10 +199,6 @@ uint64_t balloon_reclaim_waiting(uint64_t frames) {
 
 void balloon_take_all_back(void) {
   vlock_acquire(&balloon.lock);
-  balloon.orphaned = false;
-  while (balloon.pages.count > 0)
-    page_free(pop(&balloon.pages), 0);
-  while (balloon.blocks.count > 0)
-    page_free(pop(&balloon.blocks), PAGEBLOCK_ORDER);
+  (void)take_all_locked();
   vlock_release(&balloon.lock);
 }
