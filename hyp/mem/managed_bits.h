@@ -8,13 +8,13 @@
 #include "core/compiler.h"
 #include "hyp/mem/managed_block.h"
 
-// NOLINTNEXTLINE(bugprone-macro-parentheses): it declares l_
+// NOLINTBEGIN(bugprone-macro-parentheses): they declare l_
 #define for_each_location(l_) for (unsigned l_ = 0; (l_) < MANAGED_LOCATIONS; (l_)++)
 
 /* Locations whose bits are in `set_`. */
-// NOLINTNEXTLINE(bugprone-macro-parentheses): likewise
 #define for_each_in(l_, set_)                                                                                                              \
   for (unsigned left_##l_ = (set_), l_ = 0; left_##l_ && ((l_) = bits_ffs(left_##l_), true); left_##l_ &= left_##l_ - 1)
+// NOLINTEND(bugprone-macro-parentheses)
 
 /* Bits that are set (EL2 has no FP registers to count them with). */
 static inline unsigned managed_count(uint64_t bits) {
