@@ -117,6 +117,13 @@ static void alternate(uint64_t role, uint64_t rounds) {
   }
 }
 
+/* Nobody has had these pages: whatever was in their frames before is not to be seen. */
+static void check_new(unsigned from, unsigned end) {
+  for (uint64_t i = from * PAGE / 8; i < end * PAGE / 8; i++)
+    if (data[i] != 0)
+      payload_fail("not new, word", i);
+}
+
 /* The first block is there twice when memory runs out; the two behind it are touched by the leader only then. */
 static void be_scarce(uint64_t role) {
   const unsigned twice = PAGES / 2, end = PAGES + PAGES / 2;
@@ -124,6 +131,7 @@ static void be_scarce(uint64_t role) {
     write_some(0, twice, 1, 1);
     give_turn(1);
     wait_turn(2);
+    check_new(twice, end);
     write_some(twice, end, 1, 1);
     give_turn(3);
     return;
