@@ -36,7 +36,7 @@ OTHER_MACHINES = [
     ("hostile-ffa", {"icount": False, "cpus": 2}),
     ("managed", {"cpu": "cortex-a72", "cpus": 1}),
     ("managed", {"icount": False}),
-    ("managed-moves", {"icount": False, "cpus": 2}),
+    ("managed-moves", {"icount": False, "cpus": 2, "trace": False}),
     ("managed-squeeze", {"icount": False}),
     ("hostile-managed", {"cpus": 1}),
     ("hostile-managed", {"icount": False}),
