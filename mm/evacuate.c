@@ -11,6 +11,8 @@
  */
 #include "mm/compaction.h"
 
+#define BARE_ORDER_MAX 6u /* frames that are nobody's, in one part */
+
 static void read_head(uint32_t head, struct part *out) {
   uint64_t word = word_load(frame_at(head));
   out->head = head;
@@ -37,10 +39,24 @@ static bool read_whole(uint32_t index, struct part *out) {
   return true;
 }
 
-/* What has merged into a free block while its pageblock was walked. */
+/* Of the stretch from `index` on in which no frame heads a block: reserved memory, mostly, of which there may be a pageblock's worth. */
+static unsigned bare_order(uint32_t index) {
+  unsigned order = 0;
+  for (; order < BARE_ORDER_MAX && (index >> order & 1) == 0; order++) {
+    for (uint32_t at = index + (1u << order); at < index + (2u << order); at++) {
+      if (word_is_head(word_load(frame_at(at))))
+        return order;
+    }
+  }
+  return order;
+}
+
+/* What has merged into a free block while its pageblock was walked, or is nobody's. */
 static void read_tail(uint32_t index, struct part *out) {
   uint32_t head = entry_find_head(index);
-  if (head != INDEX_NONE && (word_load(frame_at(head)) & WORD_STATE_MASK) == FRAME_FREE)
+  if (head == INDEX_NONE)
+    out->order = bare_order(index);
+  else if ((word_load(frame_at(head)) & WORD_STATE_MASK) == FRAME_FREE)
     out->free = true;
 }
 

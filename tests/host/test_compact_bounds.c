@@ -228,6 +228,52 @@ static void a_range_that_is_given_up_keeps_it(void **state) {
   check_and_destroy();
 }
 
+/* --- memory that is nobody's ------------------------------------------------------------------------------------------------------ */
+
+#define SMALL_PAGEBLOCKS 32u
+
+/* Every other pageblock is the firmware's but for its last frame: no other heads a block. Of the rest, every other frame is somebody's. */
+static void create_holes(void) {
+  struct mem_range ram = {pfn(0x40000), pfn(0x40000 + (SMALL_PAGEBLOCKS + 2) * PAGEBLOCK_FRAMES)}, reserved[SMALL_PAGEBLOCKS / 2 + 1];
+  port_host_ram_create(ram.start.v, ram.end.v - ram.start.v);
+  for (unsigned i = 0; i < SMALL_PAGEBLOCKS / 2; i++) {
+    reserved[i].start = pfn_add(ram.start, 2 * i * PAGEBLOCK_FRAMES);
+    reserved[i].end = pfn_add(reserved[i].start, PAGEBLOCK_FRAMES - 1);
+  }
+  reserved[SMALL_PAGEBLOCKS / 2] = (struct mem_range){pfn_add(ram.start, SMALL_PAGEBLOCKS * PAGEBLOCK_FRAMES), ram.end};
+  void *table = port_frame_ptr(reserved[SMALL_PAGEBLOCKS / 2].start);
+  assert_int_equal(page_alloc_init(&ram, 1, reserved, ARRAY_SIZE(reserved), table), ERR_OK);
+  migrate_set_ops(&ops);
+  owned = 0;
+  for (uint64_t i = 0; i < SMALL_PAGEBLOCKS * PAGEBLOCK_FRAMES; i += 2) {
+    pfn_t f = pfn_add(ram.start, i);
+    if (i & PAGEBLOCK_FRAMES) {
+      assert_int_equal(page_alloc_at(f, 0, ALLOC_MOVABLE | ALLOC_ATOMIC), ERR_OK);
+      frame_set_state(f, 0, FRAME_OWNED, OWNER, owned);
+      place[owned++] = f.v;
+    }
+  }
+}
+
+static void reserved_frames_are_passed_over_at_once(void **state) {
+  (void)state;
+  struct compact_request r = {.mode = COMPACT_SYNC, .order = PAGEBLOCK_ORDER, .owner = COMPACT_ANY_OWNER};
+  struct compact_run run;
+  struct longest longest = {0};
+  create_holes();
+  assert_int_equal(compact_begin(&run, &r), ERR_OK);
+  begin_counting();
+  for (err_t err = ERR_AGAIN; err == ERR_AGAIN;) {
+    uint64_t begun = blocks;
+    err = compact_step(&run, 1);
+    note(&longest, begun);
+  }
+  compact_end(&run);
+  judge("reserved memory", &longest);
+  assert_in_range(run.report.pageblocks_freed, 1, SMALL_PAGEBLOCKS);
+  port_host_ram_destroy();
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(compaction_keeps_its_bound),
@@ -235,6 +281,7 @@ int main(void) {
       cmocka_unit_test(giving_way_keeps_it),
       cmocka_unit_test(a_contiguous_range_keeps_its_bound),
       cmocka_unit_test(a_range_that_is_given_up_keeps_it),
+      cmocka_unit_test(reserved_frames_are_passed_over_at_once),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
