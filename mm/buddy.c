@@ -3,9 +3,10 @@
  * The buddy (Knuth, TAOCP 1, 2.5; Linux mm/page_alloc.c): free blocks of 2^order frames on lists by order and migrate type.
  *
  * Invariants, under the zone's lock: a free block's head has state FREE, its order and the type of the list it is on; its buddy of the same
- * order is not free, unless one of them lies in an isolated pageblock; only LIST_REPORTED is no type of pageblocks; `avail` has a bit exactly for the lists that are not empty;
- * `free` is the sum of all blocks and of the unopened frames, and each pageblock's `free_frames` its part of it. A head's word is written by one store, because CPUs that free nearby read
- * it as a possible buddy; an allocated frame never looks free, whatever its owner does to it meanwhile.
+ * order is not free, unless one of them lies in an isolated pageblock; only LIST_REPORTED is no type of pageblocks; `avail` has a bit
+ * exactly for the lists that are not empty; `free` is the sum of all blocks and of the unopened frames, and each pageblock's `free_frames`
+ * its part of it. A head's word is written by one store, because CPUs that free nearby read it as a possible buddy; an allocated frame
+ * never looks free, whatever its owner does to it meanwhile.
  *
  * Keeps no ledger: callers move frames between FREE and CACHED as they take and give. Refuses nothing: the doors (page_alloc.c) have
  * checked.
@@ -112,8 +113,8 @@ uint32_t buddy_take(struct zone *z, unsigned order, enum migratetype type) {
 }
 
 /*
- * From another type's pageblocks one frame, and only if there is nothing else. A look for it may also bring back what compaction had set aside, in
- * blocks of any order.
+ * From another type's pageblocks one frame, and only if there is nothing else. A look for it may also bring back what compaction had set
+ * aside, in blocks of any order.
  */
 unsigned buddy_take_many(struct zone *z, enum migratetype type, struct block *to, unsigned want, unsigned least) {
   unsigned left = want, blocks = 0, from, order;
@@ -250,8 +251,9 @@ static NOINLINE void give_pageblocks(struct zone *z, uint32_t index, unsigned or
 }
 
 /*
- * Merge the block with its free buddies, put it on its list; `frames` of it are new to the buddy. Smaller buddies share the pageblock, whose
- * entries are written, and what is given back here never looked free. `at` and `size` are bytes into the table: an add finds an entry.
+ * Merge the block with its free buddies, put it on its list; `frames` of it are new to the buddy. Smaller buddies share the pageblock,
+ * whose entries are written, and what is given back here never looked free. `at` and `size` are bytes into the table: an add finds an
+ * entry.
  */
 static ALWAYS_INLINE void merge_and_push(struct zone *z, uint32_t index, unsigned order, unsigned frames) {
   uint64_t at = index * sizeof(struct frame), size = sizeof(struct frame) << order;

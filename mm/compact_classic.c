@@ -34,7 +34,9 @@ static void defer(struct zone *z) {
   z->defer_shift += z->defer_shift < DEFER_SHIFT_MAX;
 }
 
-/* Room for the targets above the low watermark: twice the block, as Linux's compact_gap. A sync run was asked for by somebody, and comes. */
+/*
+ * Room for the targets above the low watermark: twice the block, as Linux's compact_gap. A sync run was asked for by somebody, and comes.
+ */
 static bool is_suitable(struct zone *z, const struct compact_request *r) {
   uint64_t free_blocks[MAX_ORDER + 1];
   if (r->mode == COMPACT_SYNC)

@@ -2,10 +2,10 @@
 /*
  * What the occupancy policy will do, decided before anything moves: which pageblocks to empty, and which parts of others to clear first.
  *
- * Block sizes divide each other, so a set of blocks fits a set of holes exactly if, for every order o, the blocks of at least o take no more
- * frames than the holes of at least o have. With single frames alone only o = 0 counts, and emptying the k least used pageblocks is optimal.
- * With larger blocks the holes of an order are a resource, and each order has a price per frame of hole, rising with the order, in units of
- * 1/4096 move. At given prices every decision is a pageblock's own:
+ * Block sizes divide each other, so a set of blocks fits a set of holes exactly if, for every order o, the blocks of at least o take no
+ * more frames than the holes of at least o have. With single frames alone only o = 0 counts, and emptying the k least used pageblocks is
+ * optimal. With larger blocks the holes of an order are a resource, and each order has a price per frame of hole, rising with the order, in
+ * units of 1/4096 move. At given prices every decision is a pageblock's own:
  *
  *    to empty it costs   a move per used frame, a hole for each of its blocks, and the holes it takes along
  *    to clear a region   (aligned, of order k < 9) costs the same of the region's parts, and earns one hole of order k
@@ -14,8 +14,8 @@
  * frames considered. Then supply and demand are tallied, and where an order falls short its price goes up. The cheapest plan that fits
  * wins. Prices start at zero: a layout that fits without takes one round.
  *
- * No memory but the run's: a pageblock's cost stands in its `link`, decisions in its flags, all else is computed again when needed. No lock:
- * what is read is a glimpse, and what is done about it is checked then.
+ * No memory but the run's: a pageblock's cost stands in its `link`, decisions in its flags, all else is computed again when needed. No
+ * lock: what is read is a glimpse, and what is done about it is checked then.
  */
 #include "mm/compact_plan.h"
 
@@ -45,7 +45,9 @@ static ALWAYS_INLINE struct worth part_worth(const struct compact_run *run, cons
   return (struct worth){.cost = (hole + MOVE_COST) << p->order};
 }
 
-/* Two halves of the region of `order` that holds `at`. `*whole`: clearing all of it is what earns most; it must not begin before sort_from. */
+/*
+ * Two halves of the region of `order` that holds `at`. `*whole`: clearing all of it is what earns most; it must not begin before sort_from.
+ */
 static ALWAYS_INLINE struct worth join(const struct compact_run *run, struct worth a, struct worth b, uint32_t at, unsigned order,
                                        bool *whole) {
   uint32_t cost = a.cost + b.cost < FIXED ? a.cost + b.cost : FIXED, parts = a.earned + b.earned;
@@ -167,8 +169,8 @@ static void begin_selection(struct compact_plan *plan) {
 }
 
 /*
- * The largest threshold below which at most `wanted` pageblocks cost; of those that cost just that, as many as are left. A walk for each bit
- * of the threshold, this is at its end. True if it was the last.
+ * The largest threshold below which at most `wanted` pageblocks cost; of those that cost just that, as many as are left. A walk for each
+ * bit of the threshold, this is at its end. True if it was the last.
  */
 static bool end_selection_walk(struct compact_plan *plan) {
   if (plan->below <= plan->wanted) {
@@ -183,8 +185,8 @@ static bool end_selection_walk(struct compact_plan *plan) {
 /* --- tally: supply and demand ---------------------------------------------------------------------------------------------------- */
 
 /*
- * One walk over a pageblock that is planned (its blocks need holes) or kept as it is (its holes are for others); what its holes are worth at
- * the prices.
+ * One walk over a pageblock that is planned (its blocks need holes) or kept as it is (its holes are for others); what its holes are worth
+ * at the prices.
  */
 static int64_t tally_plain(struct compact_run *run, uint32_t start, bool planned) {
   uint64_t *sums = planned ? run->plan.used : run->plan.holes;
@@ -202,7 +204,10 @@ static int64_t tally_plain(struct compact_run *run, uint32_t start, bool planned
   return value;
 }
 
-/* A region of a pageblock of which parts may be cleared: by orders, its blocks; and of the best choice, what is cleared, and the holes then. */
+/*
+ * A region of a pageblock of which parts may be cleared: by orders, its blocks; and of the best choice, what is cleared, and the holes
+ * then.
+ */
 struct region {
   struct worth worth;
   uint16_t blocks[ORDERS], cleared[ORDERS], holes[ORDERS];

@@ -2,7 +2,10 @@
 #ifndef MM_COMPACT_PLAN_H
 #define MM_COMPACT_PLAN_H
 
-/* The occupancy policy's plan; see mm/compact_plan.c. Its result stands in the pageblocks: PB_PLANNED, with its cost in `link`, and PB_SORT. */
+/*
+ * The occupancy policy's plan; see mm/compact_plan.c. Its result stands in the pageblocks: PB_PLANNED, with its cost in `link`, and
+ * PB_SORT.
+ */
 
 #include "mm/compaction.h"
 
@@ -24,8 +27,8 @@ void plan_begin_prices(struct compact_plan *plan);
 bool plan_find_region(const struct compact_run *run, uint32_t pb, uint32_t *start, unsigned *order);
 
 /*
- * Would the plan still fit if the region were left alone? Then it is, and what is left over is less by as much. A price at which many regions are
- * worth clearing has all of them planned, where a few would do: this takes the others out again.
+ * Would the plan still fit if the region were left alone? Then it is, and what is left over is less by as much. A price at which many
+ * regions are worth clearing has all of them planned, where a few would do: this takes the others out again.
  */
 bool plan_spares_region(struct compact_plan *plan, uint32_t start, unsigned order);
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The prices of holes, by order, that a plan of the occupancy policy is made with (compact_plan.c, which has the idea), and the judgement of what
- * came of them.
+ * The prices of holes, by order, that a plan of the occupancy policy is made with (compact_plan.c, which has the idea), and the judgement
+ * of what came of them.
  *
  * After each round the tallies say where holes of an order or more are short; prices change, and the next round plans with them. A plan's
- * cost is the frames it moves. What the prices prove no plan can go below (the Lagrangian dual) ends the search early; else it ends after a fixed
- * number of rounds, with the cheapest plan that fitted.
+ * cost is the frames it moves. What the prices prove no plan can go below (the Lagrangian dual) ends the search early; else it ends after a
+ * fixed number of rounds, with the cheapest plan that fitted.
  *
  * Works on the run's plan alone: no lock, no pageblock is looked at. Never refuses: if nothing fits, the last plan will do.
  */

@@ -3,9 +3,9 @@
 #define MM_COMPACTION_H
 
 /*
- * What the files of compaction share: isolate.c (pageblocks set aside, targets), evacuate.c (emptying a region), compact.c (life of a run), the
- * policies, contig.c. Nobody outside mm/ includes this. A run has its zone to itself (struct zone's `compacting`); others allocate and free
- * meanwhile, so whatever was read without the zone's lock is asked again when it is acted upon.
+ * What the files of compaction share: isolate.c (pageblocks set aside, targets), evacuate.c (emptying a region), compact.c (life of a run),
+ * the policies, contig.c. Nobody outside mm/ includes this. A run has its zone to itself (struct zone's `compacting`); others allocate and
+ * free meanwhile, so whatever was read without the zone's lock is asked again when it is acted upon.
  */
 
 #include "mm/compact.h"
@@ -31,9 +31,9 @@ static inline bool pageblock_has(uint32_t pb, unsigned flag) {
 }
 
 /*
- * What a step may cost. Homes run steps with interrupts masked, so all of a step's work is charged to its one budget, whose unit is the move
- * of a frame: some 1,600 instructions. Whatever walks a zone does so in pieces and goes on in the next step, so that the size of the zone is in no
- * stretch: a step of N moves overdraws by one item below, or one block moved, at most.
+ * What a step may cost. Homes run steps with interrupts masked, so all of a step's work is charged to its one budget, whose unit is the
+ * move of a frame: some 1,600 instructions. Whatever walks a zone does so in pieces and goes on in the next step, so that the size of the
+ * zone is in no stretch: a step of N moves overdraws by one item below, or one block moved, at most.
  */
 #define COST_LOOK 32        /* at all parts of a pageblock */
 #define COST_RETYPE 12      /* of a pageblock set aside or put back */
@@ -54,8 +54,8 @@ void isolate_pageblock(struct zone *z, uint32_t pb, unsigned why);
 void isolate_release(struct zone *z, uint32_t pb);
 
 /*
- * A free block to move to: the smallest of at least `order` that is free and neither set aside nor kept for atomic requests, cut to size; none
- * larger than `limit`. State CACHED, as frame_move() wants it. No watermark holds it back: a move gives back what it takes.
+ * A free block to move to: the smallest of at least `order` that is free and neither set aside nor kept for atomic requests, cut to size;
+ * none larger than `limit`. State CACHED, as frame_move() wants it. No watermark holds it back: a move gives back what it takes.
  */
 bool target_take(struct zone *z, unsigned order, unsigned limit, pfn_t *out);
 /* The free block that heads `index`, cut to `order`. */

@@ -12,8 +12,9 @@
  *                   |   +-> DONE (ERR_NOSPC)   |           +-> RETURNING -+
  *                   +------ RELEASING <--------+--------------------------+
  *
- * Each arrow but those to DONE is a walk in pieces, charged to the step's budget (compaction.h), so that neither the zone's size nor the range's is in
- * a masked stretch. Whatever the end, no pageblock stays set aside. No lock but the zone's, for one pageblock or one block at a time.
+ * Each arrow but those to DONE is a walk in pieces, charged to the step's budget (compaction.h), so that neither the zone's size nor the
+ * range's is in a masked stretch. Whatever the end, no pageblock stays set aside. No lock but the zone's, for one pageblock or one block at
+ * a time.
  */
 #include "mm/compaction.h"
 
@@ -172,7 +173,10 @@ static uint32_t window_end(const struct contig_run *run) {
   return window_first(run) + window_count(run);
 }
 
-/* The window's pageblocks below the cursor have been set aside: put them back, and then answer `result`, or choose again if it is ERR_AGAIN. */
+/*
+ * The window's pageblocks below the cursor have been set aside: put them back, and then answer `result`, or choose again if it is
+ * ERR_AGAIN.
+ */
 static void begin_releasing(struct contig_run *run, uint32_t set_aside, err_t result) {
   run->phase = RELEASING;
   run->cursor = set_aside;

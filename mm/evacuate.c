@@ -4,8 +4,8 @@
  *
  * Parts are read without a lock, so each is a glimpse that frame_move() checks again under the owner's lock; what has changed meanwhile is
  * MOVE_GONE, and the next round sees what is there now. The region's pageblock is set aside, so what becomes free in it stays free; what
- * per-CPU lists hold of it is busy until they are drained. This CPU's are drained at the end of a round that met any; the others are asked to
- * drain theirs, and how many rounds that may take is the caller's to say.
+ * per-CPU lists hold of it is busy until they are drained. This CPU's are drained at the end of a round that met any; the others are asked
+ * to drain theirs, and how many rounds that may take is the caller's to say.
  *
  * Interrupts are masked for one block at a time (frame_move), and for one look at the free lists.
  */

@@ -2,11 +2,12 @@
 /*
  * Where memory comes from when a migrate type's own lists are empty (Linux: __rmqueue_fallback, steal_suitable_fallback).
  *
- * The aim is to keep unmovable blocks together, since one of them spoils a whole 2 MiB for good. So, in this order: a wholly free
- * pageblock of another type changes its type, at last one whose memory was reported and is to be backed anew; memory never touched is opened; the pageblock with most free, as far as a short look at the other
- * type's largest blocks tells, is taken over: what is free at once, what its owners give back later as well, so that the next request of
- * the kind goes there too. A movable request takes nothing over: it has the other type's smallest block, since movable memory can be
- * compacted away later. A pageblock that becomes wholly free is movable again (buddy.c).
+ * The aim is to keep unmovable blocks together, since one of them spoils a whole 2 MiB for good. So, in this order: a wholly free pageblock
+ * of another type changes its type, at last one whose memory was reported and is to be backed anew; memory never touched is opened; the
+ * pageblock with most free, as far as a short look at the other type's largest blocks tells, is taken over: what is free at once, what its
+ * owners give back later as well, so that the next request of the kind goes there too. A movable request takes nothing over: it has the
+ * other type's smallest block, since movable memory can be compacted away later. A pageblock that becomes wholly free is movable again
+ * (buddy.c).
  *
  * All under the zone's lock. HIGHATOMIC and ISOLATE are never taken from.
  */

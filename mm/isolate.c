@@ -7,11 +7,11 @@
  * compaction run holds; when an allocation finds nothing else, one of them is given up, and the run sees that by the flag being gone.
  * Those held for a contiguous range (CONTIG) are not; a zone never has both kinds, as both need it claimed.
  *
- * The lock is held for one pageblock or one free block at a time, however large the zone is: at most some 10,000 instructions, when a pageblock
- * of 256 free blocks changes its lists. Whoever walks all pageblocks does so without it, in pieces (compaction.h).
+ * The lock is held for one pageblock or one free block at a time, however large the zone is: at most some 10,000 instructions, when a
+ * pageblock of 256 free blocks changes its lists. Whoever walks all pageblocks does so without it, in pieces (compaction.h).
  *
- * Targets come from the other lists, smallest adequate block first. As all sizes are powers of two, that is the best there is: a larger block
- * is cut only when no smaller one could have served, so room for larger blocks is never lost to smaller ones.
+ * Targets come from the other lists, smallest adequate block first. As all sizes are powers of two, that is the best there is: a larger
+ * block is cut only when no smaller one could have served, so room for larger blocks is never lost to smaller ones.
  */
 #include "mm/compaction.h"
 
@@ -112,7 +112,9 @@ bool target_take_at(struct zone *z, uint32_t index, unsigned order, pfn_t *out) 
 
 /* --- counts ---------------------------------------------------------------------------------------------------------------------- */
 
-/* The buddy merges whatever is free of a pageblock, so one that is wholly free lies in a block of at least its size, or was never opened. */
+/*
+ * The buddy merges whatever is free of a pageblock, so one that is wholly free lies in a block of at least its size, or was never opened.
+ */
 uint32_t zone_whole_pageblocks(struct zone *z) {
   port_flags_t flags = zone_lock(z);
   uint32_t whole = z->unopened >> PAGEBLOCK_ORDER;

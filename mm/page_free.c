@@ -2,8 +2,8 @@
 /*
  * The doors of the physical allocator through which frames come back: page_free and page_free_bulk (include/mm/page_alloc.h).
  *
- * A frame of this CPU's node goes to a per-CPU list, one of another node or of a pageblock set aside to the buddy of its zone. What comes back
- * is cleared of its life at once (frame_forget), so that nothing need be done about it when it is handed out again.
+ * A frame of this CPU's node goes to a per-CPU list, one of another node or of a pageblock set aside to the buddy of its zone. What comes
+ * back is cleared of its life at once (frame_forget), so that nothing need be done about it when it is handed out again.
  *
  * Locks: interrupts masked on this CPU, then a zone's. Refuse, by CHECK, what is not a handed-out head of that order in a state that may
  * be freed, or what is pinned.

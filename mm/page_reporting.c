@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Free-page reporting (include/mm/page_reporting.h): takes whole pageblocks off the free lists, has them reported, and puts them back on lists of their own
- * (LIST_REPORTED), which no request looks at before all else is used up (fallback.c).
+ * Free-page reporting (include/mm/page_reporting.h): takes whole pageblocks off the free lists, has them reported, and puts them back on
+ * lists of their own (LIST_REPORTED), which no request looks at before all else is used up (fallback.c).
  *
- * That list is the mark: handing a block out, cutting it, merging it with one that was not reported or setting its pageblock aside takes it off the list,
- * so no path of the allocator has anything to clear. Blocks that were never opened were never touched: they need no report.
+ * That list is the mark: handing a block out, cutting it, merging it with one that was not reported or setting its pageblock aside takes it
+ * off the list, so no path of the allocator has anything to clear. Blocks that were never opened were never touched: they need no report.
  *
- * While it is out a block is CACHED, as a target of a move is. The zone's lock is held for one block at a time. Refuses to take what the low watermark
- * needs, and blocks of pageblocks that are kept for somebody (HIGHATOMIC, ISOLATE).
+ * While it is out a block is CACHED, as a target of a move is. The zone's lock is held for one block at a time. Refuses to take what the
+ * low watermark needs, and blocks of pageblocks that are kept for somebody (HIGHATOMIC, ISOLATE).
  */
 #include "mm/page_reporting.h"
 #include "mm/zone.h"
@@ -55,8 +55,8 @@ static uint32_t allowance(const struct zone *z) {
 }
 
 /*
- * A block off the lists, of `most` frames at most: ERR_OK. ERR_NOENT: none there. ERR_NOMEM: it is needed. None is cut for it: the part that was
- * reported would merge with the other and lose its mark, again and again.
+ * A block off the lists, of `most` frames at most: ERR_OK. ERR_NOENT: none there. ERR_NOMEM: it is needed. None is cut for it: the part
+ * that was reported would merge with the other and lose its mark, again and again.
  */
 static err_t take(struct zone *z, uint32_t most, struct page_report *out) {
   err_t err = ERR_OK;

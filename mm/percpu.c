@@ -4,10 +4,10 @@
  *
  * Each CPU has, per migrate type, a stack of single frames and one of whole pageblocks, and for movable frames one of runs, 64 neighbours
  * put by as a block: a pageblock's worth goes to and from the zone under one hold of its lock. What lies there is in state CACHED with
- * FRAME_F_PERCPU and of the CPU's own node. An empty stack is refilled by a batch under one hold of the zone's lock, from few blocks, so that
- * it hands out ascending neighbours; a full one gives a batch back, neighbours as blocks again. Batches of pageblocks double as long as things
- * move the same way, and are small when they turn: what goes up and down by more than a list holds takes only the difference to the zone and
- * back. A list of pageblocks that is now empty, now full grows instead, up to its share of RAM, until it is drained.
+ * FRAME_F_PERCPU and of the CPU's own node. An empty stack is refilled by a batch under one hold of the zone's lock, from few blocks, so
+ * that it hands out ascending neighbours; a full one gives a batch back, neighbours as blocks again. Batches of pageblocks double as long
+ * as things move the same way, and are small when they turn: what goes up and down by more than a list holds takes only the difference to
+ * the zone and back. A list of pageblocks that is now empty, now full grows instead, up to its share of RAM, until it is drained.
  *
  * Only the owning CPU, interrupts masked, writes its stacks; others may glimpse at the counts, and ask by `drain_wanted` for all of it. A
  * refill stops at the low watermark: below, requests go to the buddy one by one (slowpath.c).

@@ -33,9 +33,9 @@ struct percpu_list {
 #define PERCPU_LISTS 9u
 
 /*
- * Only its own CPU writes it, but for `high` (percpu_set_enabled) and `drain_wanted`; others may glimpse. The ledger has a counter per owner
- * and state, modulo 2^32: only the sum over CPUs means anything. Lists of no type are there so that flags need no check before a list is
- * looked at. All that lies in the lists is of this CPU's node.
+ * Only its own CPU writes it, but for `high` (percpu_set_enabled) and `drain_wanted`; others may glimpse. The ledger has a counter per
+ * owner and state, modulo 2^32: only the sum over CPUs means anything. Lists of no type are there so that flags need no check before a list
+ * is looked at. All that lies in the lists is of this CPU's node.
  */
 struct percpu {
   uint32_t ledger[OWNERS_MAX * LEDGER_STATES];

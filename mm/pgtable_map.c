@@ -63,7 +63,9 @@ static NOINLINE err_t map_walk(struct pt *pt, uint64_t ia, pa_t out, unsigned le
   return ERR_OK;
 }
 
-/* A page of the prot and in the table used last, which proves that `ia` is in range; else, or if somebody wants to hear of it, by the walk. */
+/*
+ * A page of the prot and in the table used last, which proves that `ia` is in range; else, or if somebody wants to hear of it, by the walk.
+ */
 static ALWAYS_INLINE bool is_like_last(const struct pt *pt, uint64_t ia, pa_t out, unsigned level, pt_prot_t prot) {
   bool is_aligned_page = ((out.v & ~DESC_ADDR) | (ia & (PAGE_SIZE - 1))) == 0;
   return level == 3 && prot == pt->page_prot && ia >> SHIFT_L2 == pt->hint_index && is_aligned_page && !port_event_on(MM_EVENT_PTE_WRITE);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Poison: freed frames are filled with a pattern, and looked at when they are handed out again; a write through a stale pointer is found then.
+ * Poison: freed frames are filled with a pattern, and looked at when they are handed out again; a write through a stale pointer is found
+ * then.
  *
- * A frame that holds the pattern says so in `private` of its own entry, heads and tails alike: the number of this round of poisoning. So what
- * was freed before, or has been handed out since, is not looked at, and what memory holds decides nothing. While it is on, the per-CPU
+ * A frame that holds the pattern says so in `private` of its own entry, heads and tails alike: the number of this round of poisoning. So
+ * what was freed before, or has been handed out since, is not looked at, and what memory holds decides nothing. While it is on, the per-CPU
  * lists are not used and every pageblock that comes back has its entries written.
  *
  * Takes a zone's lock to write entries. Refuses, by CHECK that names frame and offset, to hand out a frame that was written to.

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What the allocator looks like: the numbers behind buddyinfo, pagetypeinfo, zoneinfo, numastat and the two fragmentation indexes. Writes nothing; reads a
- * zone's lists under its lock, pageblocks and per-CPU lists without (a glimpse).
+ * What the allocator looks like: the numbers behind buddyinfo, pagetypeinfo, zoneinfo, numastat and the two fragmentation indexes. Writes
+ * nothing; reads a zone's lists under its lock, pageblocks and per-CPU lists without (a glimpse).
  *
  * Pageblocks never opened are on no list. The indexes count them as what they will be: blocks of 2 MiB, or of 4 MiB in pairs.
  * To count them is a walk over pageblocks, so it comes in steps for whoever must not be long.

@@ -4,8 +4,8 @@
 
 /*
  * What the files of the slab allocator share: slab.c (the hot path and its magazines), slab_frames.c (slabs of frames), slab_cache.c
- * (caches, reports, shrinking), slab_size.c (memory by size), slab_charge.c (whose they are), slab_debug.c (poison, red zones, what a failed CHECK says). Nobody else
- * includes this.
+ * (caches, reports, shrinking), slab_size.c (memory by size), slab_charge.c (whose they are), slab_debug.c (poison, red zones, what a
+ * failed CHECK says). Nobody else includes this.
  *
  *   one cache        CPU 0   CPU 1  ...            lock order, from the top:
  *                  +-------+-------+                 registry

@@ -2,13 +2,13 @@
 /*
  * The zeroed pool: frames and whole pageblocks zeroed ahead, so that a fault need not wait for it.
  *
- * page_zero_pool_step() moves blocks from the movable lists of a zone into its pool while the zone stands above its high watermark;
- * movable requests for zeroed memory take from there, and it goes back piece by piece when memory is short. A block in the pool is in state
- * ZEROED, owned by nobody, linked through `next`; the zone's lock covers the lists. Half of the pool is for whole pageblocks, as far as they
- * divide it, the rest for single frames; the one that is further behind its share is filled first, and neither gets the other's share.
+ * page_zero_pool_step() moves blocks from the movable lists of a zone into its pool while the zone stands above its high watermark; movable
+ * requests for zeroed memory take from there, and it goes back piece by piece when memory is short. A block in the pool is in state ZEROED,
+ * owned by nobody, linked through `next`; the zone's lock covers the lists. Half of the pool is for whole pageblocks, as far as they divide
+ * it, the rest for single frames; the one that is further behind its share is filled first, and neither gets the other's share.
  *
- * The zeroing happens under no lock, with the block CACHED: a pageblock in several steps, between which it waits in `filling`. One CPU fills
- * at a time (`filling.busy`); who finds another at it leaves it alone.
+ * The zeroing happens under no lock, with the block CACHED: a pageblock in several steps, between which it waits in `filling`. One CPU
+ * fills at a time (`filling.busy`); who finds another at it leaves it alone.
  *
  * Off until a limit is set. Serves no unmovable request: those keep to their pageblocks.
  */
@@ -106,7 +106,9 @@ bool zero_pool_take(struct percpu *pc, unsigned order, uint64_t word, uint64_t r
   return true;
 }
 
-/* --- filling; the filler's -------------------------------------------------------------------------------------------------------------- */
+/*
+ * --- filling; the filler's --------------------------------------------------------------------------------------------------------------
+ */
 
 static bool above_high(const struct zone *z, unsigned order) {
   return z->free >= z->high + z->boost + z->highatomic + (1u << order);

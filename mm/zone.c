@@ -41,7 +41,9 @@ static err_t measure(const struct mem_range *ram, unsigned count, struct span *o
   return out->end - out->base <= UINT32_MAX - CHUNK_FRAMES ? ERR_OK : ERR_NOSPC;
 }
 
-/* A table of at least 4 MiB, wherever it starts, covers one pageblock, whose entries hold the pageblocks of 4 GiB: more than it describes. */
+/*
+ * A table of at least 4 MiB, wherever it starts, covers one pageblock, whose entries hold the pageblocks of 4 GiB: more than it describes.
+ */
 #define TABLE_HOLDS_PAGEBLOCKS ((uint64_t)2 * PAGEBLOCK_FRAMES * PAGE_SIZE / sizeof(struct frame))
 
 static uint64_t pageblock_bytes(uint64_t frames) {

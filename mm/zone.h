@@ -77,7 +77,10 @@ static inline void zone_unlock(struct zone *z, port_flags_t flags) {
 uint32_t buddy_take(struct zone *z, unsigned order, enum migratetype type);
 /* The block at exactly `index`, if it is free. */
 bool buddy_take_at(struct zone *z, uint32_t index, unsigned order);
-/* Up to `want` frames (a multiple of 2^least) as blocks of order `least` or more, small ones first; returns the blocks. `to` has room for `want` of them. */
+/*
+ * Up to `want` frames (a multiple of 2^least) as blocks of order `least` or more, small ones first; returns the blocks. `to` has room for
+ * `want` of them.
+ */
 struct block {
   uint32_t index;
   uint32_t order;

@@ -10,8 +10,10 @@
 
 struct trap_frame;
 
-/* Aborts of EL0: enum vm_fault, 0 to retry the access. What is refused goes to the third, which returns only for want of memory: to retry, or to
- * do task->work. */
+/*
+ * Aborts of EL0: enum vm_fault, 0 to retry the access. What is refused goes to the third, which returns only for want of memory: to retry,
+ * or to do task->work.
+ */
 enum vm_fault exception_el0_data_abort(uint64_t esr, uint64_t far);
 enum vm_fault exception_el0_fetch_abort(uint64_t esr, uint64_t far);
 void exception_el0_refused(struct trap_frame *f, enum vm_fault why);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Lazy FP/SIMD. Invariant: cpu->fp_enabled means that the registers are newer than task->fp of the current task; otherwise
- * task->fp is right (all zeroes, whatever it holds, as long as task->fp_used is not set), and if moreover cpu->fp_owner is the task and task->fp_cpu is this CPU, the registers still equal it.
+ * Lazy FP/SIMD. Invariant: cpu->fp_enabled means that the registers are newer than task->fp of the current task; otherwise task->fp is
+ * right (all zeroes, whatever it holds, as long as task->fp_used is not set), and if moreover cpu->fp_owner is the task and task->fp_cpu is
+ * this CPU, the registers still equal it.
  */
 #include "guest/arch/fp.h"
 

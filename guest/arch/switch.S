@@ -4,8 +4,8 @@
 
     .text
 /*
- * void cpu_switch_to(struct task *prev, struct task *next): callee-saved registers, stack, and the EL0 registers that live in the CPU while a
- * task runs. Returns on next's stack.
+ * void cpu_switch_to(struct task *prev, struct task *next): callee-saved registers, stack, and the EL0 registers that live in the CPU while
+ * a task runs. Returns on next's stack.
  */
     .globl cpu_switch_to
 cpu_switch_to:

@@ -4,9 +4,9 @@
 
 /*
  * The spin lock of a kernel whose CPUs may be taken away at any moment. A fair (ticket) lock hands itself to whoever has waited longest,
- * even if that vCPU is not running now: with two vCPUs on one CPU every hand-over then costs a time slice. This one is
- * test-and-set: whoever runs and finds it free has it (Linux takes the same way on x86 guests, virt_spin_lock()). Critical sections are short,
- * so starving is not to be feared. Taken with interrupts masked. Zero-initialised is unlocked.
+ * even if that vCPU is not running now: with two vCPUs on one CPU every hand-over then costs a time slice. This one is test-and-set:
+ * whoever runs and finds it free has it (Linux takes the same way on x86 guests, virt_spin_lock()). Critical sections are short, so
+ * starving is not to be feared. Taken with interrupts masked. Zero-initialised is unlocked.
  */
 
 #include "arch/barrier.h"

@@ -2,11 +2,11 @@
 /*
  * FF-A calls: see the header. Owns the RX and TX buffers, a page each, mapped once and for good.
  *
- * A descriptor is written into TX; what does not fit follows in fragments. RX is released as soon as the answer has been looked at. Discovery asks for FFA_VERSION
- * only where the PSCI conduit leads to Sluice, then FFA_FEATURES for each call that is made here.
+ * A descriptor is written into TX; what does not fit follows in fragments. RX is released as soon as the answer has been looked at.
+ * Discovery asks for FFA_VERSION only where the PSCI conduit leads to Sluice, then FFA_FEATURES for each call that is made here.
  *
- * Lock: `ffa.lock` for buffers and calls, a leaf, interrupts masked. A call over many pages is interrupted by the hypervisor, not by us. Refuses a region
- * that retrieves elsewhere than it was asked to.
+ * Lock: `ffa.lock` for buffers and calls, a leaf, interrupts masked. A call over many pages is interrupted by the hypervisor, not by us.
+ * Refuses a region that retrieves elsewhere than it was asked to.
  */
 #include "guest/drivers/ffa.h"
 

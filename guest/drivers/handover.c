@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Memory between processes of different VMs. A process gives anonymous pages of its own; they are pinned while another VM has them, and a donation takes them out of the process and
- * out of this kernel (FRAME_BAD: withdrawn). What is taken lies in the window, which processes map as a device's memory (guest/vm/pfnmap.c).
+ * Memory between processes of different VMs. A process gives anonymous pages of its own; they are pinned while another VM has them, and a
+ * donation takes them out of the process and out of this kernel (FRAME_BAD: withdrawn). What is taken lies in the window, which processes
+ * map as a device's memory (guest/vm/pfnmap.c).
  *
  *      window   [ taken, mapped by processes ...                | adopted: donated to us, given to the allocator ]
  *                                                               ^ file.window ends here
  *
- * Owns the regions that this VM gave and the window. The window's frames are in the frame table, but handed out at boot (memory.c), so what is donated to us can become
- * RAM: adopted from the window's end, while nobody maps anything of it. That is refused where a balloon device takes frames, for
- * the window is not RAM to the hypervisor, which would not have it back. Lock: `lock`, a leaf but for ffa's; calls that allocate or fault hold none.
+ * Owns the regions that this VM gave and the window. The window's frames are in the frame table, but handed out at boot (memory.c), so what
+ * is donated to us can become RAM: adopted from the window's end, while nobody maps anything of it. That is refused where a balloon device
+ * takes frames, for the window is not RAM to the hypervisor, which would not have it back. Lock: `lock`, a leaf but for ffa's; calls that
+ * allocate or fault hold none.
  */
 #include "guest/drivers/handover.h"
 
@@ -122,8 +124,8 @@ static void region_forget(struct region *r) {
 }
 
 /*
- * The pages are the other VM's: out of the process, then out of the allocator. Where there is no memory for cutting a VMA they stay pinned in a region without a handle, and
- * each access is answered by an abort.
+ * The pages are the other VM's: out of the process, then out of the allocator. Where there is no memory for cutting a VMA they stay pinned
+ * in a region without a handle, and each access is answered by an abort.
  */
 static err_t part_with(const struct handover_dev *call, struct region *r) {
   err_t e = do_munmap(current_task()->mm, call->address, (uint64_t)call->pages * PAGE_SIZE);

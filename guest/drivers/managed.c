@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Managed ranges. The hypervisor says in the device tree where they lie in this guest's physical addresses, outside RAM; which guest holds a page of one
- * is its business, and an access takes as long as it takes. To this kernel a range is a device's memory: it maps it for processes and never looks into
- * it itself. Owns one vm_file for each, constant after boot, so there is no lock. Refuses ranges that meet RAM or do not begin at a page.
+ * Managed ranges. The hypervisor says in the device tree where they lie in this guest's physical addresses, outside RAM; which guest holds
+ * a page of one is its business, and an access takes as long as it takes. To this kernel a range is a device's memory: it maps it for
+ * processes and never looks into it itself. Owns one vm_file for each, constant after boot, so there is no lock. Refuses ranges that meet
+ * RAM or do not begin at a page.
  */
 #include "guest/drivers/managed.h"
 

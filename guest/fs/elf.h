@@ -28,8 +28,8 @@ struct elf_image {
 };
 
 /*
- * Parse `bytes` at `file`. What comes out is safe to map: every segment lies within the file and below `limit` in memory, offset and address agree
- * modulo 4096, no two segments share a page, none is empty, the entry lies in an executable one. ERR_INVAL if the file breaks
+ * Parse `bytes` at `file`. What comes out is safe to map: every segment lies within the file and below `limit` in memory, offset and
+ * address agree modulo 4096, no two segments share a page, none is empty, the entry lies in an executable one. ERR_INVAL if the file breaks
  * any of this, ERR_UNSUPPORTED if it is sound but not for us (other machine, interpreter), ERR_NOSPC for too many segments.
  */
 MUST_CHECK err_t elf_parse(const void *file, uint64_t bytes, uint64_t limit, struct elf_image *out);

@@ -5,9 +5,9 @@
  *   compactd   every compact= milliseconds a full compaction of every zone, in steps of a few moves
  *   shuffled   every shuffle= milliseconds every user frame to another one, for no reason: so that a test sees each page move many times
  *
- * compactd lets others run after every step, if anybody is ready: it uses what nobody else wants, and an idle machine does all of it at once.
- * shuffled runs its slices to the end, as a process does. Neither holds a lock between steps. The kernel takes no interrupts, so they look for
- * them as the idle loop does.
+ * compactd lets others run after every step, if anybody is ready: it uses what nobody else wants, and an idle machine does all of it at
+ * once. shuffled runs its slices to the end, as a process does. Neither holds a lock between steps. The kernel takes no interrupts, so they
+ * look for them as the idle loop does.
  */
 #include "guest/kernel/compactd.h"
 

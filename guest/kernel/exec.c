@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * execve(2): a new address space is built beside the old one, and takes its place when nothing can fail any more. Segments become VMAs over the
- * file and are faulted in; the stack gets what the AArch64 ABI says:
+ * execve(2): a new address space is built beside the old one, and takes its place when nothing can fail any more. Segments become VMAs over
+ * the file and are faulted in; the stack gets what the AArch64 ABI says:
  *
  *   sp -> | argc | argv.. 0 | envp.. 0 | auxv.. 0 | 16 random bytes | path, argument and environment strings | STACK_TOP
  */

@@ -50,8 +50,8 @@ static void report_signal(const struct trap_frame *f, const char *what, uint64_t
 }
 
 /*
- * ESR and FAR still say what the abort said: nothing can be taken to EL1 in between. Out of memory: the access is tried again, unless the process
- * is to end, which it does before it gets there.
+ * ESR and FAR still say what the abort said: nothing can be taken to EL1 in between. Out of memory: the access is tried again, unless the
+ * process is to end, which it does before it gets there.
  */
 void exception_el0_refused(struct trap_frame *f, enum vm_fault why) {
   uint64_t esr = sysreg_read(esr_el1), far = sysreg_read(far_el1);

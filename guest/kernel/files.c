@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Open files of a process: a small table in its task, which fork copies and exec keeps. What can be opened are the devices below /dev; they can be
- * mapped, not read or written, and are opened for both or not at all: a mapping is then as free as mmap(2) asks for. Lock: none, only the task
- * itself reaches its table. Refuses all flags but O_RDWR, O_SYNC and O_LARGEFILE.
+ * Open files of a process: a small table in its task, which fork copies and exec keeps. What can be opened are the devices below /dev; they
+ * can be mapped, not read or written, and are opened for both or not at all: a mapping is then as free as mmap(2) asks for. Lock: none,
+ * only the task itself reaches its table. Refuses all flags but O_RDWR, O_SYNC and O_LARGEFILE.
  */
 #include "guest/kernel/files.h"
 

@@ -57,8 +57,8 @@ static err_t map_all(const struct machine *m) {
 }
 
 /*
- * The window for what other VMs hand over is in the frame table like RAM, so that pages which are donated can become RAM; but all of it is handed out at once: what
- * is not there is nobody's to have. False: no window, or none that fits.
+ * The window for what other VMs hand over is in the frame table like RAM, so that pages which are donated can become RAM; but all of it is
+ * handed out at once: what is not there is nobody's to have. False: no window, or none that fits.
  */
 static bool window_is_sound(const struct machine *m) {
   uint64_t end = m->window.v + m->window_bytes;
@@ -85,8 +85,8 @@ static err_t withdraw_window(const struct machine *m) {
 }
 
 /*
- * The kernel runs with interrupts masked, so direct compaction looks for them between two pieces. What can be done ahead is done by idle CPUs
- * (sched.c). There is no zeroed pool: frames zeroed ahead would be backed by the hypervisor before anybody wants them.
+ * The kernel runs with interrupts masked, so direct compaction looks for them between two pieces. What can be done ahead is done by idle
+ * CPUs (sched.c). There is no zeroed pool: frames zeroed ahead would be backed by the hypervisor before anybody wants them.
  */
 static const struct page_alloc_ops alloc_ops = {
     .reclaim = balloon_reclaim,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The end: reports of broken invariants and of exceptions the kernel should not have taken. Output goes out whoever holds the console. Under
- * Sluice the VM's verdict becomes "failed" before the machine is switched off.
+ * The end: reports of broken invariants and of exceptions the kernel should not have taken. Output goes out whoever holds the console.
+ * Under Sluice the VM's verdict becomes "failed" before the machine is switched off.
  */
 #include "guest/kernel/panic.h"
 

@@ -34,8 +34,8 @@ _Static_assert(sizeof(struct exec_args) <= 4096, "one frame");
 MUST_CHECK err_t exec_args_add(struct exec_args *args, const char *s);
 
 /*
- * Replace the current task's program by args->path: new address space, stack and frame for EL0; the old address space is given up only when nothing can fail
- * any more. ERR_NOENT (no such file), ERR_INVAL or ERR_UNSUPPORTED (no ELF we run), ERR_NOMEM, ERR_NOSPC (arguments).
+ * Replace the current task's program by args->path: new address space, stack and frame for EL0; the old address space is given up only when
+ * nothing can fail any more. ERR_NOENT (no such file), ERR_INVAL or ERR_UNSUPPORTED (no ELF we run), ERR_NOMEM, ERR_NOSPC (arguments).
  */
 MUST_CHECK err_t process_exec(const struct exec_args *args);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What is read and written: descriptors 0, 1 and 2 are the console; what files.c opens answers neither. User memory is copied through a small buffer, so that no lock is
- * held while a page of it is faulted in.
+ * What is read and written: descriptors 0, 1 and 2 are the console; what files.c opens answers neither. User memory is copied through a
+ * small buffer, so that no lock is held while a page of it is faulted in.
  */
 #include "abi/handover_dev.h"
 #include "abi/linux.h"

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The guest's half of a fault as trace calls. Between entry and return of one fault, events of the memory core (allocation, descriptor
- * write) are passed on; which of the VM layer's ways served the fault is read from the counters it keeps, so the VM layer knows nothing of all this.
+ * write) are passed on; which of the VM layer's ways served the fault is read from the counters it keeps, so the VM layer knows nothing of
+ * all this.
  */
 #include "guest/kernel/trace.h"
 

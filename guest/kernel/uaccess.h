@@ -3,8 +3,8 @@
 #define GUEST_KERNEL_UACCESS_H
 
 /*
- * Access to the memory of the current process. Pages are faulted in as the process's own access would; what cannot be becomes ERR_FAULT. No lock
- * that the fault path takes may be held (guest/vm/mm_types.h).
+ * Access to the memory of the current process. Pages are faulted in as the process's own access would; what cannot be becomes ERR_FAULT. No
+ * lock that the fault path takes may be held (guest/vm/mm_types.h).
  */
 
 #include "core/err.h"

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What processes have used, for getrusage and wait4. A task counts its run time and its switches itself (sched.c); faults and resident pages are
- * counted by its address space, and are kept here when it leaves one, by exec or at its end. A parent takes over what a child has used, and what that
- * child had taken over from its own, when it waits for it. Frames of page tables are not resident pages, nor are they in Linux.
+ * What processes have used, for getrusage and wait4. A task counts its run time and its switches itself (sched.c); faults and resident
+ * pages are counted by its address space, and are kept here when it leaves one, by exec or at its end. A parent takes over what a child has
+ * used, and what that child had taken over from its own, when it waits for it. Frames of page tables are not resident pages, nor are they
+ * in Linux.
  */
 #include "abi/linux.h"
 #include "core/bits.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What the guest kernel costs, seen from EL0. Under -icount shift=0,sleep=off one tick of CNTVCT_EL0 is 16 instructions, so a mean over many
- * operations is exact to a fraction of one. Each line: "bench: NAME INSTRUCTIONS", one decimal, the measuring loop's own cost included. The
- * argument scales the number of operations (default 1).
+ * What the guest kernel costs, seen from EL0. Under -icount shift=0,sleep=off one tick of CNTVCT_EL0 is 16 instructions, so a mean over
+ * many operations is exact to a fraction of one. Each line: "bench: NAME INSTRUCTIONS", one decimal, the measuring loop's own cost
+ * included. The argument scales the number of operations (default 1).
  */
 #include "user.h"
 

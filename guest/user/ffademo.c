@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Pages of one process to a process in another VM, by /dev/handover. ffademo:give:VM gives, ffademo:take:VM takes; VM is the other one's id. The first region is one page
- * that both see, a mailbox; by it the giver says what it gives next:
+ * Pages of one process to a process in another VM, by /dev/handover. ffademo:give:VM gives, ffademo:take:VM takes; VM is the other one's
+ * id. The first region is one page that both see, a mailbox; by it the giver says what it gives next:
  *
  *      share    the taker reads what was written before, both write, each sees the other's
  *      lend     pages with a pattern; the taker checks it, writes its own, lets go; the giver has the new one

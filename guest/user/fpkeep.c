@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Holds values in all FP/SIMD registers for a while, again and again, and looks whether they are still there: under a hypervisor whose own code
- * (libfdt, while it makes a VM) uses these registers too. Argument: milliseconds (default 1000).
+ * Holds values in all FP/SIMD registers for a while, again and again, and looks whether they are still there: under a hypervisor whose own
+ * code (libfdt, while it makes a VM) uses these registers too. Argument: milliseconds (default 1000).
  */
 #include "user.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Guests that share managed memory. They meet in the range `control`, then use six other ranges in as many ways, each with a check that nobody has read
- * anything but what was written last:
+ * Guests that share managed memory. They meet in the range `control`, then use six other ranges in as many ways, each with a check that
+ * nobody has read anything but what was written last:
  *
  *   ring     a chain of producers and consumers, one ring from each guest to the next, numbered and checksummed
  *   table    one writes, all read, again and again: what read duplication is for
@@ -10,9 +10,10 @@
  *   pool     each fills its part, more than its quota, then reads the others': what eviction is for
  *   sums     LDXR and STXR by all on the same words
  *
- * manageddemo:all:ME:GUESTS does that once. manageddemo:churn:ME:GUESTS:ROUNDS then writes and checks its part of the pool, and looks at the others'. The last
- * guest is meant to be destroyed in the midst of it and to come back: it goes on until its second life, whose end ends all.
- * manageddemo:watch:1:1:ROUNDS keeps the even pages of the range `shared` and reads the odd ones, which are somebody's who is up to no good.
+ * manageddemo:all:ME:GUESTS does that once. manageddemo:churn:ME:GUESTS:ROUNDS then writes and checks its part of the pool, and looks at
+ * the others'. The last guest is meant to be destroyed in the midst of it and to come back: it goes on until its second life, whose end
+ * ends all. manageddemo:watch:1:1:ROUNDS keeps the even pages of the range `shared` and reads the odd ones, which are somebody's who is up
+ * to no good.
  */
 #include "user.h"
 

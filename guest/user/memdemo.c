@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Memory from user space, step by step: map, read, write, protect, fork, unmap, each with the faults it must cost, by kind, and the contents it
- * must show. The number of pages is the argument (default 64). Ends with "memdemo: PASS", or says what did not hold.
+ * Memory from user space, step by step: map, read, write, protect, fork, unmap, each with the faults it must cost, by kind, and the
+ * contents it must show. The number of pages is the argument (default 64). Ends with "memdemo: PASS", or says what did not hold.
  */
 #include "user.h"
 

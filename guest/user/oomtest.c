@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The end of a process for lack of memory, as Linux chooses it: the largest goes, whoever asked goes on. A sleeper that holds nearly all there is must be the
- * victim of a small process that faults, of the kernel's copy to user memory, of exec and fork; one that may not be killed is spared, and
- * the small one goes; nobody else notices. "oomtest: PASS" at the end.
+ * The end of a process for lack of memory, as Linux chooses it: the largest goes, whoever asked goes on. A sleeper that holds nearly all
+ * there is must be the victim of a small process that faults, of the kernel's copy to user memory, of exec and fork; one that may not be
+ * killed is spared, and the small one goes; nobody else notices. "oomtest: PASS" at the end.
  */
 #include "user.h"
 

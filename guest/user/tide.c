@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Memory use that rises and falls: an area that is kept and one that comes and goes, both filled with patterns that name their place. Arguments: MiB kept, MiB of
- * the flood, floods, milliseconds from one to the next; with a fifth, a flood whose time has passed is left out, so that all is over in time on a slow machine, too. It
- * says when each flood is at its height and when it is over; "tide: PASS" means that no word was anything but what was written, and that fresh memory was zero.
+ * Memory use that rises and falls: an area that is kept and one that comes and goes, both filled with patterns that name their place.
+ * Arguments: MiB kept, MiB of the flood, floods, milliseconds from one to the next; with a fifth, a flood whose time has passed is left
+ * out, so that all is over in time on a slow machine, too. It says when each flood is at its height and when it is over; "tide: PASS" means
+ * that no word was anything but what was written, and that fresh memory was zero.
  */
 #include "user.h"
 

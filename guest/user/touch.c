@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Memory that is touched and let go, with as few instructions as can be: a word in each page. Arguments: MiB, rounds, milliseconds from one to the next. What it
- * costs others is measured by whoever reads "high" (all touched) and "low" (all let go).
+ * Memory that is touched and let go, with as few instructions as can be: a word in each page. Arguments: MiB, rounds, milliseconds from one
+ * to the next. What it costs others is measured by whoever reads "high" (all touched) and "low" (all let go).
  */
 #include "user.h"
 

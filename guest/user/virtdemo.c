@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Random bytes and many lines: what the entropy and the console device are for. virtdemo:LINES prints so many lines (default 20),
- * numbered and full, reads 64 KiB of random bytes, and judges them: ones and zeroes balance, no 8 bytes come twice in a row. virtdemo:LINES:MS does so again
- * and again until MS milliseconds are over.
+ * Random bytes and many lines: what the entropy and the console device are for. virtdemo:LINES prints so many lines (default 20), numbered
+ * and full, reads 64 KiB of random bytes, and judges them: ones and zeroes balance, no 8 bytes come twice in a row. virtdemo:LINES:MS does
+ * so again and again until MS milliseconds are over.
  */
 #include "user.h"
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /*
- * Reaching into an address space that need not be active (Linux: access_remote_vm), through the kernel's own view of the frames. Each page is
- * faulted in as the mm itself would, with the same permissions and the same copy-on-write. Lock: mmap_lock, taken anew for each page,
- * so that a page found is not taken away while it is copied.
+ * Reaching into an address space that need not be active (Linux: access_remote_vm), through the kernel's own view of the frames. Each page
+ * is faulted in as the mm itself would, with the same permissions and the same copy-on-write. Lock: mmap_lock, taken anew for each page, so
+ * that a page found is not taken away while it is copied.
  */
 
 #include "core/string.h"
@@ -15,8 +15,8 @@ struct transfer {
 };
 
 /*
- * Copy within one page if it is mapped for the access; else it must be faulted in first: ERR_NOENT, or ERR_PERM if something is mapped. ERR_FAULT: no
- * frame of ours.
+ * Copy within one page if it is mapped for the access; else it must be faulted in first: ERR_NOENT, or ERR_PERM if something is mapped.
+ * ERR_FAULT: no frame of ours.
  */
 static err_t copy_present(struct mm_struct *mm, uint64_t addr, uint64_t len, const struct transfer *t) {
   struct pt_leaf leaf;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /*
- * The ASID allocator: see asid.h. Modelled on Linux's arch/arm64/mm/context.c, whose argument for the lock-free path is kept:
- * a CPU may go on with its ASID if, in one step, it finds the generation current and its active[] entry not zeroed. A rollover zeroes that entry with an
+ * The ASID allocator: see asid.h. Modelled on Linux's arch/arm64/mm/context.c, whose argument for the lock-free path is kept: a CPU may go
+ * on with its ASID if, in one step, it finds the generation current and its active[] entry not zeroed. A rollover zeroes that entry with an
  * exchange, so either the CPU is seen (and its ASID reserved into the new generation) or it sees the zero and takes the lock.
  *
  * Invariant: two contexts of the current generation never share an ASID. Lock: space->lock, interrupts masked by the caller.

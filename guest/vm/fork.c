@@ -3,10 +3,10 @@
 /*
  * fork: a second address space with the same contents (Linux: dup_mm, dup_mmap, copy_page_range).
  *
- * Private pages are shared and lose their write permission in both tables; the first write copies. One pass over each VMA does its pages, with
- * one TLB flush at its end, before the child can run: until then only the parent's threads write, and they write to the parent's memory. Pages of shared objects are not copied; the child faults them in. Lock: the parent's mmap_lock; nobody
- * knows the child yet. When memory runs out the child is taken down again, and the parent's pages that became read-only are made writable by
- * their next write fault.
+ * Private pages are shared and lose their write permission in both tables; the first write copies. One pass over each VMA does its pages,
+ * with one TLB flush at its end, before the child can run: until then only the parent's threads write, and they write to the parent's
+ * memory. Pages of shared objects are not copied; the child faults them in. Lock: the parent's mmap_lock; nobody knows the child yet. When
+ * memory runs out the child is taken down again, and the parent's pages that became read-only are made writable by their next write fault.
  */
 
 #include "guest/vm/internal.h"

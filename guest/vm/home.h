@@ -3,10 +3,10 @@
 #define GUEST_VM_HOME_H
 
 /*
- * All that the VM layer must know about the machine beyond mm/port.h. Each home (the guest kernel, host tests) has a
- * "vm_home_impl.h" on its include path that defines, inline, everything below. `ctx` names an address space: the ASID is
- * mm_context_asid(ctx) and must be read AFTER the first DSB of the flush, because a rollover on another CPU may give
- * the space a new one meanwhile (Linux: "arm64: mm: Fix TLBI vs ASID rollover"). The VM layer does not call these for a space that never ran.
+ * All that the VM layer must know about the machine beyond mm/port.h. Each home (the guest kernel, host tests) has a "vm_home_impl.h" on
+ * its include path that defines, inline, everything below. `ctx` names an address space: the ASID is mm_context_asid(ctx) and must be read
+ * AFTER the first DSB of the flush, because a rollover on another CPU may give the space a new one meanwhile (Linux: "arm64: mm: Fix TLBI
+ * vs ASID rollover"). The VM layer does not call these for a space that never ran.
  *
  *   void vm_home_tlb_flush(const struct mm_context *ctx, uint64_t start, uint64_t size, bool tables)
  *        Every CPU forgets what it knows of [start, start + size) of that space: DSB ISHST; TLBI VALE1IS per page, VAE1IS if

@@ -228,10 +228,10 @@ void rmap_remove_shared(struct vm_shared *shared);
 void rmap_add_vma(struct vm_area_struct *vma);
 void rmap_remove_vma(struct vm_area_struct *vma);
 /*
- * Call `fn` for each place where `frame`, whose key that is, is mapped, with that mm's mmap_lock held, which `fn` keeps, until it answers true.
- * rmap_lock held. Left out are mms whose lock is held by somebody (the caller of rmap_walk() may be one), that are being made or taken down, or
- * that have not run yet: count what comes against frame->refs. The mm for which `fn` answered true is the first the next time: neighbours in
- * memory often belong together.
+ * Call `fn` for each place where `frame`, whose key that is, is mapped, with that mm's mmap_lock held, which `fn` keeps, until it answers
+ * true. rmap_lock held. Left out are mms whose lock is held by somebody (the caller of rmap_walk() may be one), that are being made or
+ * taken down, or that have not run yet: count what comes against frame->refs. The mm for which `fn` answered true is the first the next
+ * time: neighbours in memory often belong together.
  */
 typedef bool rmap_fn(void *ctx, struct mm_struct *mm, uint64_t addr);
 void rmap_walk(uint64_t key, pfn_t frame, rmap_fn *fn, void *ctx);

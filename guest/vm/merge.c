@@ -3,10 +3,11 @@
 /*
  * Merge and split of VMAs.
  *
- * Invariant: no two adjacent VMAs are alike, so the number of VMAs is the least that describes the address space. Two are alike
- * when flags, kind and backing agree and the page offset runs on; private anonymous memory counts its offset from address 0, so
- * there it always does. Whoever is looked at stays: a VMA that is cut keeps the part that matters to the caller, one that merges swallows its
- * neighbours, so an mprotect there and back makes and unmakes two leaves of the tree beside it. Lock: mmap_lock. Nothing here can fail: whoever splits has reserved the second VMA.
+ * Invariant: no two adjacent VMAs are alike, so the number of VMAs is the least that describes the address space. Two are alike when flags,
+ * kind and backing agree and the page offset runs on; private anonymous memory counts its offset from address 0, so there it always does.
+ * Whoever is looked at stays: a VMA that is cut keeps the part that matters to the caller, one that merges swallows its neighbours, so an
+ * mprotect there and back makes and unmakes two leaves of the tree beside it. Lock: mmap_lock. Nothing here can fail: whoever splits has
+ * reserved the second VMA.
  */
 
 #include "guest/vm/vma_tree.h"

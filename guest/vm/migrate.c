@@ -7,13 +7,13 @@
  *     move     copy; instruction caches, if anybody executes it; each mapping again, to the new frame, all else as it was
  *     thaw     let go of the mms
  *
- * There are no migration entries: whoever touches the page meanwhile, EL0 or a copy of the kernel's own, faults and waits for mmap_lock, which
- * is held from before the break until after the make, and then finds the page in place.
+ * There are no migration entries: whoever touches the page meanwhile, EL0 or a copy of the kernel's own, faults and waits for mmap_lock,
+ * which is held from before the break until after the make, and then finds the page in place.
  *
- * All references must be accounted for: frame->refs of them are found, or the page is busy. Once all are found nobody can make another, since
- * a reference is made only from one that is held, under a lock that is held here (page.h). Locks: rmap_lock, the object's lock for a shared
- * page, mmap_lock of each mm that maps it; every one is tried, never waited for, so a caller may hold any of them and is then told ERR_BUSY.
- * Refuses what is no single frame of OWNER_USER.
+ * All references must be accounted for: frame->refs of them are found, or the page is busy. Once all are found nobody can make another,
+ * since a reference is made only from one that is held, under a lock that is held here (page.h). Locks: rmap_lock, the object's lock for a
+ * shared page, mmap_lock of each mm that maps it; every one is tried, never waited for, so a caller may hold any of them and is then told
+ * ERR_BUSY. Refuses what is no single frame of OWNER_USER.
  */
 
 #include "mm/migrate.h"

@@ -13,8 +13,8 @@
  *   4. asid_space.lock         taken alone
  *   5. the memory core's own   slab, per-CPU list, zone
  *
- * A page that is moved needs the lock of every mm that maps it (migrate.c). It comes from the other end, by way of rmap_lock, so it only ever
- * tries these locks, and gives up where one is held: nothing can wait for nothing.
+ * A page that is moved needs the lock of every mm that maps it (migrate.c). It comes from the other end, by way of rmap_lock, so it only
+ * ever tries these locks, and gives up where one is held: nothing can wait for nothing.
  *
  * A letter on a field names its lock: (m) mmap_lock, (r) rmap_lock, (c) constant after creation, (a) atomic.
  * Nobody holds mmap_lock across an access to user memory: the fault it may take would want the lock.

@@ -3,9 +3,9 @@
 /*
  * mmap(2): validation, placement, backing, commit charge, and the new VMA.
  *
- * do_mmap() first gets everything that can fail (a shared object, the commit charge, VMAs for the new range and where MAP_FIXED cuts one in two),
- * then commits, so an error leaves the address space as it was; in this it is stricter than Linux, which may have unmapped
- * the old range by then. Lock: mmap_lock, taken by do_mmap(). Refuses shared mappings of files other than a device's window, and huge pages.
+ * do_mmap() first gets everything that can fail (a shared object, the commit charge, VMAs for the new range and where MAP_FIXED cuts one in
+ * two), then commits, so an error leaves the address space as it was; in this it is stricter than Linux, which may have unmapped the old
+ * range by then. Lock: mmap_lock, taken by do_mmap(). Refuses shared mappings of files other than a device's window, and huge pages.
  */
 
 #include "guest/vm/internal.h"
@@ -130,8 +130,8 @@ static void drop(struct mapping *map) {
 }
 
 /*
- * A VMA for the new range, reserved even where a neighbour may grow instead: it stays with the mm and costs nothing the next time. And one for
- * the upper part of a VMA that a fixed mapping cuts in two.
+ * A VMA for the new range, reserved even where a neighbour may grow instead: it stays with the mm and costs nothing the next time. And one
+ * for the upper part of a VMA that a fixed mapping cuts in two.
  */
 static err_t reserve_vmas(struct mm_struct *mm, const struct mapping *map, bool replaces) {
   bool splits = replaces && unmap_splits(mm, map->addr, map->addr + map->len);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /*
- * How much the end of a process would help when no frame is left (Linux: oom_badness(), mm/oom_kill.c). Whom to ask, and the killing, is the
- * kernel's (guest/kernel/oom.c).
+ * How much the end of a process would help when no frame is left (Linux: oom_badness(), mm/oom_kill.c). Whom to ask, and the killing, is
+ * the kernel's (guest/kernel/oom.c).
  *
  * A glimpse without mmap_lock: whoever holds it may be the one that waits for the answer. The counters are words, so each is what it was at
  * some moment. Lock: none; the caller sees to it that the mm stays.

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /*
- * Mappings of a device's window: physical memory that is not this kernel's, so without struct frame, count or reverse mapping (Linux: VM_PFNMAP,
- * vmf_insert_pfn(), vmf_insert_pfn_pmd()). Its leaves carry PT_SW0 (Linux: pte_special()), by which zap.c and access.c know that there is no frame
- * to look at.
+ * Mappings of a device's window: physical memory that is not this kernel's, so without struct frame, count or reverse mapping (Linux:
+ * VM_PFNMAP, vmf_insert_pfn(), vmf_insert_pfn_pmd()). Its leaves carry PT_SW0 (Linux: pte_special()), by which zap.c and access.c know that
+ * there is no frame to look at.
  *
- * Where addresses allow, a leaf is a block of 2 MiB, so that what another stage of translation does with the memory is not hidden behind many
- * small leaves of this one. Invariant: a block lies in one VMA. When an edge is to be cut through a block, pfnmap_cut() drops it; nothing is lost by
- * that, since a page of the window is always there to be mapped again. So nothing is ever split, and nothing here allocates when memory is
- * given up. Lock: mmap_lock. Refuses private and executable mappings (mmap.c, mprotect.c).
+ * Where addresses allow, a leaf is a block of 2 MiB, so that what another stage of translation does with the memory is not hidden behind
+ * many small leaves of this one. Invariant: a block lies in one VMA. When an edge is to be cut through a block, pfnmap_cut() drops it;
+ * nothing is lost by that, since a page of the window is always there to be mapped again. So nothing is ever split, and nothing here
+ * allocates when memory is given up. Lock: mmap_lock. Refuses private and executable mappings (mmap.c, mprotect.c).
  */
 
 #include "guest/vm/internal.h"

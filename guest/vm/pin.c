@@ -3,10 +3,10 @@
 /*
  * User pages that somebody outside this kernel is about to reach (Linux: pin_user_pages()).
  *
- * A pin is a reference of its own. While it is held the frame is not freed, whatever the process does, and does not move, since a move must find
- * all references (migrate.c). Only private anonymous pages that this mm alone maps, and may write, are pinned: a page that others see as well
- * is not the process's to give. Lock: mmap_lock, for one page at a time; pages may come and go between two, so one that was pinned is not
- * necessarily mapped any more.
+ * A pin is a reference of its own. While it is held the frame is not freed, whatever the process does, and does not move, since a move must
+ * find all references (migrate.c). Only private anonymous pages that this mm alone maps, and may write, are pinned: a page that others see
+ * as well is not the process's to give. Lock: mmap_lock, for one page at a time; pages may come and go between two, so one that was pinned
+ * is not necessarily mapped any more.
  */
 
 #include "guest/vm/internal.h"

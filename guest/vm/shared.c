@@ -3,8 +3,8 @@
 /*
  * Shared anonymous memory: an object with its own page store that any number of VMAs, in any address spaces, map. A page comes into being
  * zeroed on the first touch by anyone and stays until the last VMA lets go of the object; unmapping or MADV_DONTNEED only drops
- * translations. Locks: mmap_lock of the faulting mm, then shared->lock over look-up, insertion and the reference taken: a page that is moved is
- * found by its store as well (migrate.c).
+ * translations. Locks: mmap_lock of the faulting mm, then shared->lock over look-up, insertion and the reference taken: a page that is
+ * moved is found by its store as well (migrate.c).
  */
 
 #include "guest/vm/shared.h"

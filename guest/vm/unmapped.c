@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /*
- * get_unmapped_area: where a new mapping goes. Top-down from MMAP_BASE; the highest gap that is large enough wins, found by
- * descending the tree along its bounds of gaps in O(log n), amortised (Linux: unmapped_area_topdown). When there is none below MMAP_BASE, the space
- * above it, left for the stack, is used too. A hint is honoured if its place is free; a fixed address is taken as it is, and with
- * MAP_FIXED_NOREPLACE only if free. Lock: mmap_lock. Changes nothing but bounds. Never places anything into a stack's guard gap or below MMAP_MIN_ADDR.
+ * get_unmapped_area: where a new mapping goes. Top-down from MMAP_BASE; the highest gap that is large enough wins, found by descending the
+ * tree along its bounds of gaps in O(log n), amortised (Linux: unmapped_area_topdown). When there is none below MMAP_BASE, the space above
+ * it, left for the stack, is used too. A hint is honoured if its place is free; a fixed address is taken as it is, and with
+ * MAP_FIXED_NOREPLACE only if free. Lock: mmap_lock. Changes nothing but bounds. Never places anything into a stack's guard gap or below
+ * MMAP_MIN_ADDR.
  */
 
 #include "guest/vm/internal.h"

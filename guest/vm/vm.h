@@ -36,7 +36,10 @@ MUST_CHECK err_t mm_alloc(struct mm_struct **out);
 MUST_CHECK err_t mm_fork(struct mm_struct *old, struct mm_struct **out);
 /* One more user (CLONE_VM). */
 void mm_get(struct mm_struct *mm);
-/* One user less; the last one frees every VMA, frame and table (exit_mmap). No CPU may have `mm` active then. May not be called under a lock. */
+/*
+ * One user less; the last one frees every VMA, frame and table (exit_mmap). No CPU may have `mm` active then. May not be called under a
+ * lock.
+ */
 void mm_put(struct mm_struct *mm);
 
 /* What TTBR0_EL1 must hold to run `mm` on this CPU. */
@@ -54,11 +57,11 @@ struct mm_active mm_activate(struct mm_struct *mm);
 
 /*
  * mmap(2). `file` is NULL for anonymous memory; else the mapping is private, starts at page `pgoff` of the file and takes its own
- * reference. Shared file mappings: ERR_UNSUPPORTED. The other way round with a file that has a window: the mapping is shared (else ERR_INVAL), lies
- * within the window (ERR_INVAL) and is never executable (ERR_PERM).
- * Also: ERR_INVAL (length 0, unaligned fixed address, no type), ERR_NOMEM (no room, no
- * memory, too many VMAs, over the commit limit, beyond TASK_SIZE), ERR_EXIST (MAP_FIXED_NOREPLACE), ERR_PERM (fixed below
- * MMAP_MIN_ADDR), ERR_RANGE (pgoff overflows). MAP_POPULATE faults the pages in as far as memory goes; those of a window come by themselves.
+ * reference. Shared file mappings: ERR_UNSUPPORTED. The other way round with a file that has a window: the mapping is shared (else
+ * ERR_INVAL), lies within the window (ERR_INVAL) and is never executable (ERR_PERM). Also: ERR_INVAL (length 0, unaligned fixed address, no
+ * type), ERR_NOMEM (no room, no memory, too many VMAs, over the commit limit, beyond TASK_SIZE), ERR_EXIST (MAP_FIXED_NOREPLACE), ERR_PERM
+ * (fixed below MMAP_MIN_ADDR), ERR_RANGE (pgoff overflows). MAP_POPULATE faults the pages in as far as memory goes; those of a window come
+ * by themselves.
  */
 MUST_CHECK err_t do_mmap(struct mm_struct *mm, uint64_t addr, uint64_t len, unsigned prot, unsigned flags, struct vm_file *file,
                          uint64_t pgoff, uint64_t *out);
@@ -67,8 +70,8 @@ MUST_CHECK err_t do_munmap(struct mm_struct *mm, uint64_t addr, uint64_t len);
 /* mprotect(2). ERR_INVAL; ERR_NOMEM also when part of the range is unmapped; ERR_PERM for PROT_EXEC over a device's window. */
 MUST_CHECK err_t do_mprotect(struct mm_struct *mm, uint64_t addr, uint64_t len, unsigned prot);
 /*
- * madvise(2): DONTNEED drops pages, the pure hints do nothing, all else is ERR_INVAL, as is DONTNEED over a device's window (then what lies below
- * it is done). Holes: the rest is done, then ERR_NOMEM.
+ * madvise(2): DONTNEED drops pages, the pure hints do nothing, all else is ERR_INVAL, as is DONTNEED over a device's window (then what lies
+ * below it is done). Holes: the rest is done, then ERR_NOMEM.
  */
 MUST_CHECK err_t do_madvise(struct mm_struct *mm, uint64_t addr, uint64_t len, int advice);
 /* brk(2): the break after the call, which is the old one if `brk` could not be had. */
@@ -97,14 +100,17 @@ MUST_CHECK enum vm_fault handle_mm_fault(struct mm_struct *mm, uint64_t addr, un
 
 /* ---- Out of memory ---- */
 
-/* What a process says of itself (Linux: /proc/PID/oom_score_adj): thousandths of all memory that it counts for more, or less; the least is never. */
+/*
+ * What a process says of itself (Linux: /proc/PID/oom_score_adj): thousandths of all memory that it counts for more, or less; the least is
+ * never.
+ */
 #define OOM_SCORE_ADJ_MIN (-1000)
 #define OOM_SCORE_ADJ_MAX 1000
 #define OOM_NEVER INT64_MIN
 
 /*
- * How bad it is to keep `mm` when memory is out: resident pages and tables, and adj / 1000 of `total_pages`. OOM_NEVER for OOM_SCORE_ADJ_MIN. `adj` is in
- * range. Takes no lock; the mm must stay meanwhile. Source: oom_badness() of Linux, mm/oom_kill.c.
+ * How bad it is to keep `mm` when memory is out: resident pages and tables, and adj / 1000 of `total_pages`. OOM_NEVER for
+ * OOM_SCORE_ADJ_MIN. `adj` is in range. Takes no lock; the mm must stay meanwhile. Source: oom_badness() of Linux, mm/oom_kill.c.
  */
 int64_t oom_badness(const struct mm_struct *mm, int adj, uint64_t total_pages);
 
@@ -117,8 +123,8 @@ static inline bool access_ok(uint64_t addr, uint64_t len) {
 
 /*
  * Copy between `buf` and the memory of an mm that need not be active, faulting pages in as that mm would (Linux's access_remote_vm):
- * argument pages of exec, reports. ERR_FAULT (also for a device's window, which is not in the kernel's view), ERR_NOMEM; then a part may have
- * been copied.
+ * argument pages of exec, reports. ERR_FAULT (also for a device's window, which is not in the kernel's view), ERR_NOMEM; then a part may
+ * have been copied.
  */
 MUST_CHECK err_t mm_read(struct mm_struct *mm, uint64_t addr, void *buf, uint64_t len);
 MUST_CHECK err_t mm_write(struct mm_struct *mm, uint64_t addr, const void *buf, uint64_t len);
@@ -126,9 +132,9 @@ MUST_CHECK err_t mm_write(struct mm_struct *mm, uint64_t addr, const void *buf, 
 /* ---- Pages for others ---- */
 
 /*
- * `count` pages from `addr` on, faulted in for writing, each with one reference more: the frame is not freed and does not move until unpin_user_pages(). ERR_INVAL
- * (unaligned, none), ERR_FAULT, ERR_NOMEM, ERR_PERM: a page that is not anonymous, or that others map as well; ERR_BUSY: pages do not stay. All or
- * nothing. Source: pin_user_pages() of Linux, mm/gup.c.
+ * `count` pages from `addr` on, faulted in for writing, each with one reference more: the frame is not freed and does not move until
+ * unpin_user_pages(). ERR_INVAL (unaligned, none), ERR_FAULT, ERR_NOMEM, ERR_PERM: a page that is not anonymous, or that others map as
+ * well; ERR_BUSY: pages do not stay. All or nothing. Source: pin_user_pages() of Linux, mm/gup.c.
  */
 MUST_CHECK err_t pin_user_pages(struct mm_struct *mm, uint64_t addr, unsigned count, pfn_t *out);
 void unpin_user_pages(unsigned count, const pfn_t *frames);
@@ -138,9 +144,9 @@ void withdraw_user_pages(unsigned count, const pfn_t *frames);
 /* ---- Pages on the move ---- */
 
 /*
- * What the core's frame_move() (include/mm/migrate.h) does to a user page: every mm that maps it loses it, the contents are copied, every mm
- * gets it back. Single frames of anonymous, private file and shared memory; page tables, the zero page and what the kernel keeps for itself stay
- * where they are. Nobody needs to know: an access in between faults, waits for mmap_lock, and finds the page back in place.
+ * What the core's frame_move() (include/mm/migrate.h) does to a user page: every mm that maps it loses it, the contents are copied, every
+ * mm gets it back. Single frames of anonymous, private file and shared memory; page tables, the zero page and what the kernel keeps for
+ * itself stay where they are. Nobody needs to know: an access in between faults, waits for mmap_lock, and finds the page back in place.
  */
 /* Pages moved since boot, and translations that followed them. */
 struct vm_move_stats {

@@ -3,10 +3,10 @@
 /*
  * The tree of VMAs: look-up, linking, edges, and the bounds of gaps that get_unmapped_area() descends by.
  *
- * Owns mm->mm_rb, mm->mmap, the vm_next/vm_prev chain, mm->highest_vm_end, mm->mmap_cache and vm_rb.bound. Invariants: VMAs are
- * page aligned, not empty, disjoint and in address order; the chain and the tree hold the same ones; vm_rb.bound bounds vma_gap_below()
- * (core/rbtree.h): a VMA that comes or goes makes the gap of its successor smaller or larger, and only the latter is passed on. Lock: mmap_lock. Refuses nothing: callers have checked that a range is free, and CHECK()
- * catches those who have not.
+ * Owns mm->mm_rb, mm->mmap, the vm_next/vm_prev chain, mm->highest_vm_end, mm->mmap_cache and vm_rb.bound. Invariants: VMAs are page
+ * aligned, not empty, disjoint and in address order; the chain and the tree hold the same ones; vm_rb.bound bounds vma_gap_below()
+ * (core/rbtree.h): a VMA that comes or goes makes the gap of its successor smaller or larger, and only the latter is passed on. Lock:
+ * mmap_lock. Refuses nothing: callers have checked that a range is free, and CHECK() catches those who have not.
  */
 
 #include "guest/vm/internal.h"

@@ -3,11 +3,11 @@
 #define GUEST_VM_VMA_TREE_H
 
 /*
- * How two VMAs that touch come apart and together again: the hot half of vma.c's business, inline for merge.c. The space they cover stays the
- * same, so the only gap there is, that below the lower one, just changes hands. Lock: mmap_lock.
+ * How two VMAs that touch come apart and together again: the hot half of vma.c's business, inline for merge.c. The space they cover stays
+ * the same, so the only gap there is, that below the lower one, just changes hands. Lock: mmap_lock.
  *
- * In-order neighbours share an edge of the tree: if neither has the other in the subtree on its side, nobody has, so exactly one of the two links
- * between them is free.
+ * In-order neighbours share an edge of the tree: if neither has the other in the subtree on its side, nobody has, so exactly one of the two
+ * links between them is free.
  */
 
 #include "guest/vm/internal.h"

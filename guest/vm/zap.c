@@ -3,8 +3,9 @@
 /*
  * Taking pages out: zap_page_range() for a range, exit_mmap() for all there is.
  *
- * The engine makes entries invalid, has the TLB forget them, and only then hands over each frame, so a frame is never freed while some
- * CPU can still reach it. From then on nobody knows it, and it can wait for others to be freed with. Lock: mmap_lock for a range; exit_mmap() runs when nobody else knows the mm, and needs none.
+ * The engine makes entries invalid, has the TLB forget them, and only then hands over each frame, so a frame is never freed while some CPU
+ * can still reach it. From then on nobody knows it, and it can wait for others to be freed with. Lock: mmap_lock for a range; exit_mmap()
+ * runs when nobody else knows the mm, and needs none.
  */
 
 #include "guest/vm/internal.h"
@@ -81,7 +82,10 @@ static void forget_translations(struct mm_struct *mm) {
   mm->context.id = 0;
 }
 
-/* VMA by VMA, and not by a sweep over all tables: most of their entries are empty. A table goes with its last page, one that was kept at the end. */
+/*
+ * VMA by VMA, and not by a sweep over all tables: most of their entries are empty. A table goes with its last page, one that was kept at
+ * the end.
+ */
 void exit_mmap(struct mm_struct *mm) {
   struct mmu_gather tlb;
   CHECK(list_is_empty(&mm->rmap_node)); /* no move can find it: rmap.c */

@@ -3,9 +3,10 @@
 #define HYP_ARCH_CLEANSE_H
 
 /*
- * Frames change owner: the old contents go, in the data caches and (what a previous guest executed) in the instruction caches. A guest may run
- * with its MMU off or map memory Non-cacheable, so zeroes are cleaned to the point of coherency as well (Arm ARM D7.4.10). With S2FWB no guest
- * can look past the data caches, and fetches need no clean either: with FEAT_S2FWB CLIDR_EL1.LoUU and LoUIS are 0 (Arm ARM, CLIDR_EL1).
+ * Frames change owner: the old contents go, in the data caches and (what a previous guest executed) in the instruction caches. A guest may
+ * run with its MMU off or map memory Non-cacheable, so zeroes are cleaned to the point of coherency as well (Arm ARM D7.4.10). With S2FWB
+ * no guest can look past the data caches, and fetches need no clean either: with FEAT_S2FWB CLIDR_EL1.LoUU and LoUIS are 0 (Arm ARM,
+ * CLIDR_EL1).
  *
  * Nobody maps the frames now: what is invalidated in the instruction caches here stays so until their next owner fetches from them, however
  * long they wait in the zeroed pool.

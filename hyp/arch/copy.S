@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Copying one 4 KiB page: per line of 64 bytes eight instructions and one to go on, the loop's own two spread over four lines. Both addresses are 4 KiB
- * aligned, the memory Normal.
+ * Copying one 4 KiB page: per line of 64 bytes eight instructions and one to go on, the loop's own two spread over four lines. Both
+ * addresses are 4 KiB aligned, the memory Normal.
  */
   .text
   .macro copy_line

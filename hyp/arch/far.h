@@ -3,8 +3,8 @@
 #define HYP_ARCH_FAR_H
 
 /*
- * Addresses behind .bss. The hypervisor is compiled for the tiny code model, one instruction for an address within 1 MiB; stacks and early tables
- * (.noinit) and the end of the image may lie further off, and are reached by ADRP (4 GiB).
+ * Addresses behind .bss. The hypervisor is compiled for the tiny code model, one instruction for an address within 1 MiB; stacks and early
+ * tables (.noinit) and the end of the image may lie further off, and are reached by ADRP (4 GiB).
  */
 
 #include "core/types.h"

@@ -2,7 +2,9 @@
 #ifndef HYP_ARCH_FEATURES_H
 #define HYP_ARCH_FEATURES_H
 
-/* Optional features of the CPUs that EL2 uses where they are there and the scenario has not switched them off. Read after features_init(). */
+/*
+ * Optional features of the CPUs that EL2 uses where they are there and the scenario has not switched them off. Read after features_init().
+ */
 
 #include "core/types.h"
 

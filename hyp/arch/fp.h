@@ -3,8 +3,8 @@
 #define HYP_ARCH_FP_H
 
 /*
- * FP/SIMD registers belong to guests. A vCPU's first use after a switch traps (CPTR_EL2.TFP) and loads them; on the way out they are saved only
- * if they were used. EL2's own C never touches them, but the libfdt of the distribution was compiled to: it runs inside a section.
+ * FP/SIMD registers belong to guests. A vCPU's first use after a switch traps (CPTR_EL2.TFP) and loads them; on the way out they are saved
+ * only if they were used. EL2's own C never touches them, but the libfdt of the distribution was compiled to: it runs inside a section.
  */
 
 #include "arch/sysreg.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Driver of the physical GICv3 (Arm IHI 0069). EL2 owns it: it takes its own timer (PPI 26), the maintenance interrupt (25), the guests' virtual
- * timer (27), two SGIs and the UART. What is meant for a guest reaches it through the virtual GIC only.
+ * Driver of the physical GICv3 (Arm IHI 0069). EL2 owns it: it takes its own timer (PPI 26), the maintenance interrupt (25), the guests'
+ * virtual timer (27), two SGIs and the UART. What is meant for a guest reaches it through the virtual GIC only.
  */
 #include "hyp/arch/gic.h"
 #include "arch/barrier.h"

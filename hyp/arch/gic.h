@@ -2,7 +2,10 @@
 #ifndef HYP_ARCH_GIC_H
 #define HYP_ARCH_GIC_H
 
-/* The physical GICv3, as EL2 uses it: all interrupts in Group 1, EOImode 1 (priority drop and deactivation apart, so that a guest can deactivate). */
+/*
+ * The physical GICv3, as EL2 uses it: all interrupts in Group 1, EOImode 1 (priority drop and deactivation apart, so that a guest can
+ * deactivate).
+ */
 
 #include "arch/barrier.h"
 #include "arch/gicv3.h"
@@ -23,7 +26,9 @@ struct gic_layout {
 
 /* Boot CPU, once. */
 void gic_init(const struct gic_layout *layout);
-/* Each CPU: wakes its redistributor, enables EL2's PPIs and SGIs, sets up the CPU interface. ERR_NOENT if no redistributor has this MPIDR. */
+/*
+ * Each CPU: wakes its redistributor, enables EL2's PPIs and SGIs, sets up the CPU interface. ERR_NOENT if no redistributor has this MPIDR.
+ */
 MUST_CHECK err_t gic_cpu_init(struct cpu *c);
 /* Route SPI `intid` to `c` and enable it. */
 void gic_enable_spi(unsigned intid, const struct cpu *c);

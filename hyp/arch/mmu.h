@@ -16,7 +16,10 @@ MUST_CHECK err_t mmu_enable_early(pa_t dtb, pa_t uart);
 /* Add RAM [start, end) to the early map, by whole GiB. ERR_RANGE outside its 512 GiB region. */
 MUST_CHECK err_t mmu_extend_early(pa_t start, pa_t end);
 
-/* Replace it by the final map, after the allocator is up: call these in order, then mmu_switch(). Page-aligned ranges; ERR_NOMEM, ERR_EXIST. */
+/*
+ * Replace it by the final map, after the allocator is up: call these in order, then mmu_switch(). Page-aligned ranges; ERR_NOMEM,
+ * ERR_EXIST.
+ */
 MUST_CHECK err_t mmu_build_image(void);
 /* RAM [start, end) read-write, never executable, less the image's own pages. */
 MUST_CHECK err_t mmu_build_ram(pa_t start, pa_t end);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The world switch between vCPUs. An exit does not come here: EL1's registers stay live while EL2 answers it. They move only when another vCPU
- * takes the CPU. No ISB is needed between EL1 registers that take effect at EL1: the ERET that follows synchronises (Arm ARM D1.10).
+ * The world switch between vCPUs. An exit does not come here: EL1's registers stay live while EL2 answers it. They move only when another
+ * vCPU takes the CPU. No ISB is needed between EL1 registers that take effect at EL1: the ERET that follows synchronises (Arm ARM D1.10).
  */
 #include "hyp/arch/switch.h"
 #include "arch/barrier.h"

@@ -18,8 +18,8 @@ void el1_load(const struct el1_state *s);
 void el1_reset(struct el1_state *s, uint64_t entry);
 
 /*
- * No stage-1 walk of EL1 may start from here to the end of el1_load(): VTTBR_EL2 and EL1's registers are of different vCPUs meanwhile, and a
- * speculative walk would leave entries that belong to neither (Cortex-A72 erratum 1319367).
+ * No stage-1 walk of EL1 may start from here to the end of el1_load(): VTTBR_EL2 and EL1's registers are of different vCPUs meanwhile, and
+ * a speculative walk would leave entries that belong to neither (Cortex-A72 erratum 1319367).
  */
 void el1_walks_off(void);
 

@@ -2,9 +2,9 @@
 /*
  * TLBI with the right VMID and the right barriers.
  *
- * TLBI by VMID acts on the VMID in VTTBR_EL2. When that is not the VM in question, VTTBR_EL2 is switched for the moment; meanwhile the EL1 regime's
- * stage-1 walks are turned off (TCR_EL1.EPD0/EPD1), since a speculative walk with one VM's EL1 registers and another's stage 2 would leave
- * entries that belong to neither (Cortex-A72 erratum 1319367 shows it on real parts).
+ * TLBI by VMID acts on the VMID in VTTBR_EL2. When that is not the VM in question, VTTBR_EL2 is switched for the moment; meanwhile the EL1
+ * regime's stage-1 walks are turned off (TCR_EL1.EPD0/EPD1), since a speculative walk with one VM's EL1 registers and another's stage 2
+ * would leave entries that belong to neither (Cortex-A72 erratum 1319367 shows it on real parts).
  */
 #include "hyp/arch/tlb.h"
 #include "arch/barrier.h"
@@ -56,7 +56,10 @@ static void flush_leaf(uint16_t vmid, uint64_t a, unsigned level, uint64_t leaf_
   note(TRACE_TLBI_IPAS2E1IS, vmid, a, leaf_bytes, operand >> 44 ? level : 0);
 }
 
-/* FEAT_TLBIRANGE: BaseADDR[36:0], TTL[38:37], NUM[43:39], SCALE[45:44], TG[47:46] = 0b01. One operation covers (NUM+1) * 2^(5*SCALE+1) pages. */
+/*
+ * FEAT_TLBIRANGE: BaseADDR[36:0], TTL[38:37], NUM[43:39], SCALE[45:44], TG[47:46] = 0b01. One operation covers (NUM+1) * 2^(5*SCALE+1)
+ * pages.
+ */
 static void flush_range(uint16_t vmid, uint64_t a, uint64_t pages) {
   for (unsigned scale = 0; scale <= 3 && pages > 0; scale++) {
     uint64_t unit = (uint64_t)1 << (5 * scale + 1);

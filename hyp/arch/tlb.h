@@ -3,7 +3,8 @@
 #define HYP_ARCH_TLB_H
 
 /*
- * TLB maintenance for stage 2, by VMID. Each call makes its operation complete on every CPU of the inner shareable domain before it returns.
+ * TLB maintenance for stage 2, by VMID. Each call makes its operation complete on every CPU of the inner shareable domain before it
+ * returns.
  */
 
 #include "core/types.h"
@@ -12,8 +13,8 @@ struct pt;
 struct vmid;
 
 /*
- * Stage-2 entries of `pt`, tagged with `vmid`, for [a, a + bytes) were made invalid or less permissive: DSB ISHST, TLBI IPAS2E1IS (or by range) for each leaf of
- * `level`, DSB ISH, TLBI VMALLE1IS (combined stage-1+2 entries are not tagged by IPA), DSB ISH, ISB. Arm ARM D8.13.
+ * Stage-2 entries of `pt`, tagged with `vmid`, for [a, a + bytes) were made invalid or less permissive: DSB ISHST, TLBI IPAS2E1IS (or by
+ * range) for each leaf of `level`, DSB ISH, TLBI VMALLE1IS (combined stage-1+2 entries are not tagged by IPA), DSB ISH, ISB. Arm ARM D8.13.
  */
 void tlb_flush_ipa(const struct pt *pt, const struct vmid *vmid, ipa_t a, uint64_t bytes, unsigned level, bool tables);
 

@@ -5,9 +5,9 @@
  * While a guest runs, SP_EL2 points to its struct vcpu, whose first field is x0..x30: an exit stores them there, takes the CPU's (empty)
  * stack and calls C. ELR_EL2 and SPSR_EL2 stay in their registers: EL2 takes no exception of its own in between.
  *
- * Hypercalls and interrupts store only what C may clobber (x0..x18, x30) and what this file uses (x19): C gives x20..x28 back as they were. The rest is stored when it is
- * needed: before every other handler, which may read or write any register of the guest, and before the scheduler takes another vCPU.
- * Either way vcpu->requests decides at the end whether to go straight back.
+ * Hypercalls and interrupts store only what C may clobber (x0..x18, x30) and what this file uses (x19): C gives x20..x28 back as they were.
+ * The rest is stored when it is needed: before every other handler, which may read or write any register of the guest, and before the
+ * scheduler takes another vCPU. Either way vcpu->requests decides at the end whether to go straight back.
  *
  * An exception taken at EL2 itself is a bug of ours: it reports and stops, on an emergency stack, because the stack may be what broke.
  */

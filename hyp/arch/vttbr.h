@@ -11,12 +11,15 @@ struct vcpu;
 struct vmid;
 
 /*
- * Make the stage 2 of `v` (its active view, if it has views) this CPU's, with a current VMID, and VTCR_EL2 with it. Part of a vCPU switch; the EL1
- * state of neither vCPU is in use between. If another vCPU of this VM ran on this CPU last, the entries it left (same VMID, perhaps the
- * same ASID for something else) are dropped.
+ * Make the stage 2 of `v` (its active view, if it has views) this CPU's, with a current VMID, and VTCR_EL2 with it. Part of a vCPU switch;
+ * the EL1 state of neither vCPU is in use between. If another vCPU of this VM ran on this CPU last, the entries it left (same VMID, perhaps
+ * the same ASID for something else) are dropped.
  */
 void vttbr_load(struct vcpu *v);
-/* The same where another vCPU of its VM, without views, was the last to load it on this CPU: only what the two must not share in the TLB goes. */
+/*
+ * The same where another vCPU of its VM, without views, was the last to load it on this CPU: only what the two must not share in the TLB
+ * goes.
+ */
 void vttbr_share(struct vcpu *v);
 /* Use no VM's tables any more: an empty stage 2 with VMID 0. */
 void vttbr_park(void);

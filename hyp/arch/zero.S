@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Loops of data cache maintenance for the usual 64-byte block: two instructions per line, for DC ZVA the loop's own two spread over 128 lines. An odd number of pages
- * enters there in the middle. cache.c falls back to plain C where DCZID_EL0 says otherwise.
+ * Loops of data cache maintenance for the usual 64-byte block: two instructions per line, for DC ZVA the loop's own two spread over 128
+ * lines. An odd number of pages enters there in the middle. cache.c falls back to plain C where DCZID_EL0 says otherwise.
  */
   .macro zero_line
   dc zva, x0

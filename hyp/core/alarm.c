@@ -2,12 +2,14 @@
 /*
  * The alarm of each CPU (CNTHP, one shot) and the slices that end by it.
  *
- * The alarm stands for the earliest of: the end of the slice of the vCPU that runs here, the timer of a vCPU that sleeps here, the emulated timer of
- * the one that runs, EL2's own work (CPU 0). It may be early, never late; when it fires, sched_tick() works out the next one from everything.
+ * The alarm stands for the earliest of: the end of the slice of the vCPU that runs here, the timer of a vCPU that sleeps here, the emulated
+ * timer of the one that runs, EL2's own work (CPU 0). It may be early, never late; when it fires, sched_tick() works out the next one from
+ * everything.
  *
- * Slices: a CPU counts one while somebody waits anywhere. When a slice ends and nobody waits it goes on without (`tickless`), until whoever makes
- * a vCPU ready tells it. Its bit is set before the count of waiting vCPUs is read, and who queues one reads the bits after counting it: one of
- * the two sees the other. A vCPU that was handed to an idle CPU is not counted as waiting until that CPU turns out to take another.
+ * Slices: a CPU counts one while somebody waits anywhere. When a slice ends and nobody waits it goes on without (`tickless`), until whoever
+ * makes a vCPU ready tells it. Its bit is set before the count of waiting vCPUs is read, and who queues one reads the bits after counting
+ * it: one of the two sees the other. A vCPU that was handed to an idle CPU is not counted as waiting until that CPU turns out to take
+ * another.
  *
  * Lock: timer_at and slice_end are their CPU's own; `sleepers` is under rq_lock, which is taken here and not held by callers.
  */

@@ -2,8 +2,8 @@
 /*
  * Costs of VMs by the performance monitors (cost.h). Owns event counters 0 and 1 of every CPU; guests have none (MDCR_EL2.TPM).
  *
- * The counters run freely. Whoever hands the CPU from one beneficiary to the next says to whom belongs what was counted up to then. A step of work every
- * WATCH_MS sees to it that no difference passes 2^32.
+ * The counters run freely. Whoever hands the CPU from one beneficiary to the next says to whom belongs what was counted up to then. A step
+ * of work every WATCH_MS sees to it that no difference passes 2^32.
  */
 #include "hyp/core/cost.h"
 #include "arch/pmu.h"

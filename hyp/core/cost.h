@@ -3,11 +3,11 @@
 #define HYP_CORE_COST_H
 
 /*
- * What a VM costs, in instructions: EL2's on its behalf and its own, counted by the CPU's performance monitors (event INST_RETIRED, filtered by exception
- * level), so that what is measured pays nothing for it. Only when the scenario asks (`measure-el2`).
+ * What a VM costs, in instructions: EL2's on its behalf and its own, counted by the CPU's performance monitors (event INST_RETIRED,
+ * filtered by exception level), so that what is measured pays nothing for it. Only when the scenario asks (`measure-el2`).
  *
- * EL2 code belongs to the VM whose registers are in the CPU, but for EL2's own work (work.c) and idling. A vCPU's part shows when it leaves the CPU
- * or a step of such work begins: on a machine of one CPU the monitor always sees all of it.
+ * EL2 code belongs to the VM whose registers are in the CPU, but for EL2's own work (work.c) and idling. A vCPU's part shows when it leaves
+ * the CPU or a step of such work begins: on a machine of one CPU the monitor always sees all of it.
  */
 
 #include "core/compiler.h"

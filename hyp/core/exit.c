@@ -3,7 +3,8 @@
  * Exits: every exception from a guest ends here and gets a defined answer. Handled on the spot with EL1's registers live; only when the
  * vCPU has requests (an interrupt to fill in, a slice that ended, WFI) does the way out go through the scheduler.
  *
- * Refuses to trust anything in the guest: a syndrome that makes no sense becomes UNDEFINED or an abort in the guest, with a rate-limited line.
+ * Refuses to trust anything in the guest: a syndrome that makes no sense becomes UNDEFINED or an abort in the guest, with a rate-limited
+ * line.
  */
 #include "hyp/core/exit.h"
 #include "arch/esr.h"

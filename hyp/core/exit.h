@@ -3,8 +3,8 @@
 #define HYP_CORE_EXIT_H
 
 /*
- * From guest to EL2 and back. Called by vectors.S, which goes on with sched_exit() if the vCPU has requests afterwards. exit_hvc and exit_irq do not find x20..x28 in
- * v->x.
+ * From guest to EL2 and back. Called by vectors.S, which goes on with sched_exit() if the vCPU has requests afterwards. exit_hvc and
+ * exit_irq do not find x20..x28 in v->x.
  */
 
 #include "core/compiler.h"

@@ -2,11 +2,13 @@
 /*
  * Moving a vCPU's whole state: EL1's registers, virtual CPU interface, timer, FP/SIMD, stage 2.
  *
- * c->current says whose state is in the registers of `c`. Only `c` writes it: with release once the state that was there is saved, so that a thief
- * that finds another vCPU in it (acquire) sees the saved registers; it still names the old one while the new one's are being loaded.
+ * c->current says whose state is in the registers of `c`. Only `c` writes it: with release once the state that was there is saved, so that
+ * a thief that finds another vCPU in it (acquire) sees the saved registers; it still names the old one while the new one's are being
+ * loaded.
  *
- * Order: EL1's timer is stopped before its interrupt is unlinked, and runs before it is linked again (vgic.h). EL1's walks are off while the
- * registers they depend on are of two vCPUs (Arm ARM D8.2.4; Cortex-A72 erratum 1319367), so that none can leave a wrong entry in the TLB. No lock.
+ * Order: EL1's timer is stopped before its interrupt is unlinked, and runs before it is linked again (vgic.h). EL1's walks are off while
+ * the registers they depend on are of two vCPUs (Arm ARM D8.2.4; Cortex-A72 erratum 1319367), so that none can leave a wrong entry in the
+ * TLB. No lock.
  */
 #include "hyp/core/load.h"
 #include "hyp/arch/fp.h"

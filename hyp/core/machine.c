@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Reading the machine's device tree, in one walk: memory, CPUs and their nodes, GICv3, the console's PL011, reserved ranges and what the boot
- * loader left in /chosen (Devicetree Specification 0.4; Linux Documentation/devicetree/bindings). QEMU's tree claims 1 MiB and is nearly all padding: it is neither copied nor
- * kept.
+ * Reading the machine's device tree, in one walk: memory, CPUs and their nodes, GICv3, the console's PL011, reserved ranges and what the
+ * boot loader left in /chosen (Devicetree Specification 0.4; Linux Documentation/devicetree/bindings). QEMU's tree claims 1 MiB and is
+ * nearly all padding: it is neither copied nor kept.
  *
  * Refuses a tree without memory or without a GICv3, in words.
  */

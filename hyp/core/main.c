@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Boot, in order: console, MMU, the machine's device tree, the scenario, memory, interrupts, the other CPUs, the VMs. What goes wrong is said on
- * the UART in words, and the machine is turned off by PSCI.
+ * Boot, in order: console, MMU, the machine's device tree, the scenario, memory, interrupts, the other CPUs, the VMs. What goes wrong is
+ * said on the UART in words, and the machine is turned off by PSCI.
  */
 #include "hyp/core/main.h"
 #include "arch/sysreg.h"

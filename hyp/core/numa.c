@@ -3,8 +3,8 @@
  * Nodes of memory: what the device tree says of them is judged as a whole, and given to the memory core, which prefers near memory.
  *
  * A tree whose ids make no sense is one without nodes: the machine runs, and one line says why it is slower than it could be. The same for
- * distances: a matrix is taken as a whole or not at all. Entries that give one direction only count for both, as the binding has it; both may
- * be given, and differ. A CPU without an id is one of node 0; a node may have CPUs and no memory.
+ * distances: a matrix is taken as a whole or not at all. Entries that give one direction only count for both, as the binding has it; both
+ * may be given, and differ. A CPU without an id is one of node 0; a node may have CPUs and no memory.
  *
  * No lock: boot, one CPU. Refuses nothing: what is wrong ends as a warning.
  */

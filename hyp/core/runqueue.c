@@ -3,11 +3,12 @@
  * Run queues: one per CPU, ordered by weighted virtual runtime, least first; and how a CPU takes from another's.
  *
  * A vCPU's state, vruntime and queue links are covered by the rq_lock of the CPU that v->cpu names; v->cpu changes only under that lock, so
- * rq_lock_home() takes it and looks again. A second rq_lock is only ever tried, never waited for. A thief may not take a vCPU whose registers
- * are still live on the victim (victim->current): the victim puts another in that place only after it has saved them (release; here: acquire).
+ * rq_lock_home() takes it and looks again. A second rq_lock is only ever tried, never waited for. A thief may not take a vCPU whose
+ * registers are still live on the victim (victim->current): the victim puts another in that place only after it has saved them (release;
+ * here: acquire).
  *
- * sched_shared.waiting counts what is READY in all queues. It is raised before the queuer reads who runs without a slice (alarm.c), and rq_least is
- * only a hint for those who do not hold the lock.
+ * sched_shared.waiting counts what is READY in all queues. It is raised before the queuer reads who runs without a slice (alarm.c), and
+ * rq_least is only a hint for those who do not hold the lock.
  */
 #include "hyp/core/runqueue.h"
 #include "hyp/arch/timer.h"

@@ -2,13 +2,13 @@
 /*
  * The vCPU scheduler: who runs next, and what a vCPU is asked for on its way out of an exit.
  *
- * A CPU runs the ready vCPU that has had least. When its slice ends it looks at the other queues too and takes a waiting vCPU from there if that
- * one is further behind, so that N vCPUs on M CPUs share them evenly whatever N and M are. A CPU with nothing to run keeps the state of its
- * last vCPU loaded and waits in WFI: if that vCPU's interrupt is the next thing to happen, nothing has to move.
+ * A CPU runs the ready vCPU that has had least. When its slice ends it looks at the other queues too and takes a waiting vCPU from there if
+ * that one is further behind, so that N vCPUs on M CPUs share them evenly whatever N and M are. A CPU with nothing to run keeps the state
+ * of its last vCPU loaded and waits in WFI: if that vCPU's interrupt is the next thing to happen, nothing has to move.
  *
- * Queues and their lock: runqueue.c. Slices and the alarm: alarm.c. Moving a vCPU's registers: load.c.
- * Lock order: vms_lock -> a managed block's lock (hyp/mem/managed.h) -> stage2.lock (of two VMs, the lower VM id's first: hyp/mem/handover.h) -> a managed range's
- * lock -> vgic locks -> rq_lock -> (zone lock, console lock).
+ * Queues and their lock: runqueue.c. Slices and the alarm: alarm.c. Moving a vCPU's registers: load.c. Lock order: vms_lock -> a managed
+ * block's lock (hyp/mem/managed.h) -> stage2.lock (of two VMs, the lower VM id's first: hyp/mem/handover.h) -> a managed range's lock ->
+ * vgic locks -> rq_lock -> (zone lock, console lock).
  */
 #include "hyp/core/sched.h"
 #include "hyp/arch/gic.h"
@@ -203,9 +203,10 @@ static struct vcpu *rotate(struct cpu *c, struct vcpu *v) {
 }
 
 /*
- * CPU_SUSPEND to a power-down state: as a wait, but the registers leave the CPU at once, so that the next load finds the reset to be made. A wake-up
- * event that came in before ends it here: the vCPU goes on after the call. So does one that was loaded to look for such an event (vcpu_reset), at its
- * entry point. A timer that has fired and may not wake it must not keep the alarm busy: its line is up, and enabling the interrupt is an event.
+ * CPU_SUSPEND to a power-down state: as a wait, but the registers leave the CPU at once, so that the next load finds the reset to be made.
+ * A wake-up event that came in before ends it here: the vCPU goes on after the call. So does one that was loaded to look for such an event
+ * (vcpu_reset), at its entry point. A timer that has fired and may not wake it must not keep the alarm busy: its line is up, and enabling
+ * the interrupt is an event.
  */
 static struct vcpu *power_down(struct cpu *c, struct vcpu *v) {
   if (vgic_has_wakeup(v))
@@ -297,8 +298,8 @@ void sched_run(struct cpu *c) {
 /* ---- waking ---- */
 
 /*
- * Where, of the CPUs it `may` use, a vCPU that becomes ready should queue: where it was if that CPU idles or nobody does, else on an idle one. A CPU that idles is claimed:
- * it has a vCPU coming, and the next comer looks elsewhere.
+ * Where, of the CPUs it `may` use, a vCPU that becomes ready should queue: where it was if that CPU idles or nobody does, else on an idle
+ * one. A CPU that idles is claimed: it has a vCPU coming, and the next comer looks elsewhere.
  */
 static inline struct cpu *place(struct cpu *home, uint64_t may, bool *claimed) {
   uint64_t here = BIT(home->id);

@@ -15,7 +15,8 @@ void sched_init(uint32_t slice_us);
 NORETURN void sched_run(struct cpu *c);
 
 /*
- * The way out of an exit when `v` has requests: answer them, perhaps by choosing another vCPU or by idling until there is one. Returns the vCPU to enter, its EL1 state loaded.
+ * The way out of an exit when `v` has requests: answer them, perhaps by choosing another vCPU or by idling until there is one. Returns the
+ * vCPU to enter, its EL1 state loaded.
  */
 struct vcpu *sched_exit(struct vcpu *v);
 

@@ -61,7 +61,10 @@ static void prepare_resume(struct vcpu *v) {
   atomic_fetch_or(&v->requests, VCPU_REQ_SUSPEND);
 }
 
-/* What CPU_ON and CPU_SUSPEND promise of a core's initial state (PSCI 1.1). On the CPU that is about to run it, so that the caller need not wait. */
+/*
+ * What CPU_ON and CPU_SUSPEND promise of a core's initial state (PSCI 1.1). On the CPU that is about to run it, so that the caller need not
+ * wait.
+ */
 void vcpu_reset(struct vcpu *v) {
   if (v->resume)
     prepare_resume(v);

@@ -123,17 +123,24 @@ void vcpu_skip_instruction(void); /* past a trapped 4-byte instruction */
  */
 void vcpu_request(struct vcpu *v, uint32_t requests);
 
-/* Take the current vCPU off this CPU until a virtual interrupt is pending (WFI, CPU_SUSPEND). Returns at once if one is pending already. The switch happens on the way out. */
+/*
+ * Take the current vCPU off this CPU until a virtual interrupt is pending (WFI, CPU_SUSPEND). Returns at once if one is pending already.
+ * The switch happens on the way out.
+ */
 void vcpu_block(struct vcpu *v);
 /* PSCI CPU_ON: reset `v` and let it run from `entry` with x0 = context. ERR_EXIST if it is on, ERR_BUSY if it is going off. */
 MUST_CHECK err_t vcpu_power_on(struct vcpu *v, ipa_t entry, uint64_t context);
-/* Forget all that `v` was: as it goes off, rather than when it comes on again and somebody waits for it. It is loaded nowhere; no lock held. */
+/*
+ * Forget all that `v` was: as it goes off, rather than when it comes on again and somebody waits for it. It is loaded nowhere; no lock
+ * held.
+ */
 void vcpu_wipe(struct vcpu *v);
 /* Carry out the reset that vcpu_power_on() asked for; the scheduler, as it loads `v`. */
 void vcpu_reset(struct vcpu *v);
 /*
- * PSCI CPU_SUSPEND of the current vCPU to a power-down state: it loses its registers and starts at `entry` with x0 = context at a wake-up event
- * (vgic_has_wakeup). One that is there already ends the suspend before it begins: the call returns. The switch happens on the way out.
+ * PSCI CPU_SUSPEND of the current vCPU to a power-down state: it loses its registers and starts at `entry` with x0 = context at a wake-up
+ * event (vgic_has_wakeup). One that is there already ends the suspend before it begins: the call returns. The switch happens on the way
+ * out.
  */
 void vcpu_suspend(struct vcpu *v, ipa_t entry, uint64_t context);
 /* PSCI CPU_OFF of the current vCPU. The switch happens on the way out. */
@@ -141,7 +148,10 @@ void vcpu_power_off(struct vcpu *v);
 /* Give the rest of the slice away (WFE trapped, yield). */
 void vcpu_yield(struct vcpu *v);
 
-/* Enter an exception at the guest's EL1 (current vCPU): sets ESR_EL1, FAR_EL1, ELR_EL1, SPSR_EL1, PC and PSTATE as the Arm ARM's AArch64.TakeException does. */
+/*
+ * Enter an exception at the guest's EL1 (current vCPU): sets ESR_EL1, FAR_EL1, ELR_EL1, SPSR_EL1, PC and PSTATE as the Arm ARM's
+ * AArch64.TakeException does.
+ */
 void inject_undefined(struct vcpu *v);
 void inject_abort(struct vcpu *v, bool instruction, uint64_t far, unsigned fsc);
 void inject_sync(struct vcpu *v, uint64_t esr, uint64_t far, bool far_valid);

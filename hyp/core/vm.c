@@ -2,12 +2,12 @@
 /*
  * Virtual machines: the table of them, creation, and their life in steps.
  *
- * A VM's life is driven by one work item per VM: whoever wants something (monitor, timeline, the guest by PSCI) sets `goal` under vms_lock and wakes
- * it; the steps stop vCPUs, take memory down and load images in pieces (vm_load.c), each well under the limit for masked interrupts. A later goal replaces an earlier one,
- * but nothing replaces GOAL_DESTROY.
+ * A VM's life is driven by one work item per VM: whoever wants something (monitor, timeline, the guest by PSCI) sets `goal` under vms_lock
+ * and wakes it; the steps stop vCPUs, take memory down and load images in pieces (vm_load.c), each well under the limit for masked
+ * interrupts. A later goal replaces an earlier one, but nothing replaces GOAL_DESTROY.
  *
- * Lock: vms_lock covers the table, state and goal. Everything else of a VM is either constant after creation, or belongs to its vCPUs, or to
- * its work item.
+ * Lock: vms_lock covers the table, state and goal. Everything else of a VM is either constant after creation, or belongs to its vCPUs, or
+ * to its work item.
  */
 #include "hyp/core/vm.h"
 #include "core/check.h"
@@ -140,7 +140,10 @@ static bool config_is_sane(const struct vm_config *c) {
          c->image && quota_is_sane(&c->quota, c->memory_bytes);
 }
 
-/* True when stage 2 is empty and its tables are gone. First it is party to no hand-over, in no managed range, and no TLB holds anything of it. */
+/*
+ * True when stage 2 is empty and its tables are gone. First it is party to no hand-over, in no managed range, and no TLB holds anything of
+ * it.
+ */
 static bool take_memory_down(struct vm *vm) {
   if (handover_leave(vm) != ERR_OK || managed_leave(vm) != ERR_OK)
     return false;

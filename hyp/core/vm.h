@@ -127,16 +127,20 @@ struct vm *vm_by_name(const char *name);
 MUST_CHECK err_t vm_init(void);
 
 /*
- * Make a VM as `config` says, PAUSED, images not loaded yet; `config` is copied. ERR_INVAL, ERR_EXIST (name), ERR_NOSPC (VMS_MAX), ERR_NOMEM; on error nothing is left. Loading follows in vm_start's first steps.
+ * Make a VM as `config` says, PAUSED, images not loaded yet; `config` is copied. ERR_INVAL, ERR_EXIST (name), ERR_NOSPC (VMS_MAX),
+ * ERR_NOMEM; on error nothing is left. Loading follows in vm_start's first steps.
  */
 MUST_CHECK err_t vm_create(const struct vm_config *config, struct vm **out);
 /*
- * A VM that never runs, with RAM and window of `config` alone: no vCPU, device or image; what it is a party to, it is as any other. Errors as vm_create().
- * vm_destroy_bare() is a step of its end: true when it is gone. Both on CPU 0.
+ * A VM that never runs, with RAM and window of `config` alone: no vCPU, device or image; what it is a party to, it is as any other. Errors
+ * as vm_create(). vm_destroy_bare() is a step of its end: true when it is gone. Both on CPU 0.
  */
 MUST_CHECK err_t vm_create_bare(const struct vm_config *config, struct vm **out);
 MUST_CHECK bool vm_destroy_bare(struct vm *vm);
-/* Load images, generate the DTB, power on vCPU 0 (first start) or resume. ERR_BUSY when DYING. ERR_IO if an image is no Image; ERR_RANGE if it does not fit; ERR_NOMEM. */
+/*
+ * Load images, generate the DTB, power on vCPU 0 (first start) or resume. ERR_BUSY when DYING. ERR_IO if an image is no Image; ERR_RANGE if
+ * it does not fit; ERR_NOMEM.
+ */
 MUST_CHECK err_t vm_start(struct vm *vm);
 MUST_CHECK err_t vm_pause(struct vm *vm);
 /* Begin destruction; its steps run as EL2 work. vm_by_name() does not find it any more. */

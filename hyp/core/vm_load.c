@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Loading a guest (Linux Documentation/arm64/booting.rst): the Image at RAM base + text_offset, behind it (its bss included) the initrd, then the device
- * tree, all close together so that small guests live in one 2 MiB block. Written in pieces that keep each step short.
+ * Loading a guest (Linux Documentation/arm64/booting.rst): the Image at RAM base + text_offset, behind it (its bss included) the initrd,
+ * then the device tree, all close together so that small guests live in one 2 MiB block. Written in pieces that keep each step short.
  *
  *   ram_base + text_offset    image | bss | initrd (4 KiB aligned) | dtb (4 KiB aligned, within one 2 MiB block)
  */

@@ -3,9 +3,9 @@
 #define HYP_CORE_WORK_H
 
 /*
- * EL2's own work, in steps: destroying a VM, a monitor command that walks much memory, a timeline that waits. EL2 has no threads, so work is a
- * function that does a bounded piece (at most 50,000 instructions: design decision 5) and says whether there is more. Steps run on CPU 0, between guests'
- * slices; interrupts are looked at between steps.
+ * EL2's own work, in steps: destroying a VM, a monitor command that walks much memory, a timeline that waits. EL2 has no threads, so work
+ * is a function that does a bounded piece (at most 50,000 instructions: design decision 5) and says whether there is more. Steps run on CPU
+ * 0, between guests' slices; interrupts are looked at between steps.
  */
 
 #include "core/atomic.h"

@@ -9,9 +9,9 @@
  * anew after it. Without a person at the console there is no foot and the output is lines only.
  * The focused guest's bytes pass through as they are, since its user wants them so.
  *
- * Locks: con.lock covers the UART's data register and all of `con` but guests' unfinished lines. Each of those has a lock of its own, so that guests that talk
- * at once meet at the ends of their lines only; the focused guest's is drawn too, and changes with con.lock held as well. The order is a guest's, then con.lock;
- * nothing is called with either held. A new line wakes the timeline after they are let go.
+ * Locks: con.lock covers the UART's data register and all of `con` but guests' unfinished lines. Each of those has a lock of its own, so
+ * that guests that talk at once meet at the ends of their lines only; the focused guest's is drawn too, and changes with con.lock held as
+ * well. The order is a guest's, then con.lock; nothing is called with either held. A new line wakes the timeline after they are let go.
  */
 
 #include "hyp/ctl/console.h"

@@ -3,7 +3,8 @@
 #define HYP_CTL_CONSOLE_H
 
 /*
- * The physical console: EL2's own messages, guests' output line by line with the VM's name before it, and input to monitor or focused guest.
+ * The physical console: EL2's own messages, guests' output line by line with the VM's name before it, and input to monitor or focused
+ * guest.
  *
  *   sluice: text          a status line of EL2 (the caller writes "sluice: " itself; tables and reports go without)
  *   alpha| text           a line of VM alpha

@@ -53,18 +53,22 @@ const struct managed_config *scenario_range(const struct scenario *s, unsigned i
  */
 void ctl_start(const struct scenario *s, bool interactive);
 
-/* Walk all transitions of ownership between two VMs that never run, and say so in one line; a boot error if one goes wrong. No VM exists yet. */
+/*
+ * Walk all transitions of ownership between two VMs that never run, and say so in one line; a boot error if one goes wrong. No VM exists
+ * yet.
+ */
 void ctl_handover_self_test(void);
 
 /*
- * A VM changed state or gave its verdict: says so in one line ("sluice: alpha: <what>"), and timeline steps that wait for it look again. vms_lock may be held.
- * `what` is "created", "started", "paused", "off", "reset", "destroyed" (the last one while vm->id is still its own) or "verdict".
+ * A VM changed state or gave its verdict: says so in one line ("sluice: alpha: <what>"), and timeline steps that wait for it look again.
+ * vms_lock may be held. `what` is "created", "started", "paused", "off", "reset", "destroyed" (the last one while vm->id is still its own)
+ * or "verdict".
  */
 void ctl_vm_event(struct vm *vm, const char *what);
 
 /*
- * Everything is over: the last line says "sluice: verdict: PASS", or "sluice: verdict: FAIL (<reason>)"; then PSCI SYSTEM_OFF. Any CPU; if two come, the
- * first one's verdict stands. ctl_finish(0) passes, any other status is the reason.
+ * Everything is over: the last line says "sluice: verdict: PASS", or "sluice: verdict: FAIL (<reason>)"; then PSCI SYSTEM_OFF. Any CPU; if
+ * two come, the first one's verdict stands. ctl_finish(0) passes, any other status is the reason.
  */
 NORETURN void ctl_finish(int status);
 NORETURN void ctl_fail(const char *fmt, ...) PRINTF_LIKE(1, 2);
@@ -77,7 +81,9 @@ NORETURN void report_el2_exception(const uint64_t *x31, uint64_t esr, uint64_t e
 void report_guest_trap(struct vcpu *v, const char *what, uint64_t esr, uint64_t far, uint64_t ipa);
 /* A VM is no more, its id may be another's. */
 void report_forget(const struct vm *vm);
-/* The same in two halves, for the monitor's steps: stage 1 (false if it ends in a fault, else `*out` is the IPA), then stage 2 of an IPA. */
+/*
+ * The same in two halves, for the monitor's steps: stage 1 (false if it ends in a fault, else `*out` is the IPA), then stage 2 of an IPA.
+ */
 bool report_walk_stage1(struct vm *vm, va_t address, uint64_t *out);
 void report_walk_stage2(struct vm *vm, ipa_t address);
 

@@ -75,7 +75,9 @@ extern const struct command monitor_vm_commands[], monitor_memory_commands[], mo
     monitor_verify_commands[], monitor_machine_commands[], monitor_talk_commands[], monitor_background_commands[],
     monitor_policy_commands[], monitor_balloon_commands[], monitor_handover_commands[], monitor_managed_commands[],
     monitor_fragment_commands[], monitor_virtio_commands[];
-/* Visit every command: `i` counts from 0; NULL behind the last. `*heading` is what stands above it in `help`, NULL if it goes on as before. */
+/*
+ * Visit every command: `i` counts from 0; NULL behind the last. `*heading` is what stands above it in `help`, NULL if it goes on as before.
+ */
 const struct command *monitor_command(unsigned i, const char **heading);
 
 /* The monitor's own work. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /*
- * What the memory core does ahead of need: `background` shows it, `background wait` waits for the zeroed pool to be full, `background check`
- * fails unless the pool's account is right and so many frames of it were given to faults and given back for want of memory.
+ * What the memory core does ahead of need: `background` shows it, `background wait` waits for the zeroed pool to be full, `background
+ * check` fails unless the pool's account is right and so many frames of it were given to faults and given back for want of memory.
  */
 
 #include "core/string.h"

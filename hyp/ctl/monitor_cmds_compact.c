@@ -4,8 +4,8 @@
  * Commands that move memory: compact, collapse, move, contig.
  *
  * Each works in steps of a few pages, with interrupts looked at in between, while the VMs run. There is one compaction run and one
- * contiguous range at a time: who comes second is told so. A command that is broken off (Ctrl-C) stops its run, which puts back what it has set
- * aside in steps of its own (`closer`); what has been moved stays moved.
+ * contiguous range at a time: who comes second is told so. A command that is broken off (Ctrl-C) stops its run, which puts back what it has
+ * set aside in steps of its own (`closer`); what has been moved stays moved.
  */
 
 #include "core/bits.h"

@@ -3,8 +3,8 @@
 /*
  * Memory falls to pieces, and is put together in the background: fragment, compactd.
  *
- * `fragment` takes frames for itself in steps of some blocks, after a pattern that its seed names, and looks after them until `fragment free`. `compactd` says or sets how much of free memory may
- * be of no use for a block of 2 MiB before compaction starts of its own accord.
+ * `fragment` takes frames for itself in steps of some blocks, after a pattern that its seed names, and looks after them until `fragment
+ * free`. `compactd` says or sets how much of free memory may be of no use for a block of 2 MiB before compaction starts of its own accord.
  */
 
 #include "core/string.h"

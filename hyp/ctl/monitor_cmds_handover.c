@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /*
- * Hand-over between VMs: `handover` lists what is under way, `handover self-test` walks all transitions of ownership, which a scenario can also ask for at boot
- * (`handover-self-test`): there no VM runs yet, so the ledger must be the same before and after, state by state.
+ * Hand-over between VMs: `handover` lists what is under way, `handover self-test` walks all transitions of ownership, which a scenario can
+ * also ask for at boot (`handover-self-test`): there no VM runs yet, so the ledger must be the same before and after, state by state.
  *
- * The walk's own state is too large for a session. One walk at a time: the monitor and the timeline share it, and who comes second is refused.
+ * The walk's own state is too large for a session. One walk at a time: the monitor and the timeline share it, and who comes second is
+ * refused.
  */
 
 #include "core/format.h"

@@ -81,8 +81,8 @@ static enum work_result cmd_stats(struct session *s) {
 }
 
 /*
- * 100,000 instructions are 100 us under icount shift=0, but on one CPU only: with several, QEMU runs them in turn on one count, which goes on
- * for a CPU that stands still in the middle of EL2. There the figure is shown and held against nothing.
+ * 100,000 instructions are 100 us under icount shift=0, but on one CPU only: with several, QEMU runs them in turn on one count, which goes
+ * on for a CPU that stands still in the middle of EL2. There the figure is shown and held against nothing.
  */
 static enum work_result masked_anew(void) {
   for (unsigned i = 0; i < cpu_count; i++)

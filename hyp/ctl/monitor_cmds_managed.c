@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /*
- * `managed`: ranges of managed memory, what each member has of them and how it came there; their policy, changed while guests use them; the check of everything that is believed about them; and
- * `count`, by which a timeline holds a counter against limits.
+ * `managed`: ranges of managed memory, what each member has of them and how it came there; their policy, changed while guests use them; the
+ * check of everything that is believed about them; and `count`, by which a timeline holds a counter against limits.
  */
 
 #include "core/bits.h"

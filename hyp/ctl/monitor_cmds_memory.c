@@ -81,8 +81,8 @@ static void print_ledger(const char *who, const struct ledger *l, uint64_t charg
 }
 
 /*
- * Empty slabs go back first, a bounded piece in a step: until SHRINK_QUIET pieces in a row have freed nothing (one may only have emptied magazines).
- * state[0]: how many that is. True when it is done.
+ * Empty slabs go back first, a bounded piece in a step: until SHRINK_QUIET pieces in a row have freed nothing (one may only have emptied
+ * magazines). state[0]: how many that is. True when it is done.
  */
 #define SHRINK_QUIET 8u
 static bool shrink_slabs(struct session *s) {

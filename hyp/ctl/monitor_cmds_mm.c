@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /*
- * What the memory core looks like, in the shapes of Linux's /proc and debugfs: buddyinfo, pagetypeinfo, zoneinfo, extfrag, slabinfo, and numastat.
+ * What the memory core looks like, in the shapes of Linux's /proc and debugfs: buddyinfo, pagetypeinfo, zoneinfo, extfrag, slabinfo, and
+ * numastat.
  *
- * What the core never opened is on none of its lists. buddyinfo names it apart, in frames; pagetypeinfo gives it a row of its own, as the blocks
- * it will be; the indexes count it. Counting it is a walk over pageblocks, so it goes in steps; two sessions that do it at the same time begin
- * again in turn.
- * numastat walks a VM's stage 2, a few pages per hold of its lock.
+ * What the core never opened is on none of its lists. buddyinfo names it apart, in frames; pagetypeinfo gives it a row of its own, as the
+ * blocks it will be; the indexes count it. Counting it is a walk over pageblocks, so it goes in steps; two sessions that do it at the same
+ * time begin again in turn. numastat walks a VM's stage 2, a few pages per hold of its lock.
  */
 
 #include "core/bits.h"

@@ -2,11 +2,12 @@
 
 /*
  * `verify` holds what EL2 believes about memory against itself, while the VMs run: every block of every zone, its owner, and where the
- * owner's stage 2 leads; the ledger; whom EL2's objects are charged to; the fragmenter's patterns. `memmap` draws memory, a character per 2 MiB.
+ * owner's stage 2 leads; the ledger; whom EL2's objects are charged to; the fragmenter's patterns. `memmap` draws memory, a character per 2
+ * MiB.
  *
- * A frame that a fault has just taken is its VM's before it is mapped, one that a balloon gives back is so until every TLB has forgotten it, and a page that moves
- * is nobody's for a moment. So what does not add up is a suspect first, and an error only if it never does when it is looked at again; when there are
- * many suspects the walk waits for them.
+ * A frame that a fault has just taken is its VM's before it is mapped, one that a balloon gives back is so until every TLB has forgotten
+ * it, and a page that moves is nobody's for a moment. So what does not add up is a suspect first, and an error only if it never does when
+ * it is looked at again; when there are many suspects the walk waits for them.
  */
 
 #include "core/bits.h"

@@ -122,7 +122,10 @@ static void print_faults(const struct vm *vm) {
       (unsigned long long)vm->s2.managed_faults, (unsigned long long)s1, (unsigned long long)exits);
 }
 
-/* Every frame of a VM came by a fault or by loading (which populates as a fault does) and has not been given up; the ledger must know all of them. */
+/*
+ * Every frame of a VM came by a fault or by loading (which populates as a fault does) and has not been given up; the ledger must know all
+ * of them.
+ */
 static bool faults_add_up(struct session *s, const struct vm *vm) {
   struct ledger l;
   uint64_t frames = stage2_faults(&vm->s2) - vm->s2.faults_2m + vm->s2.faults_2m * PAGEBLOCK_FRAMES - vm->s2.released_frames;

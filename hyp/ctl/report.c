@@ -3,9 +3,10 @@
 /*
  * Reports: what EL2 says when something is wrong with itself, and when a guest did what deserves a line.
  *
- * A report about EL2 is the last thing that happens: it takes no lock (the CPU that failed may hold any of them), says what, where
- * and in whose service, and ends the machine with FAIL. The other CPUs stand still meanwhile; a fault while reporting ends it at once.
- * A report about a guest is one line at a limited rate, and for its first abort the walk of the address, so that no guest can fill the console or slow EL2 with it.
+ * A report about EL2 is the last thing that happens: it takes no lock (the CPU that failed may hold any of them), says what, where and in
+ * whose service, and ends the machine with FAIL. The other CPUs stand still meanwhile; a fault while reporting ends it at once. A report
+ * about a guest is one line at a limited rate, and for its first abort the walk of the address, so that no guest can fill the console or
+ * slow EL2 with it.
  */
 
 #include "arch/esr.h"

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The sampler: EL2 work that writes down, every so many milliseconds, what each VM and each zone has. The values of one sample bear its number, and
- * are taken in a few steps next to each other: zones first, then VMs, a few at a time, so that no step is long. Between them stand marks: steps of the
- * timeline, maps of memory.
+ * The sampler: EL2 work that writes down, every so many milliseconds, what each VM and each zone has. The values of one sample bear its
+ * number, and are taken in a few steps next to each other: zones first, then VMs, a few at a time, so that no step is long. Between them
+ * stand marks: steps of the timeline, maps of memory.
  *
  *   sample n:  ZONE  ORDERS 0..7  ORDERS 8..10  (each zone)   [NAME]  VM  EVENTS  POLICY  (each VM; its name once)
  *
- * Frames and counts go two to a word, of 32 bits each. Reads counts without their locks: each is right by itself, together they are a glimpse. The moments are on
- * a grid from the first on; one that is missed is left out. All state belongs to the work's own step.
+ * Frames and counts go two to a word, of 32 bits each. Reads counts without their locks: each is right by itself, together they are a
+ * glimpse. The moments are on a grid from the first on; one that is missed is left out. All state belongs to the work's own step.
  */
 #include "hyp/ctl/sample.h"
 #include "core/bits.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /*
- * What /managed/<range> means. VMs are named there by strings, and /vms may come later in the blob: a range is checked by itself when it has been read, and against the VMs
- * when everything has.
+ * What /managed/<range> means. VMs are named there by strings, and /vms may come later in the blob: a range is checked by itself when it
+ * has been read, and against the VMs when everything has.
  *
  * Refuses a member that traps its stage-1 faults, since its views show RAM only; a member named twice; and words for who is no member.
  */

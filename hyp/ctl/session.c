@@ -3,9 +3,9 @@
 /*
  * A session takes a command line apart, finds the command and runs it step by step.
  *
- * Words are separated by blanks; "..." keeps blanks in a word; $name is what a catch kept under that name (one in a line). Everything a command remembers between its steps is in the session, so
- * the monitor and the timeline can each have one in flight. Both run as work on CPU 0, hence no lock. A failed command
- * says why in one line; it never stops the machine by itself.
+ * Words are separated by blanks; "..." keeps blanks in a word; $name is what a catch kept under that name (one in a line). Everything a
+ * command remembers between its steps is in the session, so the monitor and the timeline can each have one in flight. Both run as work on
+ * CPU 0, hence no lock. A failed command says why in one line; it never stops the machine by itself.
  */
 
 #include "core/bits.h"

@@ -5,8 +5,8 @@
  * and every `expect-verdict` VM has passed, within `within-ms`; no `expect-not` text may be written meanwhile. A step with
  * only `expect-not` watches for the whole of `within-ms`.
  *
- * If any step expects something, the end of the timeline is the machine's end: PASS after the last step, FAIL with the step and the
- * reason at the first that is not met. All of it is EL2 work on CPU 0, so `timeline` needs no lock; other CPUs only read `waiting_for_text`.
+ * If any step expects something, the end of the timeline is the machine's end: PASS after the last step, FAIL with the step and the reason
+ * at the first that is not met. All of it is EL2 work on CPU 0, so `timeline` needs no lock; other CPUs only read `waiting_for_text`.
  */
 
 #include "hyp/ctl/timeline.h"

@@ -25,8 +25,8 @@ struct mmio_result {
 };
 
 /*
- * One access of 1, 2, 4 or 8 bytes to IPA space that is not RAM. A device claims unaligned accesses too: those are RAZ/WI. Bits of `value` above the
- * bytes written are ignored.
+ * One access of 1, 2, 4 or 8 bytes to IPA space that is not RAM. A device claims unaligned accesses too: those are RAZ/WI. Bits of `value`
+ * above the bytes written are ignored.
  */
 static inline struct mmio_result dev_mmio_read(struct vcpu *v, uint64_t addr, unsigned bytes);
 bool dev_mmio_write(struct vcpu *v, uint64_t addr, unsigned bytes, uint64_t value);
@@ -34,12 +34,15 @@ bool dev_mmio_write(struct vcpu *v, uint64_t addr, unsigned bytes, uint64_t valu
 /* ESR_EC_SYSREG: emulate the access in `esr` and move the PC past it, or make it UNDEFINED in the guest (reported, at a limited rate). */
 void dev_sysreg(struct vcpu *v, uint64_t esr);
 
-/* HVC #0 or SMC #0: x0 holds the function id; results go to x0..x3. PSCI, SMCCC architecture calls, vendor calls. Does not move the PC (an SMC's must be). */
+/*
+ * HVC #0 or SMC #0: x0 holds the function id; results go to x0..x3. PSCI, SMCCC architecture calls, vendor calls. Does not move the PC (an
+ * SMC's must be).
+ */
 void dev_smccc(struct vcpu *v);
 
 /*
- * Build the VM's device tree into `to` (8-byte aligned); returns its size, or 0 if `cap` is too small. [initrd_start, initrd_end) is where the initrd lies
- * in the VM's RAM; empty: none. libfdt was built with FP/SIMD registers: the caller has saved the guest's live FP state.
+ * Build the VM's device tree into `to` (8-byte aligned); returns its size, or 0 if `cap` is too small. [initrd_start, initrd_end) is where
+ * the initrd lies in the VM's RAM; empty: none. libfdt was built with FP/SIMD registers: the caller has saved the guest's live FP state.
  */
 uint64_t dev_build_fdt(const struct vm *vm, void *to, uint64_t cap, ipa_t initrd_start, ipa_t initrd_end);
 

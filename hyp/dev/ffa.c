@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * FF-A 1.1 (Arm DEN0077A): who a guest is, its RX and TX buffers, and who may make a memory call now. Those calls are ffa_memory.c's; what and who there is tells ffa_info.c.
+ * FF-A 1.1 (Arm DEN0077A): who a guest is, its RX and TX buffers, and who may make a memory call now. Those calls are ffa_memory.c's; what
+ * and who there is tells ffa_info.c.
  *
- * What a VM needs for it is made when it first maps buffers, and charged to it. Refused: buffers of more than one page, outside RAM, or the same one twice.
+ * What a VM needs for it is made when it first maps buffers, and charged to it. Refused: buffers of more than one page, outside RAM, or the
+ * same one twice.
  *
  * Lock: `caller` is taken by compare-and-swap and covers the rest of struct ffa; who comes second is told BUSY.
  */

@@ -19,8 +19,9 @@ static inline bool ffa_is_call(uint32_t fid) {
 }
 
 /*
- * A call of the current vCPU. Returns x0; x1..x7 are written. A call over many pages is not done yet when this returns (VCPU_REQ_FFA is set): ffa_resume() goes on
- * with it on the way out of the exit, and writes the answer. An id that is not FF-A's, or not offered: FFA_NOT_SUPPORTED.
+ * A call of the current vCPU. Returns x0; x1..x7 are written. A call over many pages is not done yet when this returns (VCPU_REQ_FFA is
+ * set): ffa_resume() goes on with it on the way out of the exit, and writes the answer. An id that is not FF-A's, or not offered:
+ * FFA_NOT_SUPPORTED.
  */
 int64_t ffa_call(struct vcpu *v, uint32_t fid);
 void ffa_resume(struct vcpu *v);

@@ -2,7 +2,8 @@
 /*
  * FF-A 1.1, the borrower's memory calls: RETRIEVE_REQ and RELINQUISH.
  *
- * What the receiver says of a region must agree with what the sender said of it. The response is in RX before anything is mapped, since RX may be missing.
+ * What the receiver says of a region must agree with what the sender said of it. The response is in RX before anything is mapped, since RX
+ * may be missing.
  *
  * It is mapped in one range: where the receiver says, or, if it has no composite, where there is room.
  *

@@ -2,9 +2,9 @@
 /*
  * FF-A 1.1 memory descriptors (Arm DEN0077A, 5.12), read from a copy of what a guest has in its TX buffer and written for its RX buffer.
  *
- * Nothing in them is trusted: each offset and count is checked against the bytes that are there before anything is read through it, in 64 bits, so that no
- * sum wraps. Fields that must be zero must be zero. One composite describes the region for all receivers, as the specification demands of a
- * sender. No state, no lock, no memory but the caller's.
+ * Nothing in them is trusted: each offset and count is checked against the bytes that are there before anything is read through it, in 64
+ * bits, so that no sum wraps. Fields that must be zero must be zero. One composite describes the region for all receivers, as the
+ * specification demands of a sender. No state, no lock, no memory but the caller's.
  */
 #include "hyp/dev/ffa_desc.h"
 #include "core/bits.h"

@@ -30,12 +30,15 @@ struct ffa_desc {
 };
 
 /*
- * The first fragment, `length` of `total` bytes, of DONATE, LEND, SHARE or RETRIEVE_REQ. ERR_INVAL: lengths, offsets, counts or reserved fields do not fit
- * together, endpoints that stand twice, or composites that differ. All of the fixed parts must lie in the first fragment.
+ * The first fragment, `length` of `total` bytes, of DONATE, LEND, SHARE or RETRIEVE_REQ. ERR_INVAL: lengths, offsets, counts or reserved
+ * fields do not fit together, endpoints that stand twice, or composites that differ. All of the fixed parts must lie in the first fragment.
  */
 MUST_CHECK err_t ffa_desc_parse(const uint8_t *bytes, uint32_t length, uint32_t total, struct ffa_desc *out);
 
-/* Constituent at `offset`. ERR_INVAL: it does not lie in `length`, is not of 4 KiB pages, empty, beyond 2^48, or its reserved field is not zero. */
+/*
+ * Constituent at `offset`. ERR_INVAL: it does not lie in `length`, is not of 4 KiB pages, empty, beyond 2^48, or its reserved field is not
+ * zero.
+ */
 MUST_CHECK err_t ffa_desc_constituent(const uint8_t *bytes, uint32_t length, uint32_t offset, struct ffa_constituent *out);
 
 /* RELINQUISH by `self`: ERR_INVAL unless it names exactly that endpoint, with flags that are known. */

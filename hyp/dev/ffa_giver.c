@@ -2,8 +2,8 @@
 /*
  * FF-A 1.1, the giver's memory calls: DONATE, LEND and SHARE with their further fragments, RECLAIM.
  *
- * A send is judged by what its descriptor says before a region is begun; what it names is looked at by hyp/mem/handover_giver.c. A sender whose fragments
- * have not all come is in no call: it may go on, or end it by RECLAIM, and everything else about memory is BUSY till then.
+ * A send is judged by what its descriptor says before a region is begun; what it names is looked at by hyp/mem/handover_giver.c. A sender
+ * whose fragments have not all come is in no call: it may go on, or end it by RECLAIM, and everything else about memory is BUSY till then.
  *
  * Lock: see ffa.c; whoever ffa_enter() let in has struct ffa.
  */

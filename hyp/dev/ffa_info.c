@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * FF-A 1.1, discovery: which calls are offered, and which partitions there are. A partition is a VM, whoever it is; none has a service with a UUID of its own, so only the nil UUID,
- * which asks for all, names any.
+ * FF-A 1.1, discovery: which calls are offered, and which partitions there are. A partition is a VM, whoever it is; none has a service with
+ * a UUID of its own, so only the nil UUID, which asks for all, names any.
  *
  * Lock: vms_lock while VMs are counted; whoever ffa_enter() let in has RX.
  */

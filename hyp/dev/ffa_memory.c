@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * FF-A 1.1 memory management calls: how one runs, and what its errors become. The giver's calls stand in ffa_giver.c, the borrower's in ffa_borrower.c.
+ * FF-A 1.1 memory management calls: how one runs, and what its errors become. The giver's calls stand in ffa_giver.c, the borrower's in
+ * ffa_borrower.c.
  *
- * One memory call of a VM is in progress at a time. It runs in stages, each in steps; interrupts are looked at between steps, and after FFA_STEPS_PER_EXIT of
- * them the rest becomes VCPU_REQ_FFA, which competes with everything else that may take the CPU from this vCPU. What is in TX is copied before it is looked
- * at, a fragment at a time.
+ * One memory call of a VM is in progress at a time. It runs in stages, each in steps; interrupts are looked at between steps, and after
+ * FFA_STEPS_PER_EXIT of them the rest becomes VCPU_REQ_FFA, which competes with everything else that may take the CPU from this vCPU. What
+ * is in TX is copied before it is looked at, a fragment at a time.
  *
- * Refused: descriptors elsewhere than in TX. FFA_MEM_FRAG_RX: a response always fits in one fragment, so nobody calls it; as the answer to a sender it is used.
+ * Refused: descriptors elsewhere than in TX. FFA_MEM_FRAG_RX: a response always fits in one fragment, so nobody calls it; as the answer to
+ * a sender it is used.
  *
  * Lock: see ffa.c; whoever ffa_enter() let in has struct ffa.
  */

@@ -58,7 +58,10 @@ static inline int64_t ffa_succeed(struct vcpu *v, uint64_t x2, uint64_t x3) {
   return ffa_answer(v, FFA_SUCCESS_32, 0, x2, x3);
 }
 
-/* The VM's memory call from now on is this vCPU's. NULL: answered already, no buffers (DENIED) or another call is in progress (BUSY). ffa_leave() ends that. */
+/*
+ * The VM's memory call from now on is this vCPU's. NULL: answered already, no buffers (DENIED) or another call is in progress (BUSY).
+ * ffa_leave() ends that.
+ */
 struct ffa *ffa_enter(struct vcpu *v);
 void ffa_leave(struct ffa *f);
 

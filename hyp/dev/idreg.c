@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The allow-list of ID registers (Arm ARM D17.2). A field that is not named here reads as zero, which the architecture makes "not implemented" for all but
- * the few fields that have a fixed value below. So a CPU newer than this file shows guests nothing that EL2 does not save, trap or understand.
+ * The allow-list of ID registers (Arm ARM D17.2). A field that is not named here reads as zero, which the architecture makes "not
+ * implemented" for all but the few fields that have a fixed value below. So a CPU newer than this file shows guests nothing that EL2 does
+ * not save, trap or understand.
  *
- * Hidden on purpose: AArch32, PAuth, SVE, SME, MTE, RAS, AMU, MPAM, RME, trace and PMU, SPE, LORegions, nested virtualization, CnP (VMIDs and ASIDs of
- * different guests' tables would be mixed), LPA2, WFxT, MOPS, LS64, ECV, FGT, HCX: each needs a control or state that EL2 does not give.
+ * Hidden on purpose: AArch32, PAuth, SVE, SME, MTE, RAS, AMU, MPAM, RME, trace and PMU, SPE, LORegions, nested virtualization, CnP (VMIDs
+ * and ASIDs of different guests' tables would be mixed), LPA2, WFxT, MOPS, LS64, ECV, FGT, HCX: each needs a control or state that EL2 does
+ * not give.
  *
  * Pure; sysreg.c reads the hardware and keeps the result.
  */

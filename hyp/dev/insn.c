@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Decoder of A64 loads and stores of general registers (Arm ARM C4.1.94 "Loads and Stores"; C6.2 for each). No state, no side effect: any 32 bits
- * may be passed. What it does not know, or what is CONSTRAINED UNPREDICTABLE, it refuses.
+ * Decoder of A64 loads and stores of general registers (Arm ARM C4.1.94 "Loads and Stores"; C6.2 for each). No state, no side effect: any
+ * 32 bits may be passed. What it does not know, or what is CONSTRAINED UNPREDICTABLE, it refuses.
  *
  *    31 30 29  27 26 25 24 23 22 21 20      16 15 13 12 11 10 9   5 4   0
  *   | opc | 101  |V| 0 | idx  |L|  imm7      (15)|   Rt2      |  Rn |  Rt |   pair

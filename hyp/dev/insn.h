@@ -27,8 +27,8 @@ struct insn_ldst {
 };
 
 /*
- * True if `insn` is one, and one whose result the architecture defines: not a prefetch, exclusive, atomic, tag or SIMD access, not literal, and
- * no writeback into a register that is also transferred.
+ * True if `insn` is one, and one whose result the architecture defines: not a prefetch, exclusive, atomic, tag or SIMD access, not literal,
+ * and no writeback into a register that is also transferred.
  */
 bool insn_decode_ldst(uint32_t insn, struct insn_ldst *out);
 
@@ -39,8 +39,8 @@ uint64_t insn_ldst_offset(const struct insn_ldst *i, uint64_t rm);
 uint64_t insn_ldst_extend(const struct insn_ldst *i, uint64_t raw);
 
 /*
- * Carry out `insn`, which aborted on device address `at` with FAR_EL2 valid, for the current vCPU: registers, writeback, PC. False: nothing was
- * done (no such instruction, not at the address it faulted on, or nobody there): reflect.
+ * Carry out `insn`, which aborted on device address `at` with FAR_EL2 valid, for the current vCPU: registers, writeback, PC. False: nothing
+ * was done (no such instruction, not at the address it faulted on, or nobody there): reflect.
  */
 bool insn_emulate(struct vcpu *v, uint32_t insn, ipa_t at);
 

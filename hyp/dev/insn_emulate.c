@@ -2,8 +2,9 @@
 /*
  * Loads and stores on devices that came without a syndrome, carried out from their encoding.
  *
- * The guest could have changed the instruction between the abort and our reading it: so the address is computed from the registers and must be the one
- * that faulted, and a pair must lie within the page that was translated. Little-endian data only, as everywhere on this machine's devices.
+ * The guest could have changed the instruction between the abort and our reading it: so the address is computed from the registers and must
+ * be the one that faulted, and a pair must lie within the page that was translated. Little-endian data only, as everywhere on this
+ * machine's devices.
  */
 #include "arch/sysreg.h"
 #include "core/bits.h"

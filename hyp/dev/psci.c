@@ -2,9 +2,10 @@
 /*
  * PSCI 1.1 for guests (Arm DEN 0022E): power of vCPUs and of the VM. Calls with 32-bit ids take the low halves of their argument registers.
  *
- * CPU_SUSPEND: a standby waits for an interrupt and goes on after the call; a power-down loses the registers and starts at the entry point when a wake-up
- * event comes (vgic_has_wakeup), unless there is one already: then the call returns SUCCESS, as its description lets it. Power states are those of level 0, the vCPU's own,
- * with any StateID. No affinity levels above 0, no trusted OS to migrate. No state of its own: a vCPU's is in struct vcpu, and the core changes it.
+ * CPU_SUSPEND: a standby waits for an interrupt and goes on after the call; a power-down loses the registers and starts at the entry point
+ * when a wake-up event comes (vgic_has_wakeup), unless there is one already: then the call returns SUCCESS, as its description lets it.
+ * Power states are those of level 0, the vCPU's own, with any StateID. No affinity levels above 0, no trusted OS to migrate. No state of
+ * its own: a vCPU's is in struct vcpu, and the core changes it.
  */
 #include "hyp/dev/psci.h"
 #include "arch/smccc.h"

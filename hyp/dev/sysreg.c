@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * System registers that trap. The two that guests use often come first, each recognised by one masked compare of the syndrome:
- * ID registers (HCR_EL2.TID3), answered from a table, and ICC_SGI1R_EL1. Then the physical timer; then what a guest that has
- * read the ID registers may still touch and that is RAZ/WI here: debug registers (MDCR_EL2), ACTLR_EL1. All else is not offered: UNDEFINED, and reported.
+ * System registers that trap. The two that guests use often come first, each recognised by one masked compare of the syndrome: ID registers
+ * (HCR_EL2.TID3), answered from a table, and ICC_SGI1R_EL1. Then the physical timer; then what a guest that has read the ID registers may
+ * still touch and that is RAZ/WI here: debug registers (MDCR_EL2), ACTLR_EL1. All else is not offered: UNDEFINED, and reported.
  *
  * ISS of a trapped MRS or MSR (Arm ARM D17.2.37):   op0 [21:20]  op2 [19:17]  op1 [16:14]  CRn [13:10]  Rt [9:5]  CRm [4:1]  read [0]
  */

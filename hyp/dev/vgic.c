@@ -3,8 +3,8 @@
  * The virtual GIC's life: set-up, reset, interrupt lines, save and load at a vCPU switch.
  *
  * PPI 27, the virtual timer's, is the one physical interrupt that belongs to guests. While the vCPU it fired for is loaded, its physical
- * active state is held until the guest deactivates the linked list register (or `hw_unlinked` says that it waits for one). A save clears it, for the
- * next vCPU needs the PPI; a load sets it again if the guest had acknowledged and not ended it.
+ * active state is held until the guest deactivates the linked list register (or `hw_unlinked` says that it waits for one). A save clears
+ * it, for the next vCPU needs the PPI; a load sets it again if the guest had acknowledged and not ended it.
  *
  * Lock: vm->vgic.lock (see vgic.h); vcpu_request() only after it is dropped.
  */
@@ -228,8 +228,8 @@ void vgic_save(struct vcpu *v) {
 }
 
 /*
- * The guest had acknowledged it and not ended it: make the link true again. Otherwise, a timer that fired meanwhile goes straight into a list register
- * and saves the physical interrupt.
+ * The guest had acknowledged it and not ended it: make the link true again. Otherwise, a timer that fired meanwhile goes straight into a
+ * list register and saves the physical interrupt.
  */
 static void relink_timer(struct vcpu *v) {
   int n = timer_lr(v);

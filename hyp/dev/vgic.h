@@ -81,7 +81,10 @@ void vgic_vcpu_reset(struct vcpu *v);
 /* The CPU interface of `v` alone at reset; what is pending, active and enabled stays. `v` must not be loaded. */
 void vgic_power_down(struct vcpu *v);
 
-/* MMIO at [offset] of the distributor, or of the redistributor region (all vCPUs' frames). `bytes` 1, 2, 4 or 8, naturally aligned. Unknown registers are RAZ/WI. */
+/*
+ * MMIO at [offset] of the distributor, or of the redistributor region (all vCPUs' frames). `bytes` 1, 2, 4 or 8, naturally aligned. Unknown
+ * registers are RAZ/WI.
+ */
 uint64_t vgicd_read(struct vcpu *v, uint64_t offset, unsigned bytes);
 void vgicd_write(struct vcpu *v, uint64_t offset, unsigned bytes, uint64_t value);
 uint64_t vgicr_read(struct vcpu *v, uint64_t offset, unsigned bytes);
@@ -96,8 +99,8 @@ enum vgic_icc {
   VGIC_ICC_AGAIN    /* it does not trap any more: execute it again */
 };
 /*
- * A trapped access by `v` to `sysreg_id`, register `rt`: one of the CPU interface's for Group 1, which trap (ICH_HCR_EL2.TALL1) while the virtual
- * timer's interrupt is pending and the guest could not take it.
+ * A trapped access by `v` to `sysreg_id`, register `rt`: one of the CPU interface's for Group 1, which trap (ICH_HCR_EL2.TALL1) while the
+ * virtual timer's interrupt is pending and the guest could not take it.
  */
 enum vgic_icc vgic_icc_access(struct vcpu *v, uint32_t sysreg_id, bool is_read, unsigned rt);
 /* A trapped write of ICC_DIR_EL1 by `v` (only while one of its active interrupts had to leave the list registers). */
@@ -117,17 +120,17 @@ void vgic_flush(struct vcpu *v);
 /* Maintenance interrupt of the current vCPU. */
 void vgic_maintenance(struct vcpu *v);
 /*
- * Save and load the ICH_* registers at a vCPU switch, with CNTV stopped before the save (el1_save) and running before the load (el1_load). A linked timer interrupt that is not
- * finished has its physical active state cleared by the save (another vCPU needs PPI 27) and set again by the load, so that the guest's
- * deactivation still finds it. The load does all that a request (VCPU_REQ_VGIC) would ask for.
+ * Save and load the ICH_* registers at a vCPU switch, with CNTV stopped before the save (el1_save) and running before the load (el1_load).
+ * A linked timer interrupt that is not finished has its physical active state cleared by the save (another vCPU needs PPI 27) and set again
+ * by the load, so that the guest's deactivation still finds it. The load does all that a request (VCPU_REQ_VGIC) would ask for.
  */
 void vgic_save(struct vcpu *v);
 void vgic_load(struct vcpu *v);
 /* Would an interrupt be signalled to `v` now (enabled, priority above PMR and running priority)? What WFI waits for. */
 bool vgic_has_pending(struct vcpu *v);
 /*
- * Is there a wake-up event for `v` if its power is off? Its CPU interface is off too, so any interrupt counts that is pending and enabled, its group by the
- * distributor, whatever its priority (IHI 0069, WakeRequest). Current vCPU.
+ * Is there a wake-up event for `v` if its power is off? Its CPU interface is off too, so any interrupt counts that is pending and enabled,
+ * its group by the distributor, whatever its priority (IHI 0069, WakeRequest). Current vCPU.
  */
 bool vgic_has_wakeup(struct vcpu *v);
 /* As vgic_has_pending() in haste: true also for one that is active, masked or not urgent enough. Current vCPU. */

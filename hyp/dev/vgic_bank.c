@@ -10,7 +10,10 @@
  */
 #include "hyp/dev/vgic_priv.h"
 
-/* What a list register out of reach holds is known as of its last look: tell its CPU to look again, so that a guest that polls sees the truth. */
+/*
+ * What a list register out of reach holds is known as of its last look: tell its CPU to look again, so that a guest that polls sees the
+ * truth.
+ */
 static void look_again(struct vcpu *holder, vgic_kick_t *kick) {
   if (!vgic_is_reachable(holder))
     *kick |= (vgic_kick_t)BIT(holder->id);
@@ -43,8 +46,8 @@ static uint64_t read_pending(struct vcpu *v, struct vgic_bank *b, uint64_t among
 }
 
 /*
- * An interrupt that was pending on another CPU at the last look may have been acknowledged since: say active, which is what a guest that waits for the end
- * of a handler must assume, until that CPU has looked.
+ * An interrupt that was pending on another CPU at the last look may have been acknowledged since: say active, which is what a guest that
+ * waits for the end of a handler must assume, until that CPU has looked.
  */
 static uint64_t read_active(struct vcpu *v, struct vgic_bank *b, uint64_t among, vgic_kick_t *kick) {
   uint64_t found = resident_in_state(v, b, among, ICH_LR_ACTIVE, VGIC_LR_STATE, kick);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The virtual distributor (IHI 0069, 12.9): SPIs 32..95, routed by affinity, in one security state. Registers of INTIDs 0..31 are RAZ/WI here,
- * since affinity routing is always on; so is everything for interrupts that are not there. No message-based SPIs, no LPIs, no 1-of-N routing
- * (GICD_TYPER.No1N).
+ * The virtual distributor (IHI 0069, 12.9): SPIs 32..95, routed by affinity, in one security state. Registers of INTIDs 0..31 are RAZ/WI
+ * here, since affinity routing is always on; so is everything for interrupts that are not there. No message-based SPIs, no LPIs, no 1-of-N
+ * routing (GICD_TYPER.No1N).
  *
  * 32-bit registers may be accessed in parts, 64-bit ones in halves. Lock: vm->vgic.lock.
  */
@@ -56,7 +56,9 @@ static void write_router(struct vm *vm, unsigned index, uint64_t value, uint64_t
   vgic_unlock(vm, vgic_bank_changed(vm->vcpus[0], &vm->vgic.spi, BIT(index)));
 }
 
-/* Index in the SPI bank of the register's first interrupt, if it is one of those laid out by interrupt and holds interrupts that are there. */
+/*
+ * Index in the SPI bank of the register's first interrupt, if it is one of those laid out by interrupt and holds interrupts that are there.
+ */
 static bool find_bank(uint64_t offset, unsigned *first) {
   unsigned intid = vgic_register_intid(offset);
   *first = intid - GIC_SPI_BASE;

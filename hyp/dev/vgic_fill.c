@@ -160,7 +160,9 @@ static void end_evicted(struct vcpu *v) {
   vgic_timer_resample(v);
 }
 
-/* EOIs that met no list register (EOImode = 0), counted by hardware: interrupts nest, so they were for the most urgent of those that left. */
+/*
+ * EOIs that met no list register (EOImode = 0), counted by hardware: interrupts nest, so they were for the most urgent of those that left.
+ */
 static void take_ends(struct vcpu *v) {
   if (!(v->vgic.hcr & ICH_HCR_LRENPIE))
     return;

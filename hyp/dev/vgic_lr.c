@@ -34,7 +34,10 @@ static uint64_t clear_active(struct vcpu *v, uint64_t lr) {
   return lr & ~ICH_LR_ACTIVE;
 }
 
-/* By software, not by an acknowledge: if it was pending it still is, after that. The timer's is not linked, for nothing is active physically. */
+/*
+ * By software, not by an acknowledge: if it was pending it still is, after that. The timer's is not linked, for nothing is active
+ * physically.
+ */
 static uint64_t set_active(struct vcpu *v, struct vgic_bank *b, uint64_t bit, uint64_t lr) {
   if (lr & ICH_LR_ACTIVE)
     return lr;
@@ -73,8 +76,8 @@ static uint64_t unlink_active(struct vcpu *v, struct vgic_bank *b, uint64_t bit,
 }
 
 /*
- * More came while it was resident. Still pending: it is one with that. Active: it waits for the end of that, when the list register asks for its
- * EOI. (Pending and active at once would save that exit, but could leave behind something more urgent without NPIE to tell.)
+ * More came while it was resident. Still pending: it is one with that. Active: it waits for the end of that, when the list register asks
+ * for its EOI. (Pending and active at once would save that exit, but could leave behind something more urgent without NPIE to tell.)
  */
 static uint64_t take_latch(struct vcpu *v, struct vgic_bank *b, uint64_t bit, uint64_t lr) {
   if (lr & ICH_LR_PENDING) {
@@ -93,8 +96,8 @@ static uint64_t ask_for_eoi(const struct vgic_bank *b, uint64_t bit, uint64_t lr
 }
 
 /*
- * The timer's line, which nobody tells us of when it falls. Once the guest has deactivated a linked one, the physical interrupt is inactive too, and
- * fires again if the timer still asks.
+ * The timer's line, which nobody tells us of when it falls. Once the guest has deactivated a linked one, the physical interrupt is inactive
+ * too, and fires again if the timer still asks.
  */
 static void sample_timer(struct vcpu *v, struct vgic_bank *b, uint64_t lr) {
   bool linked = lr & ICH_LR_HW, asks = v->vgic.hw_unlinked || (linked ? (lr & VGIC_LR_STATE) : (b->line & BIT(VGIC_TIMER)));
@@ -139,8 +142,8 @@ void vgic_lr_sync(struct vcpu *v) {
 }
 
 /*
- * An active interrupt leaves for the bank: its end shows by EOIcount, or by a trapped ICC_DIR_EL1. The timer stays physically active till then. A
- * pending one waits there again.
+ * An active interrupt leaves for the bank: its end shows by EOIcount, or by a trapped ICC_DIR_EL1. The timer stays physically active till
+ * then. A pending one waits there again.
  */
 void vgic_lr_evict(struct vcpu *v, unsigned n) {
   unsigned index;

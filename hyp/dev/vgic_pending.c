@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What WFI waits for, and what ends a power-down. WFI: would the virtual CPU interface signal an interrupt now? It would if the most urgent pending one is more urgent than
- * the priority mask and, by its group priority, than what is running (IHI 0069, 4.8). PSTATE.I does not matter: WFI ends all the same.
+ * What WFI waits for, and what ends a power-down. WFI: would the virtual CPU interface signal an interrupt now? It would if the most urgent
+ * pending one is more urgent than the priority mask and, by its group priority, than what is running (IHI 0069, 4.8). PSTATE.I does not
+ * matter: WFI ends all the same.
  *
  * Asked about the vCPU that is loaded here, on every WFI and every wake-up, so it looks without the lock first.
  */

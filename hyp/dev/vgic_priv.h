@@ -155,13 +155,16 @@ void vgic_timer_release(struct vcpu *v);
 
 /* vgic_timer.c */
 
-/* PPI 27 may be pending in a list register of `v`, which is here: if the timer does not ask any more, take it back. No lock is held; it needs none, as vgic_relaunch(). */
+/*
+ * PPI 27 may be pending in a list register of `v`, which is here: if the timer does not ask any more, take it back. No lock is held; it
+ * needs none, as vgic_relaunch().
+ */
 void vgic_timer_follow(struct vcpu *v);
 void vgic_timer_watch_on(struct vcpu *v);
 
 /*
- * PPI 27 is pending in a list register here. A guest that can take it does so at once. One that cannot (PSTATE.I, the priority mask, a handler), or is given
- * something else first, may turn its timer off before it can, so its looks at the CPU interface trap until it has.
+ * PPI 27 is pending in a list register here. A guest that can take it does so at once. One that cannot (PSTATE.I, the priority mask, a
+ * handler), or is given something else first, may turn its timer off before it can, so its looks at the CPU interface trap until it has.
  */
 static inline void vgic_timer_watch(struct vcpu *v) {
   const struct vgic_bank *b = &v->vgic.priv;
@@ -179,9 +182,9 @@ static inline bool vgic_timer_is_waiting(const struct vcpu *v) {
 }
 
 /*
- * The commonest injection: the list register that SGI or PPI `intid` of `v` had is finished and not folded yet, so it only needs its pending bit
- * again. False: go the long way. `v` is here. Needs no lock: while it is, only this CPU changes what is resident, where and `again`; a change by
- * another CPU comes with a request to reconcile, obeyed before the guest is entered.
+ * The commonest injection: the list register that SGI or PPI `intid` of `v` had is finished and not folded yet, so it only needs its
+ * pending bit again. False: go the long way. `v` is here. Needs no lock: while it is, only this CPU changes what is resident, where and
+ * `again`; a change by another CPU comes with a request to reconcile, obeyed before the guest is entered.
  */
 static inline bool vgic_relaunch(struct vcpu *v, unsigned intid) {
   const struct vgic_bank *b = &v->vgic.priv;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The virtual redistributors (IHI 0069, 12.11): one pair of 64 KiB frames for each vCPU, in the order of their ids, at 128 KiB steps. RD_base
- * holds identity and the wake handshake; SGI_base the registers of INTIDs 0..31, laid out as the distributor's.
+ * The virtual redistributors (IHI 0069, 12.11): one pair of 64 KiB frames for each vCPU, in the order of their ids, at 128 KiB steps.
+ * RD_base holds identity and the wake handshake; SGI_base the registers of INTIDs 0..31, laid out as the distributor's.
  *
  * Any vCPU may access any frame. No LPIs: GICR_CTLR, PROPBASER and PENDBASER are RAZ/WI. Lock: vm->vgic.lock.
  */

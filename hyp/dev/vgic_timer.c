@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * PPI 27 as the level that it is. The guest owns its virtual timer and turns it off without a trap, and a pending list register does not follow: so
- * the level is looked at again when the guest could next learn of the interrupt.
+ * PPI 27 as the level that it is. The guest owns its virtual timer and turns it off without a trap, and a pending list register does not
+ * follow: so the level is looked at again when the guest could next learn of the interrupt.
  *
- * Made pending under a guest that can take it, the interrupt is taken at once, and acknowledged. Under one that cannot, accesses to the CPU interface's
- * Group 1 registers trap (ICH_HCR_EL2.TALL1) until it is acknowledged: if the timer has stopped asking by then, the list register is emptied
- * first, and the guest reads 1023 (IHI 0069, 4.8: an interrupt that is withdrawn before it is acknowledged). All else that may come before is
- * emulated, so that the trap stays; but for the binary point and the active priorities, which nobody writes in a handler. A wait that
- * EL2 sees (CPU_SUSPEND, a WFI that traps) looks too.
+ * Made pending under a guest that can take it, the interrupt is taken at once, and acknowledged. Under one that cannot, accesses to the CPU
+ * interface's Group 1 registers trap (ICH_HCR_EL2.TALL1) until it is acknowledged: if the timer has stopped asking by then, the list
+ * register is emptied first, and the guest reads 1023 (IHI 0069, 4.8: an interrupt that is withdrawn before it is acknowledged). All else
+ * that may come before is emulated, so that the trap stays; but for the binary point and the active priorities, which nobody writes in a
+ * handler. A wait that EL2 sees (CPU_SUSPEND, a WFI that traps) looks too.
  *
- * What no Armv8.0 machine can know is the moment at which the guest opens PSTATE.I: it then takes an exception, and finds 1023. Nor does a WFI trap that has
- * a virtual interrupt to end it: until the guest looks once, WFI goes through.
- * No lock where the vCPU is loaded here: see vgic_relaunch().
+ * What no Armv8.0 machine can know is the moment at which the guest opens PSTATE.I: it then takes an exception, and finds 1023. Nor does a
+ * WFI trap that has a virtual interrupt to end it: until the guest looks once, WFI goes through. No lock where the vCPU is loaded here: see
+ * vgic_relaunch().
  */
 #include "arch/esr.h"
 #include "hyp/dev/vgic_priv.h"
@@ -85,8 +85,8 @@ static int highest_pending(struct vcpu *v) {
 }
 
 /*
- * ICC_IAR1_EL1. The timer's interrupt, if it is its turn, is acknowledged by hardware, and the watch is over. Another one that comes first is acknowledged
- * here, as hardware would.
+ * ICC_IAR1_EL1. The timer's interrupt, if it is its turn, is acknowledged by hardware, and the watch is over. Another one that comes first
+ * is acknowledged here, as hardware would.
  */
 static enum vgic_icc acknowledge(struct vcpu *v, unsigned rt) {
   int n = highest_pending(v);

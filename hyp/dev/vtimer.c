@@ -3,10 +3,9 @@
  * Virtual timer in hardware, physical timer in software.
  *
  * CNTV: while a vCPU is loaded, hardware counts and fires PPI 27; the interrupt is linked through a list register (vgic.c), so that the
- * guest's own deactivation lets it fire again. A vCPU that is not loaded has `cntv_deadline`; when the scheduler finds it reached, the line goes
- * up in software and the link is made when the vCPU is next entered.
- * CNTP: EL1 accesses trap (CNTHCTL_EL2 is zero), also on CPUs with FEAT_ECV, which is hidden. It is a compare value and a
- * deadline; expiry drives PPI 30.
+ * guest's own deactivation lets it fire again. A vCPU that is not loaded has `cntv_deadline`; when the scheduler finds it reached, the line
+ * goes up in software and the link is made when the vCPU is next entered. CNTP: EL1 accesses trap (CNTHCTL_EL2 is zero), also on CPUs with
+ * FEAT_ECV, which is hidden. It is a compare value and a deadline; expiry drives PPI 30.
  *
  * Lock: none. A vtimer is written by the CPU its vCPU is loaded on, or, when it is on none, by the CPU whose run queue it is in.
  */

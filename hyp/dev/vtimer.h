@@ -24,8 +24,8 @@ struct vtimer {
 /* Timers disabled; `v` is not loaded. */
 void vtimer_reset(struct vcpu *v);
 /*
- * Switch. CNTV_CTL_EL0, CNTV_CVAL_EL0 and CNTVOFF_EL2 are moved with the rest of EL1's state: el1_save() first, which stops the timer; el1_load()
- * before vtimer_load(). These keep the deadline that stands in for the hardware meanwhile.
+ * Switch. CNTV_CTL_EL0, CNTV_CVAL_EL0 and CNTVOFF_EL2 are moved with the rest of EL1's state: el1_save() first, which stops the timer;
+ * el1_load() before vtimer_load(). These keep the deadline that stands in for the hardware meanwhile.
  */
 void vtimer_save(struct vcpu *v);
 static inline void vtimer_load(struct vtimer *t) {

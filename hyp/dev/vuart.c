@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A virtual PL011 r1p5 (Arm DDI 0183). What the guest sends goes to the console at once, so the transmit FIFO is always empty; what is typed
- * for it waits in the receive FIFO. As in QEMU's model, UARTCR's enables do not gate traffic (early consoles rely on it), there is
- * no DMA, no modem and no loop-back, and the baud rate is kept without effect.
+ * A virtual PL011 r1p5 (Arm DDI 0183). What the guest sends goes to the console at once, so the transmit FIFO is always empty; what is
+ * typed for it waits in the receive FIFO. As in QEMU's model, UARTCR's enables do not gate traffic (early consoles rely on it), there is no
+ * DMA, no modem and no loop-back, and the baud rate is kept without effect.
  *
  * The receive timeout interrupt is asserted with the first byte below the trigger level: there is no baud clock to wait for.
  *

@@ -9,8 +9,8 @@
  *   something is left,      both again after RETRY_MS: somebody may have freed memory
  *   but cannot be done now
  *
- * A step is some 20,000 instructions; direct compaction and reclaim look for interrupts in between by relax(). No lock: `asked` and `retry_at`
- * are hints, and work.c takes care of the rest.
+ * A step is some 20,000 instructions; direct compaction and reclaim look for interrupts in between by relax(). No lock: `asked` and
+ * `retry_at` are hints, and work.c takes care of the rest.
  */
 #include "hyp/mem/background.h"
 #include "core/bits.h"

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Collapsing: the pages of a 2 MiB range are moved, one by one, into the parts of one free block, each to its place; then the table of 512 leaves
- * gives way to one leaf, and the 512 frames become one block.
+ * Collapsing: the pages of a 2 MiB range are moved, one by one, into the parts of one free block, each to its place; then the table of 512
+ * leaves gives way to one leaf, and the 512 frames become one block.
  *
  *      stage 2   |p|p|p|p| ... |p|      frames   .p...p....pp...p..    ->    |pppp...p|   a block of 2 MiB
  *
  * Between steps everything is as valid as ever: some pages live in the block already, the rest of its parts are CACHED and belong to the
  * collapse. It is given up when a page is missing or will not move; what has moved stays where it is.
  *
- * Lock: the VM's s2->lock for each look at its tables, and for the last step as a whole. Runs as EL2 work, on CPU 0, where VMs are destroyed as
- * well; hence the id and not a pointer from one step to the next.
+ * Lock: the VM's s2->lock for each look at its tables, and for the last step as a whole. Runs as EL2 work, on CPU 0, where VMs are
+ * destroyed as well; hence the id and not a pointer from one step to the next.
  */
 #include "hyp/mem/collapse.h"
 #include "core/bits.h"

@@ -23,7 +23,10 @@ struct collapse {
  * their end, or collapse_cancel().
  */
 MUST_CHECK err_t collapse_begin(struct collapse *c, struct vm *vm, ipa_t at);
-/* Move at most `max_moves` pages. ERR_AGAIN: there are more; ERR_OK: it is one leaf; ERR_BUSY: a page would not move, and the rest of the block is free again. */
+/*
+ * Move at most `max_moves` pages. ERR_AGAIN: there are more; ERR_OK: it is one leaf; ERR_BUSY: a page would not move, and the rest of the
+ * block is free again.
+ */
 MUST_CHECK err_t collapse_step(struct collapse *c, unsigned max_moves);
 void collapse_cancel(struct collapse *c);
 

@@ -2,7 +2,9 @@
 #ifndef HYP_MEM_COMPACTD_H
 #define HYP_MEM_COMPACTD_H
 
-/* Compaction in the background: EL2 work that keeps every zone's fragmentation below a mark, and makes leaves of 2 MiB again where it can. */
+/*
+ * Compaction in the background: EL2 work that keeps every zone's fragmentation below a mark, and makes leaves of 2 MiB again where it can.
+ */
 
 #include "core/types.h"
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Stage-2 faults. RAM that is not backed yet is populated; anything that is neither RAM nor a device becomes the synchronous external abort
- * that the bus would have answered with. A fault on the guest's own stage-1 walk (S1PTW) is a fault on the table's address: served the same, reflected
- * as an abort on the walk.
+ * that the bus would have answered with. A fault on the guest's own stage-1 walk (S1PTW) is a fault on the table's address: served the
+ * same, reflected as an abort on the walk.
  *
- * HPFAR_EL2 holds the IPA for translation and access-flag faults and for walks; for a permission fault it may not (Arm ARM D17.2.63), so there the address is
- * translated again, and if that fails the instruction is simply run again: the guest has changed its tables meanwhile.
+ * HPFAR_EL2 holds the IPA for translation and access-flag faults and for walks; for a permission fault it may not (Arm ARM D17.2.63), so
+ * there the address is translated again, and if that fails the instruction is simply run again: the guest has changed its tables meanwhile.
  */
 #include "hyp/mem/fault.h"
 #include "arch/barrier.h"
@@ -83,8 +83,8 @@ static NOINLINE void serve_rare(struct vcpu *v, uint64_t esr, uint64_t at) {
 }
 
 /*
- * RAM that was populated and somebody listens, or could not be populated. ESR_EL2 and the address registers still hold this fault, since EL2 takes no
- * exception of its own: read again here, they need not be kept over the usual path.
+ * RAM that was populated and somebody listens, or could not be populated. ESR_EL2 and the address registers still hold this fault, since
+ * EL2 takes no exception of its own: read again here, they need not be kept over the usual path.
  */
 static NOINLINE void populated_rare(struct vcpu *v, err_t err) {
   uint64_t at, esr = sysreg_read(esr_el2);
@@ -163,8 +163,9 @@ static NOINLINE void device_rare(struct vcpu *v, uint64_t esr, uint64_t at) {
 }
 
 /*
- * A write, or what needs the right to write? Whatever is denied by permission does, since reads are allowed wherever there is a leaf: so also what hardware does to a table on a
- * walk (Linux: kvm_is_write_fault), and DC IVAC. Otherwise walks read, and cache maintenance, which is reported as a write, is none.
+ * A write, or what needs the right to write? Whatever is denied by permission does, since reads are allowed wherever there is a leaf: so
+ * also what hardware does to a table on a walk (Linux: kvm_is_write_fault), and DC IVAC. Otherwise walks read, and cache maintenance, which
+ * is reported as a write, is none.
  */
 static bool is_write(uint64_t esr) {
   return esr_fsc_type(esr) == ESR_FSC_PERMISSION || ((esr & ESR_WnR) && !(esr & (ESR_CM | ESR_S1PTW)));

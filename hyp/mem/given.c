@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What a VM has lent or given away of its RAM: one bit for each page, so that a touch there is refused instead of populated with a fresh frame.
+ * What a VM has lent or given away of its RAM: one bit for each page, so that a touch there is refused instead of populated with a fresh
+ * frame.
  *
- * The record is made when the VM first lends or donates, charged to it, and goes with its stage 2. A block of 2 MiB is eight words of it. Only RAM is
- * recorded: the window above it is never populated anyway.
+ * The record is made when the VM first lends or donates, charged to it, and goes with its stage 2. A block of 2 MiB is eight words of it.
+ * Only RAM is recorded: the window above it is never populated anyway.
  *
  * Lock: the VM's stage2.lock, but for making and dropping the record, where nobody else can be at it.
  */

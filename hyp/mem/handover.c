@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Hand-over between VMs: the tables of regions, and how the parties to one are found and locked. What a giver may do stands in handover_giver.c, what a
- * borrower may in handover_borrower.c, what becomes of both at the end of a VM in handover_leave.c; what happens to frames in handover_frames.c.
+ * Hand-over between VMs: the tables of regions, and how the parties to one are found and locked. What a giver may do stands in
+ * handover_giver.c, what a borrower may in handover_borrower.c, what becomes of both at the end of a VM in handover_leave.c; what happens
+ * to frames in handover_frames.c.
  *
- * A giver's regions stand in its table; a handle names the giver and the region. A borrower that is not named in a region cannot tell it from one that does not
- * exist. Only the owner of a frame gives it, and only once: borrowed memory has another owner, and what is under way is pinned.
+ * A giver's regions stand in its table; a handle names the giver and the region. A borrower that is not named in a region cannot tell it
+ * from one that does not exist. Only the owner of a frame gives it, and only once: borrowed memory has another owner, and what is under way
+ * is pinned.
  *
- * Nothing a guest passes is trusted, and no pointer to another VM is kept from one call to the next: each looks its parties up anew, since either may be gone.
+ * Nothing a guest passes is trusted, and no pointer to another VM is kept from one call to the next: each looks its parties up anew, since
+ * either may be gone.
  *
  * Lock: see handover.h.
  */

@@ -3,8 +3,8 @@
 #define HYP_MEM_HANDOVER_H
 
 /*
- * Memory that goes from one VM to another without a copy: shared, lent or donated, as FF-A 1.1 understands the words. What a guest says and is told stands
- * in hyp/dev/ffa.c; here is what then happens to frames and stage 2. docs/handover.md has the picture.
+ * Memory that goes from one VM to another without a copy: shared, lent or donated, as FF-A 1.1 understands the words. What a guest says and
+ * is told stands in hyp/dev/ffa.c; here is what then happens to frames and stage 2. docs/handover.md has the picture.
  *
  *             begin       claim          send                retrieve, map           transfer
  *   (nothing) ----> GATHERING ----> SENDING ----> OPEN --------------------> OPEN ----------> the taker's (donate)
@@ -12,12 +12,12 @@
  *                    v                             |  +-----------------------+
  *                 (nothing) <---- RETURNING <------+ reclaim, once nobody has it mapped
  *
- * Each arrow that touches frames is a function that does HANDOVER_STEP_PAGES of them at most and returns ERR_AGAIN while there are more; between two calls
- * no lock is held and interrupts may be looked at. Whatever can fail for a region happens before its state changes: claim checks and pins every page;
- * map makes the borrower's tables, and is undone by unmap when it cannot; send, unmap and transfer cannot fail.
+ * Each arrow that touches frames is a function that does HANDOVER_STEP_PAGES of them at most and returns ERR_AGAIN while there are more;
+ * between two calls no lock is held and interrupts may be looked at. Whatever can fail for a region happens before its state changes: claim
+ * checks and pins every page; map makes the borrower's tables, and is undone by unmap when it cannot; send, unmap and transfer cannot fail.
  *
- * Lock: a giver's table and its frames that are under way are covered by the giver's stage2.lock; a borrower's mapping of them by both VMs', taken in the
- * order of VM ids, under vms_lock while they are looked up. All functions take them themselves.
+ * Lock: a giver's table and its frames that are under way are covered by the giver's stage2.lock; a borrower's mapping of them by both
+ * VMs', taken in the order of VM ids, under vms_lock while they are looked up. All functions take them themselves.
  */
 
 #include "core/err.h"
@@ -66,7 +66,10 @@ struct handover_borrower {
   uint32_t next;   /* head that the next step begins with */
 };
 
-/* One region under way. Its frames hang together by frame.next, in the order in which they were given, each with its address in the giver as rmap. */
+/*
+ * One region under way. Its frames hang together by frame.next, in the order in which they were given, each with its address in the giver
+ * as rmap.
+ */
 struct handover {
   uint64_t handle; /* owner's VM id << 32 | count */
   uint64_t tag;
@@ -100,13 +103,13 @@ MUST_CHECK err_t handover_init(void);
 MUST_CHECK err_t handover_open(struct vm *vm);
 
 /*
- * The giver begins: `template` says kind, tag, zero and borrowers (vm, writable). ERR_NOSPC: HANDOVERS_MAX are under way; ERR_INVAL: no borrower, itself, one that does not
- * exist or is being destroyed, or several of a donation, or zeroing of what it shares; ERR_NOMEM.
+ * The giver begins: `template` says kind, tag, zero and borrowers (vm, writable). ERR_NOSPC: HANDOVERS_MAX are under way; ERR_INVAL: no
+ * borrower, itself, one that does not exist or is being destroyed, or several of a donation, or zeroing of what it shares; ERR_NOMEM.
  */
 MUST_CHECK err_t handover_begin(struct vm *owner, const struct handover *template, uint64_t *handle);
 /*
- * Pin what lies in `left` and take it into the region; `left` is what remains. ERR_AGAIN: more to do. ERR_RANGE: not memory of a VM; ERR_PERM: not its own, or
- * under way, borrowed or given away already; ERR_NOMEM. After an error: handover_cancel().
+ * Pin what lies in `left` and take it into the region; `left` is what remains. ERR_AGAIN: more to do. ERR_RANGE: not memory of a VM;
+ * ERR_PERM: not its own, or under way, borrowed or given away already; ERR_NOMEM. After an error: handover_cancel().
  */
 MUST_CHECK err_t handover_claim(struct vm *owner, uint64_t handle, struct handover_range *left);
 /* Unpin all; ERR_AGAIN, then the region is no more. */
@@ -122,9 +125,10 @@ struct handover_info {
 };
 MUST_CHECK err_t handover_inquire(struct vm *borrower, uint64_t handle, struct handover_info *out);
 /*
- * `borrower` takes it at `base` in its window with `prot` (PT_R, PT_W, PT_X); `wipe`: contents are zeroed when nobody has it any more. ERR_NOENT; ERR_EXIST: it has it already;
- * ERR_RANGE: not in its window; ERR_PERM: more than the giver allows, or a wipe of what is shared or read only; ERR_BUSY: it is being wiped. Then handover_map() in steps: ERR_AGAIN; ERR_EXIST: something is mapped there; ERR_NOMEM; after
- * these handover_unmap(). A donation goes on with handover_transfer().
+ * `borrower` takes it at `base` in its window with `prot` (PT_R, PT_W, PT_X); `wipe`: contents are zeroed when nobody has it any more.
+ * ERR_NOENT; ERR_EXIST: it has it already; ERR_RANGE: not in its window; ERR_PERM: more than the giver allows, or a wipe of what is shared
+ * or read only; ERR_BUSY: it is being wiped. Then handover_map() in steps: ERR_AGAIN; ERR_EXIST: something is mapped there; ERR_NOMEM;
+ * after these handover_unmap(). A donation goes on with handover_transfer().
  */
 MUST_CHECK err_t handover_retrieve(struct vm *borrower, uint64_t handle, uint64_t base, pt_prot_t prot, bool wipe);
 MUST_CHECK err_t handover_map(struct vm *borrower, uint64_t handle);
@@ -140,20 +144,24 @@ void handover_place_begin(struct handover_place *p, const struct vm *vm, uint64_
 /* ERR_AGAIN; ERR_NOSPC: the window has no such hole. No other call of the VM may map meanwhile. */
 MUST_CHECK err_t handover_place_step(struct handover_place *p, struct vm *vm);
 
-/* The borrower lets go, then handover_unmap() in steps. ERR_NOENT: it does not have it; ERR_BUSY: another of its calls is at it; ERR_PERM: as above. */
+/*
+ * The borrower lets go, then handover_unmap() in steps. ERR_NOENT: it does not have it; ERR_BUSY: another of its calls is at it; ERR_PERM:
+ * as above.
+ */
 MUST_CHECK err_t handover_relinquish(struct vm *borrower, uint64_t handle, bool wipe);
 MUST_CHECK err_t handover_unmap(struct vm *borrower, uint64_t handle);
 
 /*
- * The giver takes it back, if nobody has it mapped: ERR_NOENT; ERR_PERM: somebody has. Then handover_return() in steps: ERR_AGAIN; ERR_NOMEM: no frame for a table; what is back is
- * back, nobody can retrieve the rest, and another reclaim goes on.
+ * The giver takes it back, if nobody has it mapped: ERR_NOENT; ERR_PERM: somebody has. Then handover_return() in steps: ERR_AGAIN;
+ * ERR_NOMEM: no frame for a table; what is back is back, nobody can retrieve the rest, and another reclaim goes on.
  */
 MUST_CHECK err_t handover_reclaim(struct vm *owner, uint64_t handle, bool zero);
 MUST_CHECK err_t handover_return(struct vm *owner, uint64_t handle);
 
 /*
- * `vm` goes, or starts anew; no vCPU of it runs any more. What it borrowed is relinquished; what it lent and shared is taken away from its borrowers, with TLB
- * maintenance, and what the loan had left unmapped is freed; a donation that its taker has begun to take is completed first. ERR_AGAIN while there is more.
+ * `vm` goes, or starts anew; no vCPU of it runs any more. What it borrowed is relinquished; what it lent and shared is taken away from its
+ * borrowers, with TLB maintenance, and what the loan had left unmapped is freed; a donation that its taker has begun to take is completed
+ * first. ERR_AGAIN while there is more.
  */
 MUST_CHECK err_t handover_leave(struct vm *vm);
 

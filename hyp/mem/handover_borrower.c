@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The borrower's side of a hand-over: what is offered to it, where it maps it, and how it lets go. A donation that is mapped becomes its own.
+ * The borrower's side of a hand-over: what is offered to it, where it maps it, and how it lets go. A donation that is mapped becomes its
+ * own.
  *
- * A retrieval is judged whole before the borrower's state changes; its tables and leaves are made first, and taken down again where one cannot be had. The
- * rest cannot fail.
+ * A retrieval is judged whole before the borrower's state changes; its tables and leaves are made first, and taken down again where one
+ * cannot be had. The rest cannot fail.
  *
  * Lock: both VMs' stage2.lock (handover_lock_parties()), for one step at a time.
  */

@@ -11,8 +11,9 @@
  *      transfer    lent > owned (taker)  1 > 0  none            stays
  *      settle      as it is              1      -               none: contents, between two of these
  *
- * A frame that is pinned is moved, joined, split, freed and taken into another region by nobody, so what claim has found stays true until the region is done
- * with it. Descriptors that go do so before the state says it, TLBs included; those that come follow it. Blocks of 2 MiB go as blocks.
+ * A frame that is pinned is moved, joined, split, freed and taken into another region by nobody, so what claim has found stays true until
+ * the region is done with it. Descriptors that go do so before the state says it, TLBs included; those that come follow it. Blocks of 2 MiB
+ * go as blocks.
  *
  * Lock: that of the giver's stage 2, and where a borrower's tables change that one's as well; the caller's.
  */

@@ -2,8 +2,8 @@
 /*
  * The giver's side of a hand-over: a region is begun, gathered, sent, and taken back when nobody has it mapped.
  *
- * All that can fail happens while it is gathered: each page is looked at and pinned, and an error unpins what was pinned. What becomes of a region
- * afterwards is decided by its state alone, so a call that does not fit is refused before anything is touched.
+ * All that can fail happens while it is gathered: each page is looked at and pinned, and an error unpins what was pinned. What becomes of a
+ * region afterwards is decided by its state alone, so a call that does not fit is refused before anything is touched.
  *
  * Lock: the giver's stage2.lock, for one step at a time.
  */
@@ -18,7 +18,9 @@ static bool is_sane(const struct handover *h) {
   return h->borrowers >= 1 && h->borrowers <= most && !(h->zero && h->kind == HANDOVER_SHARE);
 }
 
-/* Under vms_lock: whoever begins to die later finds the region by its borrowers (handover_leave.c), so that no heir of an id is ever named. */
+/*
+ * Under vms_lock: whoever begins to die later finds the region by its borrowers (handover_leave.c), so that no heir of an id is ever named.
+ */
 static bool borrowers_live(const struct vm *owner, const struct handover *h) {
   for (unsigned i = 0; i < h->borrowers; i++) {
     const struct vm *vm = vm_by_id(h->borrower[i].vm);
@@ -102,7 +104,9 @@ static bool is_contents_pass_due(const struct handover *h) {
   return h->zero || stage2_must_settle();
 }
 
-/* Contents, between one VM and the next, neither of which maps them (a sharer does, and keeps to what both say of the memory's attributes). */
+/*
+ * Contents, between one VM and the next, neither of which maps them (a sharer does, and keeps to what both say of the memory's attributes).
+ */
 static err_t settle_step(struct handover *h) {
   err_t err = is_contents_pass_due(h) ? handover_settle_frames(h, h->zero) : ERR_OK;
   if (err == ERR_OK) {

@@ -2,8 +2,8 @@
 /*
  * Hand-over at the end of a VM, or when it starts anew: it is borrower of nothing any more, and whatever it gave comes back.
  *
- * A giver's death takes its loans away: it does not depend on a borrower whether a dead VM's memory comes back. The borrower's next access there is
- * answered as by a bus where nothing is. A donation that its taker has begun to take is completed.
+ * A giver's death takes its loans away: it does not depend on a borrower whether a dead VM's memory comes back. The borrower's next access
+ * there is answered as by a bus where nothing is. A donation that its taker has begun to take is completed.
  *
  * Lock: as in handover.h; vms_lock is not held, but a VM that is found is not freed before the caller's step is over.
  */

@@ -2,8 +2,9 @@
 /*
  * The model of ownership between two parties: see the header. Pure, no lock.
  *
- * Its rules are FF-A's, written down without a look at how they are kept: only the owner gives, and only what nobody else is party to; only who was
- * named retrieves, and once; only who has retrieved relinquishes; only the owner reclaims, and only what nobody has. A donation that is retrieved is the taker's.
+ * Its rules are FF-A's, written down without a look at how they are kept: only the owner gives, and only what nobody else is party to; only
+ * who was named retrieves, and once; only who has retrieved relinquishes; only the owner reclaims, and only what nobody has. A donation
+ * that is retrieved is the taker's.
  */
 #include "hyp/mem/handover_model.h"
 #include "core/check.h"

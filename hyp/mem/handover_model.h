@@ -3,8 +3,8 @@
 #define HYP_MEM_HANDOVER_MODEL_H
 
 /*
- * What ownership between two parties is, in four fields, and what each call makes of it: the oracle of the self-test. It knows nothing of frames, tables or
- * handles. All states that can be reached are found by trying every call in each.
+ * What ownership between two parties is, in four fields, and what each call makes of it: the oracle of the self-test. It knows nothing of
+ * frames, tables or handles. All states that can be reached are found by trying every call in each.
  */
 
 #include "core/err.h"

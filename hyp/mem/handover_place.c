@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Where a region goes when its taker leaves that to the hypervisor: the lowest hole of its window that is large enough. What may hold a block begins at 2 MiB, so that blocks stay blocks.
+ * Where a region goes when its taker leaves that to the hypervisor: the lowest hole of its window that is large enough. What may hold a
+ * block begins at 2 MiB, so that blocks stay blocks.
  *
  *      window   | taken |   hole   | taken |  hole                       |
  *                        too small           ^ base ... at: looked at so far
  *
- * A hole that is found stays one: only the VM's own calls map anything there, and one of them is made at a time (hyp/dev/ffa.c). Nothing is reserved, so
- * nothing is to be undone. A look costs a walk, and passes a leaf, or as much as the missing table would cover.
+ * A hole that is found stays one: only the VM's own calls map anything there, and one of them is made at a time (hyp/dev/ffa.c). Nothing is
+ * reserved, so nothing is to be undone. A look costs a walk, and passes a leaf, or as much as the missing table would cover.
  *
  * Lock: the taker's stage2.lock, for one step at a time.
  */

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The hand-over tried on this machine: every call, legal or not, in every state of ownership that two parties can bring a range into, over pages and over a block
- * of 2 MiB, with real frames, tables and TLB maintenance.
+ * The hand-over tried on this machine: every call, legal or not, in every state of ownership that two parties can bring a range into, over
+ * pages and over a block of 2 MiB, with real frames, tables and TLB maintenance.
  *
  *      for each state, for each call of each party:
  *      make two parties > populate > replay the calls that lead to the state > the call > look at everything > take both down > nothing is left
  *
- * The parties are VMs without vCPUs, which never run. What must be is said by handover_model.c; after each call both are looked at through their tables: each
- * leaf is there or is not, leads to the very frame that the giver had, with the right permission; contents, frame states, counts and ledger agree.
+ * The parties are VMs without vCPUs, which never run. What must be is said by handover_model.c; after each call both are looked at through
+ * their tables: each leaf is there or is not, leads to the very frame that the giver had, with the right permission; contents, frame
+ * states, counts and ledger agree.
  *
  * It is a walk in steps, each well below what EL2 may keep interrupts masked for. Lock: none; CPU 0.
  */

@@ -30,8 +30,8 @@ struct handover_selftest {
 /* Begin anew. */
 void handover_selftest_begin(struct handover_selftest *t);
 /*
- * A step: ERR_AGAIN while there are more; ERR_OK: all went as it must. ERR_NOMEM, ERR_NOSPC: no memory, or no id, for the two parties; any other: `what` is wrong. After an error the
- * parties are gone, too. Some 70,000 instructions at most. CPU 0 only, no lock held.
+ * A step: ERR_AGAIN while there are more; ERR_OK: all went as it must. ERR_NOMEM, ERR_NOSPC: no memory, or no id, for the two parties; any
+ * other: `what` is wrong. After an error the parties are gone, too. Some 70,000 instructions at most. CPU 0 only, no lock held.
  */
 MUST_CHECK err_t handover_selftest_step(struct handover_selftest *t);
 /* Broken off: the parties end. */

@@ -2,8 +2,8 @@
 /*
  * What must be true of both parties after a call of the self-test, looked at from every side: leaves, frames, contents, ledger, counts.
  *
- * Nothing is changed here, and nothing that is looked at was kept by the walk but the frames that the range had at first. The first thing that is wrong is said in t->what.
- * No lock: nobody else is at the two parties' tables.
+ * Nothing is changed here, and nothing that is looked at was kept by the walk but the frames that the range had at first. The first thing
+ * that is wrong is said in t->what. No lock: nobody else is at the two parties' tables.
  */
 #include "core/compiler.h"
 #include "core/format.h"

@@ -6,11 +6,13 @@
  *                      ^                            | no room: evict; no frame: make an effort, without the lock
  *                      +----------------------------+
  *
- * What can fail comes before the first change; after a wait everything is decided anew. A step copies MANAGED_STEP_PAGES at most with interrupts masked; between two of them no lock is held and
- * interrupts are looked at. A range's memory, some 8 KiB for each block, is EL2's own: it is as large as the scenario says, whatever guests do, and outlives every member.
+ * What can fail comes before the first change; after a wait everything is decided anew. A step copies MANAGED_STEP_PAGES at most with
+ * interrupts masked; between two of them no lock is held and interrupts are looked at. A range's memory, some 8 KiB for each block, is
+ * EL2's own: it is as large as the scenario says, whatever guests do, and outlives every member.
  *
- * Invariants: a member bit in range->present stands for a VM that can fault, be mapped for, or be preferred; mappings of a VM are gone before its seat is (managed_leave).
- * Lock: a block's lock covers its masks and frames, range->lock the policy and the lists of blocks. See managed.h for their order.
+ * Invariants: a member bit in range->present stands for a VM that can fault, be mapped for, or be preferred; mappings of a VM are gone
+ * before its seat is (managed_leave). Lock: a block's lock covers its masks and frames, range->lock the policy and the lists of blocks. See
+ * managed.h for their order.
  */
 #include "hyp/mem/managed.h"
 #include "core/check.h"
@@ -225,7 +227,10 @@ static err_t get_frames(struct request *r, unsigned wanted, pfn_t *frames) {
   return wanted ? page_alloc_bulk(wanted, ALLOC_MOVABLE, frames) : ERR_OK;
 }
 
-/* Reserve all that the plan takes, and carry it out. ERR_NOSPC: the quota of its destination is full; ERR_BUSY: no frame without an effort; ERR_NOMEM: done, but for mapping. */
+/*
+ * Reserve all that the plan takes, and carry it out. ERR_NOSPC: the quota of its destination is full; ERR_BUSY: no frame without an effort;
+ * ERR_NOMEM: done, but for mapping.
+ */
 static err_t attempt(struct request *r, struct managed_plan *plan) {
   pfn_t frames[MANAGED_STEP_PAGES];
   uint64_t places = managed_plan_frames(plan);
@@ -281,7 +286,10 @@ static err_t serve_once(struct request *r) {
   return err;
 }
 
-/* No lock is held. ERR_OK: there is room, or a frame, or another place to be chosen: once more. Who has no frame for what is somewhere leaves it there, and waits for nobody. */
+/*
+ * No lock is held. ERR_OK: there is room, or a frame, or another place to be chosen: once more. Who has no frame for what is somewhere
+ * leaves it there, and waits for nobody.
+ */
 static err_t make_room(struct request *r, err_t why) {
   if (why == ERR_NOMEM)
     return why;

@@ -3,18 +3,20 @@
 #define HYP_MEM_MANAGED_H
 
 /*
- * Managed memory, after the model of NVIDIA's UVM (docs/managed.md): a range that up to MANAGED_MEMBERS_MAX VMs map at once, whose pages go to the VM that touches
- * them. Ranges are what the scenario says (/managed/NAME) and last as long as the machine. A VM is a member of a range by its name, from its creation (managed_join) to its
- * end or restart (managed_leave); the others keep the data, and when the last one has left, frames and data are gone.
+ * Managed memory, after the model of NVIDIA's UVM (docs/managed.md): a range that up to MANAGED_MEMBERS_MAX VMs map at once, whose pages go
+ * to the VM that touches them. Ranges are what the scenario says (/managed/NAME) and last as long as the machine. A VM is a member of a
+ * range by its name, from its creation (managed_join) to its end or restart (managed_leave); the others keep the data, and when the last
+ * one has left, frames and data are gone.
  *
- * Each member has the range at an IPA of its own, above its RAM and its window, with the same offsets; its device tree says where: a child of /reserved-memory with compatible =
- * "sluice,managed", reg, no-map. Its pages are never executable.
+ * Each member has the range at an IPA of its own, above its RAM and its window, with the same offsets; its device tree says where: a child
+ * of /reserved-memory with compatible = "sluice,managed", reg, no-map. Its pages are never executable.
  *
- * A range is cut in blocks of 2 MiB, each with its own lock (managed_block.h has what is in one). A frame of a member is in state MANAGED with that VM as owner, and counts in the member's
- * quota for the range; one of the range's own backing has owner 0. Its rmap is managed_rmap().
+ * A range is cut in blocks of 2 MiB, each with its own lock (managed_block.h has what is in one). A frame of a member is in state MANAGED
+ * with that VM as owner, and counts in the member's quota for the range; one of the range's own backing has owner 0. Its rmap is
+ * managed_rmap().
  *
- * Lock order: vms_lock -> a block's lock -> stage2.lock of one member -> ...; range->lock (policy, lists of blocks by last use) is taken last and held alone; quotas are atomic.
- * Two blocks' locks are never held at once.
+ * Lock order: vms_lock -> a block's lock -> stage2.lock of one member -> ...; range->lock (policy, lists of blocks by last use) is taken
+ * last and held alone; quotas are atomic. Two blocks' locks are never held at once.
  */
 
 #include "arch/lock.h"
@@ -59,18 +61,21 @@ uint64_t managed_bytes_of(const char *vm_name);
 /* The VM takes its place in its ranges: after stage2_init(), before it runs. */
 void managed_join(struct vm *vm);
 /*
- * It gives it up: no vCPU of it runs any more. What only it has goes to the range's backing, its mappings go with TLB maintenance. ERR_AGAIN while there is more. Idempotent.
+ * It gives it up: no vCPU of it runs any more. What only it has goes to the range's backing, its mappings go with TLB maintenance.
+ * ERR_AGAIN while there is more. Idempotent.
  */
 MUST_CHECK err_t managed_leave(struct vm *vm);
 
 /*
- * A stage-2 fault of the current vCPU at `at`, in a range of its VM, that is no fetch: after this the access can be tried again. It may be made to wait: thrashing, or no memory. No lock held.
+ * A stage-2 fault of the current vCPU at `at`, in a range of its VM, that is no fetch: after this the access can be tried again. It may be
+ * made to wait: thrashing, or no memory. No lock held.
  */
 void managed_fault(struct vcpu *v, ipa_t at, bool write);
 
 /*
- * Memory is short: of pages that several members have, one copy stays, at the preferred location or at the lowest, and the others give up theirs, until about `frames` frames have gone; returns how many. Who
- * reads such a page then maps the one that stays, or makes a copy again when there is memory. No lock held; interrupts are looked at.
+ * Memory is short: of pages that several members have, one copy stays, at the preferred location or at the lowest, and the others give up
+ * theirs, until about `frames` frames have gone; returns how many. Who reads such a page then maps the one that stays, or makes a copy
+ * again when there is memory. No lock held; interrupts are looked at.
  */
 uint64_t managed_shed(uint64_t frames);
 
@@ -103,8 +108,8 @@ struct managed_policy managed_policy_of(struct managed_range *range);
 void managed_set_quota(struct managed_range *range, unsigned member, uint64_t frames);
 
 /*
- * Hold the masks of the next pages against the real stage-2 tables, the frame table and, of duplicates, each other's contents: a few pages in a step. `*page` begins at 0. ERR_AGAIN; ERR_OK: all is sound;
- * ERR_INVAL: not, and `what` says in words what and *page where.
+ * Hold the masks of the next pages against the real stage-2 tables, the frame table and, of duplicates, each other's contents: a few pages
+ * in a step. `*page` begins at 0. ERR_AGAIN; ERR_OK: all is sound; ERR_INVAL: not, and `what` says in words what and *page where.
  */
 MUST_CHECK err_t managed_check_step(struct managed_range *range, uint64_t *page, const char **what);
 

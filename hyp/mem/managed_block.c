@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Managed memory, the masks of one block: what a decision takes for 64 pages at a time (a word of each mask), and what the masks are afterwards.
+ * Managed memory, the masks of one block: what a decision takes for 64 pages at a time (a word of each mask), and what the masks are
+ * afterwards.
  *
  * A plan sees each page in one of two ways:
  *

@@ -3,11 +3,12 @@
 #define HYP_MEM_MANAGED_BLOCK_H
 
 /*
- * One 2 MiB block of a managed range (managed.h), as what it is: masks, and the decisions over them. No frame, no descriptor, no lock and no clock is touched here, so
- * that it can be tried on the host to the last state; managed.c does what a plan says.
+ * One 2 MiB block of a managed range (managed.h), as what it is: masks, and the decisions over them. No frame, no descriptor, no lock and
+ * no clock is touched here, so that it can be tried on the host to the last state; managed.c does what a plan says.
  *
- * A location is where a page can be resident: LOCATION_HOME, the range's own backing, which is no guest's; or one of the members, 1..MANAGED_MEMBERS_MAX. A member is
- * a guest. For each page the block knows two things, apart: where it is resident, and who has it mapped, and how.
+ * A location is where a page can be resident: LOCATION_HOME, the range's own backing, which is no guest's; or one of the members,
+ * 1..MANAGED_MEMBERS_MAX. A member is a guest. For each page the block knows two things, apart: where it is resident, and who has it
+ * mapped, and how.
  *
  *     fault --> managed_block_decide() --> managed_block_plan() --> (managed.c: frames, descriptors, TLBs) --> managed_block_commit()
  *               policy: where to, how far      what that takes, 64 pages at most                           the masks follow
@@ -93,7 +94,10 @@ struct managed_fault {
   unsigned page;   /* 0..511 */
   bool write;
   uint8_t present; /* members whose VM is there, this one among them: nothing is made resident at, or mapped for, others */
-  /* Locations that can get no frame more: what is resident elsewhere stays there and is mapped from there, what is nowhere goes to LOCATION_HOME. */
+  /*
+   * Locations that can get no frame more: what is resident elsewhere stays there and is mapped from there, what is nowhere goes to
+   * LOCATION_HOME.
+   */
   uint8_t full;
   uint32_t now_us; /* any clock; it may wrap */
 };
@@ -115,8 +119,8 @@ struct managed_decision {
 };
 
 /*
- * Thrashing hint, residency selection and density prefetch, in this order; takes note of naps and pins, in b->page and b->counts, and changes nothing else. A fault that takes nothing away from anybody
- * is never throttled. In the order of precedence:
+ * Thrashing hint, residency selection and density prefetch, in this order; takes note of naps and pins, in b->page and b->counts, and
+ * changes nothing else. A fault that takes nothing away from anybody is never throttled. In the order of precedence:
  *   a pinned page stays where it is pinned
  *   one that is resident at the member stays there, whoever else has a copy, the preferred location too: its write collapses the others into its own
  *   one of a range that must not migrate stays where it is resident
@@ -149,8 +153,9 @@ struct managed_plan {
 };
 
 /*
- * The plan for those of `pages` (bits of word `word`, within the decision's range) that are to be dealt with: that of the fault, and others that are not at `to` yet, not pinned and not thrashing, and that
- * the policy would not leave where they are. `d->verdict` is MANAGED_SERVE. Frames needed at `to`: managed_plan_frames(). The block stays as it is.
+ * The plan for those of `pages` (bits of word `word`, within the decision's range) that are to be dealt with: that of the fault, and others
+ * that are not at `to` yet, not pinned and not thrashing, and that the policy would not leave where they are. `d->verdict` is
+ * MANAGED_SERVE. Frames needed at `to`: managed_plan_frames(). The block stays as it is.
  */
 void managed_block_plan(const struct managed_block *b, const struct managed_policy *p, const struct managed_fault *f,
                         const struct managed_decision *d, unsigned word, uint64_t pages, struct managed_plan *out);
@@ -159,8 +164,9 @@ void managed_block_plan(const struct managed_block *b, const struct managed_poli
 uint64_t managed_plan_frames(const struct managed_plan *plan);
 
 /*
- * The plan that takes those of `pages` away from `member`, or all if `all` (it leaves): where it has the only copy, that goes to LOCATION_HOME, and nobody maps it any more; where
- * others have copies, its own is dropped. With `all` it also loses mappings of what is resident elsewhere. Frames of LOCATION_HOME: in `from`, as above.
+ * The plan that takes those of `pages` away from `member`, or all if `all` (it leaves): where it has the only copy, that goes to
+ * LOCATION_HOME, and nobody maps it any more; where others have copies, its own is dropped. With `all` it also loses mappings of what is
+ * resident elsewhere. Frames of LOCATION_HOME: in `from`, as above.
  */
 void managed_block_plan_evict(const struct managed_block *b, unsigned member, unsigned word, uint64_t pages, bool all,
                               struct managed_plan *out);
@@ -169,8 +175,8 @@ void managed_block_plan_evict(const struct managed_block *b, unsigned member, un
 void managed_block_plan_unmap(const struct managed_block *b, unsigned word, uint64_t pages, struct managed_plan *out);
 
 /*
- * The plan has been carried out: masks, counts, and what is known of movements (`now_us`) follow. Mapping may fail for want of a table: then `map_read` and `map_write` are
- * cut down to what was done before this is called; the block is sound all the same.
+ * The plan has been carried out: masks, counts, and what is known of movements (`now_us`) follow. Mapping may fail for want of a table:
+ * then `map_read` and `map_write` are cut down to what was done before this is called; the block is sound all the same.
  */
 void managed_block_commit(struct managed_block *b, const struct managed_plan *plan, uint32_t now_us);
 

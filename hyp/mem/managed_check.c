@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Managed memory, looked at from outside: sums for the monitor, and the check that what a block believes is so. Each page's masks are held against its frames (state, owner, reverse mapping),
- * against the leaf that each member's real stage-2 table has for it, and, where it has copies, these against each other, byte for byte.
+ * Managed memory, looked at from outside: sums for the monitor, and the check that what a block believes is so. Each page's masks are held
+ * against its frames (state, owner, reverse mapping), against the leaf that each member's real stage-2 table has for it, and, where it has
+ * copies, these against each other, byte for byte.
  *
  * Changes nothing. Lock: a block's, for a step; a member's s2.lock within it.
  */

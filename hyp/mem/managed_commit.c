@@ -8,10 +8,11 @@
  *     map        new leaves, or the right to write for those that are there
  *     commit     the masks say so
  *
- * Nothing fails but a map that finds no frame for a table: the page is then where it belongs and mapped by nobody, which is sound. A frame's copies hang together by frame.next;
- * whose it is says its owner.
+ * Nothing fails but a map that finds no frame for a table: the page is then where it belongs and mapped by nobody, which is sound. A
+ * frame's copies hang together by frame.next; whose it is says its owner.
  *
- * Lock: the block's, the caller's; each member's s2.lock while its tables change, one at a time. Refuses nothing: the plan was made for this state, under this lock.
+ * Lock: the block's, the caller's; each member's s2.lock while its tables change, one at a time. Refuses nothing: the plan was made for
+ * this state, under this lock.
  */
 #include "core/check.h"
 #include "hyp/arch/cleanse.h"
@@ -74,7 +75,9 @@ static void drop_frame(const struct managed_place *at, unsigned location, unsign
 
 /* ---- contents ---- */
 
-/* A guest may have written past the caches, and the taker may read past them (design.md, cache rule). What is here is executed by nobody. */
+/*
+ * A guest may have written past the caches, and the taker may read past them (design.md, cache rule). What is here is executed by nobody.
+ */
 void managed_copy(pfn_t from, pfn_t to) {
   if (features.needs_clean) {
     cache_clean_invalidate_poc(port_frame_ptr(from), PAGE_SIZE);

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Managed memory, frames that compaction moves: under the block's lock from freeze to thaw. A page that is frozen is unmapped for everybody, with TLB maintenance, and stays resident where it is; who touches it afterwards
- * faults, waits for the lock, and gets it mapped again from its new frame.
+ * Managed memory, frames that compaction moves: under the block's lock from freeze to thaw. A page that is frozen is unmapped for
+ * everybody, with TLB maintenance, and stays resident where it is; who touches it afterwards faults, waits for the lock, and gets it mapped
+ * again from its new frame.
  *
- * A frame says where it belongs by its rmap. That was read without a lock: what the block then says of it decides. Ranges and blocks are never freed, so their locks can always be taken.
+ * A frame says where it belongs by its rmap. That was read without a lock: what the block then says of it decides. Ranges and blocks are
+ * never freed, so their locks can always be taken.
  */
 #include "core/check.h"
 #include "hyp/mem/managed_priv.h"

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Managed memory, throttling: a vCPU whose access would go on with the thrashing of a page is parked (VCPU_MEMWAIT, for WAIT_THROTTLE) for a fraction of a millisecond, its PC still at the access. Meanwhile who
- * has the page gets on. Interrupts for it wait as long.
+ * Managed memory, throttling: a vCPU whose access would go on with the thrashing of a page is parked (VCPU_MEMWAIT, for WAIT_THROTTLE) for
+ * a fraction of a millisecond, its PC still at the access. Meanwhile who has the page gets on. Interrupts for it wait as long.
  *
- * One work item lets vCPUs go whose time has come, within a period of EL2's work. wait_at of a vCPU that naps is when its nap ends: written by itself before it parks. No lock of its own.
+ * One work item lets vCPUs go whose time has come, within a period of EL2's work. wait_at of a vCPU that naps is when its nap ends: written
+ * by itself before it parks. No lock of its own.
  */
 #include "hyp/core/sched.h"
 #include "hyp/core/work.h"

@@ -8,8 +8,8 @@
  *
  *   FREE --taken away thrash_events times--> (thrashes) --> THROTTLED <--> FREE ... thrash_throttles times --> PINNED --pin_us--> FREE
  *
- * Invariants: b->page of the fault's page and counts change, masks do not. Lock: the block's. Times are 32 bits of microseconds that wrap; what is further apart than half of
- * that is taken for recent, at worst a nap too many.
+ * Invariants: b->page of the fault's page and counts change, masks do not. Lock: the block's. Times are 32 bits of microseconds that wrap;
+ * what is further apart than half of that is taken for recent, at worst a nap too many.
  */
 #include "core/bits.h"
 #include "hyp/mem/managed_bits.h"

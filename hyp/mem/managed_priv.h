@@ -81,8 +81,8 @@ void managed_copy(pfn_t from, pfn_t to);
 unsigned managed_frames_wanted(const struct managed_place *at, const struct managed_plan *plan);
 
 /*
- * Do what the plan says with `frames` (CACHED, as many as are wanted), then commit it. The places of what comes have been reserved in the quota of plan->to. ERR_NOMEM: some of it could not be mapped for
- * want of a table, all else is done. Block's lock.
+ * Do what the plan says with `frames` (CACHED, as many as are wanted), then commit it. The places of what comes have been reserved in the
+ * quota of plan->to. ERR_NOMEM: some of it could not be mapped for want of a table, all else is done. Block's lock.
  */
 MUST_CHECK err_t managed_carry_out(const struct managed_place *at, struct managed_plan *plan, const pfn_t *frames, uint32_t now_us);
 
@@ -91,7 +91,10 @@ MUST_CHECK err_t managed_carry_out(const struct managed_place *at, struct manage
 /* Room for `frames` more at a member, and the block is the one used last. False: its quota is full. Range's lock not held. */
 bool managed_reserve(const struct managed_place *at, unsigned location, uint64_t frames);
 void managed_unreserve(struct managed_range *range, unsigned location, uint64_t frames);
-/* What a member has of the block that it used least recently goes to LOCATION_HOME. False: there is nothing that may. No lock held; interrupts are looked at. */
+/*
+ * What a member has of the block that it used least recently goes to LOCATION_HOME. False: there is nothing that may. No lock held;
+ * interrupts are looked at.
+ */
 bool managed_evict(struct managed_range *range, unsigned location);
 /* The block is in no list of this member any more. */
 void managed_forget_lru(const struct managed_place *at, unsigned location);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Managed memory, who may have how many frames: each member's quota in the range, and what gives way when it is full. That is the block which the member used least recently, the whole of
- * it: its pages become the range's own, resident with no guest, and come back by a fault as from any other location. Their frames stay where they are; only the account
- * changes, so eviction needs no memory.
+ * Managed memory, who may have how many frames: each member's quota in the range, and what gives way when it is full. That is the block
+ * which the member used least recently, the whole of it: its pages become the range's own, resident with no guest, and come back by a fault
+ * as from any other location. Their frames stay where they are; only the account changes, so eviction needs no memory.
  *
- * Lock: range->lock for lists, taken last and held alone; quotas and what is used of them are atomic. An eviction takes the victim's block lock, so its caller holds none.
+ * Lock: range->lock for lists, taken last and held alone; quotas and what is used of them are atomic. An eviction takes the victim's block
+ * lock, so its caller holds none.
  */
 #include "arch/sysreg.h"
 #include "core/check.h"

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Managed memory, what can be given up when no frame is left: read duplicates. One copy of each page stays, so no contents are lost, and whoever had another maps what stays, from afar.
+ * Managed memory, what can be given up when no frame is left: read duplicates. One copy of each page stays, so no contents are lost, and
+ * whoever had another maps what stays, from afar.
  *
- * It is asked by who would wait for memory otherwise (exhaust.c), not by the allocator: that may hold the stage-2 lock of any VM, which a block's lock comes before. Nor ahead of need: a
- * duplicate that is dropped above the reserve would be made again by the next read.
+ * It is asked by who would wait for memory otherwise (exhaust.c), not by the allocator: that may hold the stage-2 lock of any VM, which a
+ * block's lock comes before. Nor ahead of need: a duplicate that is dropped above the reserve would be made again by the next read.
  *
  * Blocks that have none are passed by a glimpse at chunk->copies. Lock: a block's, for one member and 64 pages at a time.
  */

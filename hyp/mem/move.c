@@ -7,10 +7,11 @@
  *     thaw     s2->lock is dropped
  *
  * A vCPU that touches the page meanwhile faults, and its fault waits for s2->lock before it looks: it then finds the page there and tries
- * again. So there is no state to wait for, and the guest can at most notice the time: a page takes about as long as its copy and as much again.
+ * again. So there is no state to wait for, and the guest can at most notice the time: a page takes about as long as its copy and as much
+ * again.
  *
- * Only single pages are moved. A block of 2 MiB would keep interrupts masked for too long, so it is split, and answered with "gone": who wanted it
- * moved looks again and finds 512 pages. hyp/mem/collapse.c makes blocks of them afterwards.
+ * Only single pages are moved. A block of 2 MiB would keep interrupts masked for too long, so it is split, and answered with "gone": who
+ * wanted it moved looks again and finds 512 pages. hyp/mem/collapse.c makes blocks of them afterwards.
  *
  * Lock: vms_lock, for as long as it takes to get hold of s2->lock, which is then held from freeze to thaw; it covers s2->broken. EL2's own
  * accesses to guest memory hold it too (stage2_read, stage2_write).

@@ -6,8 +6,8 @@
  *     unmap    up to 128 leaves from anywhere, one flush (pt_unmap_leaves)
  *     free     s2->lock dropped: what no TLB knows any more goes back in bulk
  *
- * Only a frame that is OWNED by this VM, that is one block with its leaf and that nobody has pinned is taken; s2->lock keeps it so, since a frame under way
- * (move.c) is frozen under it. Anything else stays mapped and is counted: shared and lent frames are two parties' business.
+ * Only a frame that is OWNED by this VM, that is one block with its leaf and that nobody has pinned is taken; s2->lock keeps it so, since a
+ * frame under way (move.c) is frozen under it. Anything else stays mapped and is counted: shared and lent frames are two parties' business.
  *
  * Each call is a bounded piece: splits are the dear part, some 8,000 instructions, so a piece makes at most SPLITS_PER_PIECE of them.
  */
@@ -178,7 +178,10 @@ static bool at_block(const struct cursor *c) {
   return is_aligned(c->at, SZ_2M) && c->left >= SZ_2M;
 }
 
-/* As many whole blocks as follow one another in the ranges, and are none that was split. Returns the bytes dealt with: 0 if the first is none. */
+/*
+ * As many whole blocks as follow one another in the ranges, and are none that was split. Returns the bytes dealt with: 0 if the first is
+ * none.
+ */
 static uint64_t release_blocks(struct cursor c, struct stage2 *s2, struct reclaim_sum *sum) {
   uint64_t ias[BLOCKS_PER_PIECE];
   struct piece p;

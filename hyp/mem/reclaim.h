@@ -3,8 +3,8 @@
 #define HYP_MEM_RECLAIM_H
 
 /*
- * Memory that a guest says it does without: taken out of its stage 2 and freed, many pages under one TLB flush. Every address is the guest's word and may be
- * anything. What it names is gone with its contents; on the next touch it is populated anew, zeroed.
+ * Memory that a guest says it does without: taken out of its stage 2 and freed, many pages under one TLB flush. Every address is the
+ * guest's word and may be anything. What it names is gone with its contents; on the next touch it is populated anew, zeroed.
  */
 
 #include "core/types.h"
@@ -20,8 +20,8 @@ struct reclaim_sum {
 };
 
 /*
- * Release single pages, by IPA, in any order. Blocks they lie in are split first. One call is one piece of work, at most RECLAIM_PAGES of them, 50,000 instructions;
- * returns how many entries were dealt with: at least one. s2->lock must not be held.
+ * Release single pages, by IPA, in any order. Blocks they lie in are split first. One call is one piece of work, at most RECLAIM_PAGES of
+ * them, 50,000 instructions; returns how many entries were dealt with: at least one. s2->lock must not be held.
  */
 #define RECLAIM_PAGES 128u
 unsigned reclaim_pages(struct stage2 *s2, unsigned count, const uint64_t *ipas, struct reclaim_sum *sum);

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A VM's stage 2: its tables, and how its RAM comes to be backed. (How it goes: stage2_release.c. What EL2 itself reads and writes there: stage2_access.c.)
+ * A VM's stage 2: its tables, and how its RAM comes to be backed. (How it goes: stage2_release.c. What EL2 itself reads and writes there:
+ * stage2_access.c.)
  *
  * RAM is [ram_base, ram_base + ram_bytes), populated on first touch with zeroed frames: a 2 MiB block where none of it is there yet, 4 KiB
  * frames otherwise. A frame is zeroed before it is mapped. Tables are charged to the VM.
  *
- * Lock: s2->lock covers the tables. Zeroing and allocation happen outside it: two vCPUs that fault on one page both bring a frame, the second one's goes back.
+ * Lock: s2->lock covers the tables. Zeroing and allocation happen outside it: two vCPUs that fault on one page both bring a frame, the
+ * second one's goes back.
  */
 #include "hyp/mem/stage2.h"
 #include "arch/sysreg.h"
@@ -25,8 +27,9 @@
 
 err_t stage2_table_alloc(struct pt *pt, pfn_t *out) {
   /*
-   * Not more effort: s2->lock is held, which a move takes. Tables of stage 2 itself may come out of the reserve: there is one at most for each page that did not,
-   * and the split of a block needs one so that memory can be given back. A view's are a copy, of which a guest can have many.
+   * Not more effort: s2->lock is held, which a move takes. Tables of stage 2 itself may come out of the reserve: there is one at most for
+   * each page that did not, and the split of a block needs one so that memory can be given back. A view's are a copy, of which a guest can
+   * have many.
    */
   alloc_flags_t reserve = pt->id >> STAGE2_ID_VIEW_SHIFT ? 0 : ALLOC_HIGH;
   err_t err = page_alloc(0, ALLOC_UNMOVABLE | ALLOC_ZERO | ALLOC_MAY_RECLAIM | reserve, out);
@@ -125,7 +128,9 @@ err_t stage2_init(struct stage2 *s2, struct vm *vm, uint64_t ram_bytes, uint64_t
   return err;
 }
 
-/* Interrupts are looked at half-way: a block that is cleaned, too, would fill all of the time that they may stay masked. No lock is held. */
+/*
+ * Interrupts are looked at half-way: a block that is cleaned, too, would fill all of the time that they may stay masked. No lock is held.
+ */
 static NOINLINE void cleanse_block(char *block) {
   cleanse_lines(block, SZ_2M / 2);
   irq_poll(this_cpu());
@@ -153,7 +158,10 @@ bool stage2_must_settle(void) {
   return features.needs_clean;
 }
 
-/* Clean and invalidate, not clean alone: what was written past the caches lies under lines that are older (Arm ARM B2.8, mismatched attributes). */
+/*
+ * Clean and invalidate, not clean alone: what was written past the caches lies under lines that are older (Arm ARM B2.8, mismatched
+ * attributes).
+ */
 void stage2_settle(pfn_t first, uint64_t frames) {
   cache_clean_invalidate_poc(port_frame_ptr(first), frames * PAGE_SIZE);
 }
@@ -164,7 +172,8 @@ void stage2_forget_code(void) {
 
 /*
  * How far each request goes. No lock is held over any of them. A page is what the guest cannot do without; a block is worth no wait in a
- * fault, since pages will do and compactd makes a block of them later (so does Linux by default); in a VM that is being loaded it is worth one.
+ * fault, since pages will do and compactd makes a block of them later (so does Linux by default); in a VM that is being loaded it is worth
+ * one.
  */
 #define PAGE_FLAGS (ALLOC_MOVABLE | ALLOC_EFFORT)
 #define FAULT_BLOCK_FLAGS ALLOC_MOVABLE

@@ -87,9 +87,10 @@ static inline bool stage2_is_window_range(const struct stage2 *s2, ipa_t a, uint
 }
 
 /*
- * Pages of RAM that the VM has lent or given away: stage2_populate() answers ERR_PERM there. stage2_open_given() makes the record of them (ERR_NOMEM),
- * idempotent, without a lock; stage2_close_given() drops it when the VM ends. The other two act on `pages` at `a`, under the lock; `is`: any of
- * them. What is not RAM is never given, and setting it does nothing, also where a range begins in RAM and goes on in the window.
+ * Pages of RAM that the VM has lent or given away: stage2_populate() answers ERR_PERM there. stage2_open_given() makes the record of them
+ * (ERR_NOMEM), idempotent, without a lock; stage2_close_given() drops it when the VM ends. The other two act on `pages` at `a`, under the
+ * lock; `is`: any of them. What is not RAM is never given, and setting it does nothing, also where a range begins in RAM and goes on in the
+ * window.
  */
 MUST_CHECK err_t stage2_open_given(struct stage2 *s2);
 void stage2_close_given(struct stage2 *s2);
@@ -97,8 +98,8 @@ void stage2_set_given(struct stage2 *s2, uint64_t a, uint64_t pages, bool given)
 bool stage2_is_given(const struct stage2 *s2, uint64_t a, uint64_t pages);
 
 /*
- * `frames` back the VM's RAM no more: the one way on which populated_frames falls. High is watched again (quota.c), and who waits for memory is let look
- * (exhaust.c), which finds them in the allocator if they are there already, or a tick later. Lock.
+ * `frames` back the VM's RAM no more: the one way on which populated_frames falls. High is watched again (quota.c), and who waits for
+ * memory is let look (exhaust.c), which finds them in the allocator if they are there already, or a tick later. Lock.
  */
 static inline void stage2_frames_left(struct stage2 *s2, uint64_t frames) {
   s2->populated_frames -= frames;
@@ -130,9 +131,9 @@ void stage2_forget_code(void);
 void stage2_cleanse_block(pfn_t f, unsigned order);
 
 /*
- * Make sure RAM at `a` is backed by a zeroed frame and mapped. ERR_RANGE if it is not RAM, ERR_PERM if the VM has handed it over; ERR_NOMEM;
- * ERR_NOSPC if its quota allows no more. Idempotent; from any CPU. No lock may be held: pending interrupts are handled half-way through a
- * block.
+ * Make sure RAM at `a` is backed by a zeroed frame and mapped. ERR_RANGE if it is not RAM, ERR_PERM if the VM has handed it over;
+ * ERR_NOMEM; ERR_NOSPC if its quota allows no more. Idempotent; from any CPU. No lock may be held: pending interrupts are handled half-way
+ * through a block.
  */
 MUST_CHECK err_t stage2_populate(struct stage2 *s2, ipa_t a);
 
@@ -162,14 +163,15 @@ MUST_CHECK err_t stage2_load16(struct stage2 *s2, ipa_t from, uint16_t *out);
 MUST_CHECK err_t stage2_store16(struct stage2 *s2, ipa_t to, uint16_t value);
 
 /*
- * Give back [start, start + bytes), 4 KiB aligned: unmapped, TLBs cleared, frames freed. ERR_RANGE; ERR_BUSY if any of it is shared or about to be handed
- * over; ERR_NOMEM if a block could not be split.
+ * Give back [start, start + bytes), 4 KiB aligned: unmapped, TLBs cleared, frames freed. ERR_RANGE; ERR_BUSY if any of it is shared or
+ * about to be handed over; ERR_NOMEM if a block could not be split.
  */
 MUST_CHECK err_t stage2_release(struct stage2 *s2, ipa_t start, uint64_t bytes);
 
 /*
- * For those who change the VM's tables; s2->lock held. stage2_split(): a block that holds `a` becomes 4 KiB leaves, and its frames 512 that can
- * be moved and freed alone; ERR_OK also if there is no block, ERR_NOMEM, ERR_BUSY if it is pinned. stage2_forget_views(): drop a range from every vCPU's views.
+ * For those who change the VM's tables; s2->lock held. stage2_split(): a block that holds `a` becomes 4 KiB leaves, and its frames 512 that
+ * can be moved and freed alone; ERR_OK also if there is no block, ERR_NOMEM, ERR_BUSY if it is pinned. stage2_forget_views(): drop a range
+ * from every vCPU's views.
  */
 MUST_CHECK err_t stage2_split(struct stage2 *s2, uint64_t a);
 void stage2_forget_views(struct stage2 *s2, ipa_t start, uint64_t bytes);
@@ -178,8 +180,8 @@ void stage2_forget_views(struct stage2 *s2, ipa_t start, uint64_t bytes);
 MUST_CHECK err_t stage2_destroy_step(struct stage2 *s2);
 
 /*
- * Parts of struct pt_ops that every table set of a VM shares. Table set ids in events: the VM's id in the low 8 bits; above them 0 for its stage 2, else
- * 1 + 2 * vCPU + kind for a view (view.h).
+ * Parts of struct pt_ops that every table set of a VM shares. Table set ids in events: the VM's id in the low 8 bits; above them 0 for its
+ * stage 2, else 1 + 2 * vCPU + kind for a view (view.h).
  */
 #define STAGE2_ID_VIEW_SHIFT 8u
 static inline owner_t stage2_id_vm(unsigned id) {

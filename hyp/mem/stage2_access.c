@@ -2,8 +2,8 @@
 /*
  * EL2's own reads and writes of a VM's RAM, by intermediate physical address.
  *
- * A page that is written and not there is populated first, as a guest's store would do it; one that is read and not there is zeroes, and stays away.
- * The answer to an address outside RAM is ERR_RANGE, and nothing of the range is touched.
+ * A page that is written and not there is populated first, as a guest's store would do it; one that is read and not there is zeroes, and
+ * stays away. The answer to an address outside RAM is ERR_RANGE, and nothing of the range is touched.
  *
  * Lock: s2->lock is held for each page's copy, since the frame may be moved by any CPU when it is not; populating happens outside it.
  */

@@ -2,8 +2,8 @@
 /*
  * How backing leaves a VM's RAM: blocks split, ranges released, all of it torn down.
  *
- * A frame is freed only after every TLB has forgotten it (pt_unmap sees to the order), and a table of stage 1 that EL2 keeps a view of is forgotten before. What is pinned, because it is
- * shared or about to be handed over, is refused (ERR_BUSY).
+ * A frame is freed only after every TLB has forgotten it (pt_unmap sees to the order), and a table of stage 1 that EL2 keeps a view of is
+ * forgotten before. What is pinned, because it is shared or about to be handed over, is refused (ERR_BUSY).
  *
  * Lock: s2->lock, over all of a release and over each step of the end.
  */

@@ -2,8 +2,9 @@
 /*
  * Seeing stage-1 faults at EL2 without changing the guest.
  *
- * Hardware delivers a stage-1 fault straight to EL1. But the first thing EL1 then does is to fetch from its vector table, and stage 2 decides about
- * fetches. Each vCPU has two views of the VM's memory, each with a VMID of its own, so that changing between them costs no TLBI:
+ * Hardware delivers a stage-1 fault straight to EL1. But the first thing EL1 then does is to fetch from its vector table, and stage 2
+ * decides about fetches. Each vCPU has two views of the VM's memory, each with a VMID of its own, so that changing between them costs no
+ * TLBI:
  *
  *            armed                          open
  *        +-------------+                +-------------+
@@ -14,11 +15,11 @@
  *        +-------------+  first fetch   +-------------+
  *                         outside traps
  *
- * In the armed view the fetch at VBAR_EL1 + offset traps with ESR_EL1, FAR_EL1, ELR_EL1 and SPSR_EL1 as hardware left them: EL2 records, opens, and
- * the guest's handler runs as if nothing had been. The guest's memory itself is the VM's stage2; views only mirror its leaves.
+ * In the armed view the fetch at VBAR_EL1 + offset traps with ESR_EL1, FAR_EL1, ELR_EL1 and SPSR_EL1 as hardware left them: EL2 records,
+ * opens, and the guest's handler runs as if nothing had been. The guest's memory itself is the VM's stage2; views only mirror its leaves.
  *
- * VBAR_EL1 is read at each exit: a guest that moves its vectors without an exit in between, or takes an exception while it executes inside the vector
- * page, escapes notice until the next exit.
+ * VBAR_EL1 is read at each exit: a guest that moves its vectors without an exit in between, or takes an exception while it executes inside
+ * the vector page, escapes notice until the next exit.
  *
  * Lock: the VM's stage2.lock covers the views' tables as well as its own, so that a leaf and its mirrors go together. `active`, `vbar` and
  * `vector_page` belong to the vCPU: only the CPU that runs it changes them, under the lock where the tables must follow.

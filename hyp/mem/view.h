@@ -3,8 +3,8 @@
 #define HYP_MEM_VIEW_H
 
 /*
- * `trap-stage1-faults`: EL2 sees every exception a guest takes to its own EL1, before the guest's vector runs, with the guest's state intact.
- * Two views of stage 2 per vCPU, see view.c.
+ * `trap-stage1-faults`: EL2 sees every exception a guest takes to its own EL1, before the guest's vector runs, with the guest's state
+ * intact. Two views of stage 2 per vCPU, see view.c.
  */
 
 #include "core/err.h"

@@ -3,8 +3,9 @@
 #define ABI_FFA_H
 
 /*
- * Firmware Framework for Arm A-profile 1.1 (Arm DEN0077A): what its memory management needs. Function ids, status codes, and the descriptors that lie in
- * TX and RX buffers. Little-endian, at the offsets of the specification's tables (5.16 to 5.19 and 16.1 of 1.1 REL0).
+ * Firmware Framework for Arm A-profile 1.1 (Arm DEN0077A): what its memory management needs. Function ids, status codes, and the
+ * descriptors that lie in TX and RX buffers. Little-endian, at the offsets of the specification's tables (5.16 to 5.19 and 16.1 of 1.1
+ * REL0).
  *
  *      0                48                   48 + 16 * n            composite_offset + 16
  *   +------------------+--------------------+- - -+---------------+-----------------------------+

@@ -3,8 +3,8 @@
 #define ABI_HANDOVER_DEV_H
 
 /*
- * /dev/handover of our guest kernel: a process's pages to another VM and back, by ioctl(2); what was taken is reached by mmap(2) of the device, whose offsets are those of
- * the window. All calls take a struct handover_dev; fields that are not named below are not looked at.
+ * /dev/handover of our guest kernel: a process's pages to another VM and back, by ioctl(2); what was taken is reached by mmap(2) of the
+ * device, whose offsets are those of the window. All calls take a struct handover_dev; fields that are not named below are not looked at.
  */
 
 #include <stdint.h>

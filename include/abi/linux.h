@@ -151,10 +151,9 @@ struct linux_utsname {
 };
 
 /*
- * Calls of our own, far from Linux's numbers.
- * fault_counts: copy the caller's fault counts by kind (struct sluice_fault_counts) to x0. `bytes` in x1 says how much of the structure the
- * caller knows. Returns 0, EFAULT or EINVAL.
- * oom_score_adj: x0, -1000 to 1000, is what Linux reads from /proc/self/oom_score_adj, a file that this kernel has not. Returns 0 or EINVAL.
+ * Calls of our own, far from Linux's numbers. fault_counts: copy the caller's fault counts by kind (struct sluice_fault_counts) to x0.
+ * `bytes` in x1 says how much of the structure the caller knows. Returns 0, EFAULT or EINVAL. oom_score_adj: x0, -1000 to 1000, is what
+ * Linux reads from /proc/self/oom_score_adj, a file that this kernel has not. Returns 0 or EINVAL.
  */
 #define SLUICE_NR_fault_counts 0x5c00
 #define SLUICE_NR_oom_score_adj 0x5c01

@@ -100,7 +100,10 @@
 #define SCENARIO_VIRTIO                                                                                                                    \
   { "console", "rng", "balloon" }
 
-/* Words of `balloon-features`; "none" for a list without any of them. Without the property: SCENARIO_BALLOON_DEFAULT (stats, deflate-on-oom, reporting, ranges). */
+/*
+ * Words of `balloon-features`; "none" for a list without any of them. Without the property: SCENARIO_BALLOON_DEFAULT (stats,
+ * deflate-on-oom, reporting, ranges).
+ */
 #define SCENARIO_BALLOON_DEFAULT 0x36u
 #define SCENARIO_BALLOON_FEATURES                                                                                                          \
   { "must-tell-host", "stats", "deflate-on-oom", "poison", "reporting", "ranges", "none" }

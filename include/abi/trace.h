@@ -10,8 +10,9 @@
  *          ring of CPU 0: records_per_ring records
  *          ring of CPU 1: ...
  *
- * A record's `seq` counts per ring from 0 and is written last (release); slot = seq % records_per_ring. Records of one CPU are in order; across CPUs, order by
- * `time`, then by the per-table sequence number that PTE records carry (CNTVCT resolves only 16 instructions under icount).
+ * A record's `seq` counts per ring from 0 and is written last (release); slot = seq % records_per_ring. Records of one CPU are in order;
+ * across CPUs, order by `time`, then by the per-table sequence number that PTE records carry (CNTVCT resolves only 16 instructions under
+ * icount).
  */
 
 #include <stdint.h>
@@ -72,7 +73,10 @@ enum trace_type {
   TRACE_CPU_ON, /* a0: vcpu, a1: entry */
   /* GUEST */
   TRACE_GUEST, /* a0..a3: x1..x4 of the call */
-  /* SAMPLE: a0: what it is about | number of the sample << 32; two counts to a word, the first in its low half; frames unless said otherwise */
+  /*
+   * SAMPLE: a0: what it is about | number of the sample << 32; two counts to a word, the first in its low half; frames unless said
+   * otherwise
+   */
   TRACE_SAMPLE_ZONE,   /* a0: zone; a1: managed, free; a2: in per-CPU lists, zeroed; a3: min, low watermark; a4: node */
   TRACE_SAMPLE_ORDERS, /* a0: zone | first order << 16; a1..a4: free blocks of eight orders from that on */
   TRACE_SAMPLE_NAME,   /* a0: vm id; a1..a4: its name, filled up with NUL */
@@ -84,7 +88,10 @@ enum trace_type {
   TRACE_TARGET, /* a0: vm id; a1: target before, now; a2: resident, not in the balloon; a3: working set or ~0, its vCPUs that wait for a frame */
   TRACE_MEMORY_WAIT, /* a0: vm << 16 | vcpu; a1: ipa; a2: enum memory_wait; a3: frames to spare */
   TRACE_MEMORY_BACK, /* a0: vm id: none of its vCPUs waits any more; a1: ticks since the first began to; a2: frames asked of others by then */
-  /* MANAGED: a0: range << 40 | offset of the first of 64 pages; a1: which of them; a2: location they were at (faults: the member's); a3: location they go to, or are mapped from; a4: member */
+  /*
+   * MANAGED: a0: range << 40 | offset of the first of 64 pages; a1: which of them; a2: location they were at (faults: the member's); a3:
+   * location they go to, or are mapped from; a4: member
+   */
   TRACE_MANAGED_FAULT, /* the page that was asked for */
   TRACE_MANAGED_PREFETCH,
   TRACE_MANAGED_MIGRATE,

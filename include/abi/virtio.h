@@ -3,8 +3,9 @@
 #define ABI_VIRTIO_H
 
 /*
- * Virtio 1.2 (OASIS, 1 July 2022) as far as Sluice speaks it: the register map of virtio-mmio version 2 (4.2.2), split virtqueues (2.7), and the
- * devices console (5.3), entropy (5.4) and memory balloon (5.5). All fields little-endian. The hypervisor is the device, the guest kernel the driver.
+ * Virtio 1.2 (OASIS, 1 July 2022) as far as Sluice speaks it: the register map of virtio-mmio version 2 (4.2.2), split virtqueues (2.7),
+ * and the devices console (5.3), entropy (5.4) and memory balloon (5.5). All fields little-endian. The hypervisor is the device, the guest
+ * kernel the driver.
  */
 
 #include <stdint.h>
@@ -103,8 +104,8 @@ struct virtq_used_elem {
 #define VIRTIO_BALLOON_F_PAGE_POISON 4
 #define VIRTIO_BALLOON_F_REPORTING 5
 /*
- * Ours, among the bits left to device types (2.2: 50 to 127): inflate and deflate queues carry ranges, struct balloon_range each, in place of page
- * numbers. `num_pages` and `actual` still count 4 KiB pages. Without it the device is the standard one.
+ * Ours, among the bits left to device types (2.2: 50 to 127): inflate and deflate queues carry ranges, struct balloon_range each, in place
+ * of page numbers. `num_pages` and `actual` still count 4 KiB pages. Without it the device is the standard one.
  */
 #define VIRTIO_BALLOON_F_SLUICE_RANGES 60
 

@@ -3,8 +3,8 @@
 #define ARCH_PMU_H
 
 /*
- * Performance monitors (Arm ARM D11, FEAT_PMUv3) as far as instructions are counted: event counters 0 and 1. They are 32 bits wide before FEAT_PMUv3p5, so
- * differences are taken modulo 2^32.
+ * Performance monitors (Arm ARM D11, FEAT_PMUv3) as far as instructions are counted: event counters 0 and 1. They are 32 bits wide before
+ * FEAT_PMUv3p5, so differences are taken modulo 2^32.
  */
 
 #include "arch/barrier.h"

@@ -3,8 +3,9 @@
 #define ARCH_ZVA_H
 
 /*
- * Zeroing a page by DC ZVA, for both kernels. DC ZVA zeroes the naturally aligned block of DCZID_EL0.BS that holds the address (Arm ARM C5.3.8)
- * and has no post-indexed form, so a line costs the instruction and an addition: 127 for a page, straight through, no loop (191 if each is cleaned).
+ * Zeroing a page by DC ZVA, for both kernels. DC ZVA zeroes the naturally aligned block of DCZID_EL0.BS that holds the address (Arm ARM
+ * C5.3.8) and has no post-indexed form, so a line costs the instruction and an addition: 127 for a page, straight through, no loop (191 if
+ * each is cleaned).
  *
  * The callers ask DCZID_EL0 once, and come here only if DZP is clear and the block is ZVA_BYTES.
  */

@@ -44,7 +44,10 @@ static inline void rb_tighten(struct rb_node *n, uint64_t value) {
   n->bound = value;
 }
 
-/* Link `n` as the child of `parent` at `*link` (found by the caller's own descent), then rebalance: half of the time there is nothing to do. */
+/*
+ * Link `n` as the child of `parent` at `*link` (found by the caller's own descent), then rebalance: half of the time there is nothing to
+ * do.
+ */
 static inline void rb_insert(struct rb_root *root, struct rb_node *n, struct rb_node *parent, struct rb_node **link) {
   n->parent = parent;
   n->left = NULL;

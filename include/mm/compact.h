@@ -5,8 +5,8 @@
 /*
  * Compaction: free blocks of 2 MiB out of scattered free frames, by moving what lies between them (include/mm/migrate.h).
  *
- * A run works on one zone, in steps that its caller paces: the core starts no threads. It keeps its partial progress: whatever has been moved
- * stays moved when the caller stops. Two policies decide what goes where:
+ * A run works on one zone, in steps that its caller paces: the core starts no threads. It keeps its partial progress: whatever has been
+ * moved stays moved when the caller stops. Two policies decide what goes where:
  *
  *   compact_occupancy  knows how many frames of every pageblock are in use, and empties the cheapest pageblocks into the fullest
  *   compact_classic    the pair of scanners that Linux has: a migrate scanner from below and a free scanner from above, till they meet
@@ -114,15 +114,15 @@ struct compact_run {
 };
 
 /*
- * Begin a run. ERR_BUSY: one is under way in that zone; ERR_INVAL: no such zone, order or score; ERR_NOENT: not suitable now (nothing to win,
- * or the classic policy defers), report all 0. After ERR_OK, compact_end() must follow.
+ * Begin a run. ERR_BUSY: one is under way in that zone; ERR_INVAL: no such zone, order or score; ERR_NOENT: not suitable now (nothing to
+ * win, or the classic policy defers), report all 0. After ERR_OK, compact_end() must follow.
  */
 MUST_CHECK err_t compact_begin(struct compact_run *run, const struct compact_request *request);
 
 /*
- * Go on with at most `max_moves` frames moved (a larger block counts as its frames, but one block always goes): ERR_AGAIN while there is more.
- * All other work is charged to the same budget at some 1,600 instructions a move, and goes on in the next step when it is spent: a step of 24
- * takes at most 100,000 instructions besides what the owner's migrate_ops take, however large the zone is.
+ * Go on with at most `max_moves` frames moved (a larger block counts as its frames, but one block always goes): ERR_AGAIN while there is
+ * more. All other work is charged to the same budget at some 1,600 instructions a move, and goes on in the next step when it is spent: a
+ * step of 24 takes at most 100,000 instructions besides what the owner's migrate_ops take, however large the zone is.
  */
 MUST_CHECK err_t compact_step(struct compact_run *run, unsigned max_moves);
 
@@ -167,20 +167,23 @@ struct contig_run {
 };
 
 /*
- * Look for `frames` (a multiple of PAGEBLOCK_FRAMES) aligned to `align_frames` (a power of two, at least PAGEBLOCK_FRAMES) inside [start, end).
- * ERR_INVAL; ERR_NOSPC if no window is free of unmovable memory. After ERR_OK, steps must follow to their end, or contig_cancel().
+ * Look for `frames` (a multiple of PAGEBLOCK_FRAMES) aligned to `align_frames` (a power of two, at least PAGEBLOCK_FRAMES) inside [start,
+ * end). ERR_INVAL; ERR_NOSPC if no window is free of unmovable memory. After ERR_OK, steps must follow to their end, or contig_cancel().
  */
 MUST_CHECK err_t contig_begin(struct contig_run *run, uint64_t frames, uint64_t align_frames, pfn_t start, pfn_t end);
 /*
- * ERR_AGAIN while there is more; ERR_OK: the range is the caller's, as blocks of MAX_ORDER or PAGEBLOCK_ORDER in state CORE; ERR_NOSPC: not to
- * be had, everything is as free as it was. `max_moves` bounds the step like compact_step()'s, however large range and zone are.
+ * ERR_AGAIN while there is more; ERR_OK: the range is the caller's, as blocks of MAX_ORDER or PAGEBLOCK_ORDER in state CORE; ERR_NOSPC: not
+ * to be had, everything is as free as it was. `max_moves` bounds the step like compact_step()'s, however large range and zone are.
  */
 MUST_CHECK err_t contig_step(struct contig_run *run, unsigned max_moves);
 /* From now on steps undo what was done, and answer ERR_NOENT when all of it is. */
 void contig_stop(struct contig_run *run);
 /* Stop, and all those steps at once. Nothing if the run has come to its end. */
 void contig_cancel(struct contig_run *run);
-/* Give back a range that contig_step() gave, or a part of it that begins and ends at multiples of 2^MAX_ORDER: some 300 instructions a block. */
+/*
+ * Give back a range that contig_step() gave, or a part of it that begins and ends at multiples of 2^MAX_ORDER: some 300 instructions a
+ * block.
+ */
 void contig_free(pfn_t start, uint64_t frames);
 
 #endif

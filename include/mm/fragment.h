@@ -7,8 +7,8 @@
  *
  * It allocates blocks of orders 0 to 8, most of them single frames, and gives a part of them back: more from some pageblocks than from
  * others, so that occupancies differ. What it keeps belongs to an owner of its own. Its movable blocks can be moved like any owner's
- * (fragment_migrate_ops; the block's number is its rmap) and hold a pattern made from seed and number, so that a lost, doubled or stale copy
- * is found. One instance. All in steps that the caller paces; steps are called by one CPU at a time, moves may come from any.
+ * (fragment_migrate_ops; the block's number is its rmap) and hold a pattern made from seed and number, so that a lost, doubled or stale
+ * copy is found. One instance. All in steps that the caller paces; steps are called by one CPU at a time, moves may come from any.
  *
  * Its blocks are chained through their entries in the frame table: it needs no memory for itself.
  */

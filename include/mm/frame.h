@@ -136,9 +136,10 @@ bool frame_transition_legal(enum frame_state from, enum frame_state to);
 void frame_set_state(pfn_t f, unsigned order, enum frame_state to, owner_t owner, uint64_t rmap);
 
 /*
- * As frame_set_state() for blocks of one order, state and owner that hang together by `next` (frame indexes): from `first` on, at most `max`, and no further than their order
- * stays the same. Their rmaps stay (FRAME_RMAP_KEPT), or follow one another from `rmap` on. With `release` they leave the chain: unpinned, unlinked, refs 0.
- * Returns the index after the last, FRAME_LINK_NONE at the end; `*frames` is how many frames it were. One move in the ledger for all.
+ * As frame_set_state() for blocks of one order, state and owner that hang together by `next` (frame indexes): from `first` on, at most
+ * `max`, and no further than their order stays the same. Their rmaps stay (FRAME_RMAP_KEPT), or follow one another from `rmap` on. With
+ * `release` they leave the chain: unpinned, unlinked, refs 0. Returns the index after the last, FRAME_LINK_NONE at the end; `*frames` is
+ * how many frames it were. One move in the ledger for all.
  */
 #define FRAME_RMAP_KEPT (~(uint64_t)0)
 uint32_t frame_set_state_chain(uint32_t first, unsigned max, enum frame_state to, owner_t owner, uint64_t rmap, bool release,
@@ -152,9 +153,9 @@ uint32_t frame_set_state_chain(uint32_t first, unsigned max, enum frame_state to
 void frame_split_block(pfn_t f, unsigned order, unsigned to_order);
 
 /*
- * The inverse, before a collapse: the blocks of `from_order` that fill [f, f + 2^order) become one, with the head's rmap, refs and
- * private. ERR_BUSY, nothing changed, if one of them differs in order, state or owner, is not mapped next to the one before, or is pinned. The caller holds the lock that
- * covers them all.
+ * The inverse, before a collapse: the blocks of `from_order` that fill [f, f + 2^order) become one, with the head's rmap, refs and private.
+ * ERR_BUSY, nothing changed, if one of them differs in order, state or owner, is not mapped next to the one before, or is pinned. The
+ * caller holds the lock that covers them all.
  */
 MUST_CHECK err_t frame_join_block(pfn_t f, unsigned from_order, unsigned order);
 

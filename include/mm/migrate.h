@@ -57,8 +57,8 @@ enum move_result {
 const char *move_result_name(enum move_result r);
 
 /*
- * What can be said, without a lock, of the block headed by `from`: MOVE_DONE if it looks movable, else why not. A glimpse; frame_move() asks
- * again.
+ * What can be said, without a lock, of the block headed by `from`: MOVE_DONE if it looks movable, else why not. A glimpse; frame_move()
+ * asks again.
  */
 enum move_result frame_movable(pfn_t from);
 

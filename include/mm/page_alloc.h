@@ -47,11 +47,12 @@ struct mem_range {
 };
 
 /*
- * Set the core up over `ram` (sorted, disjoint) less `reserved` (any order, may overlap RAM and each other, partly or not at all).
- * `table` is frame_table_bytes() of memory, frame-aligned, in the home's linear map (port_ptr_frame() works on it), itself among the
- * reserved, contents arbitrary: only entries in use are ever touched. From 512 MiB of RAM on it must lie in one of the ranges, because
- * entries of its own frames are put to other use. Costs time in proportion to the number of ranges (and eight bytes per 2 MiB), not of
- * frames. Before any other call, on one CPU; a second call starts anew. ERR_INVAL on unsorted, overlapping or empty RAM or a bad `table`, ERR_NOSPC if there are more ranges than the core holds or RAM spans more than 2^32 - 1024 frames.
+ * Set the core up over `ram` (sorted, disjoint) less `reserved` (any order, may overlap RAM and each other, partly or not at all). `table`
+ * is frame_table_bytes() of memory, frame-aligned, in the home's linear map (port_ptr_frame() works on it), itself among the reserved,
+ * contents arbitrary: only entries in use are ever touched. From 512 MiB of RAM on it must lie in one of the ranges, because entries of its
+ * own frames are put to other use. Costs time in proportion to the number of ranges (and eight bytes per 2 MiB), not of frames. Before any
+ * other call, on one CPU; a second call starts anew. ERR_INVAL on unsorted, overlapping or empty RAM or a bad `table`, ERR_NOSPC if there
+ * are more ranges than the core holds or RAM spans more than 2^32 - 1024 frames.
  */
 #define RAM_RANGES_MAX 32u
 #define RESERVED_RANGES_MAX 64u
@@ -64,12 +65,12 @@ MUST_CHECK err_t page_alloc_init(const struct mem_range *ram, unsigned ram_count
 uint64_t frame_table_bytes(const struct mem_range *ram, unsigned ram_count);
 
 /*
- * NUMA. page_set_node(): frames of [start, end) belong to `node`, those never named to node 0; before page_alloc_init(), which
- * uses it up. ERR_INVAL on an empty range or a node of NODES_MAX or more, ERR_NOSPC after RAM_RANGES_MAX ranges. A 4 MiB chunk that two nodes
- * share counts as the lower one's.
- * page_set_cpu_node(): `cpu` prefers the memory of `node`, then the nearest; after page_alloc_init(), before that CPU allocates (CHECK:
- * its lists are empty). page_set_distance(): as ACPI's SLIT and the device tree's distance-map have it, 10 is a node itself; unset
- * pairs are 20 apart. After page_alloc_init(), before other CPUs allocate. Zones at the same distance: in order of address.
+ * NUMA. page_set_node(): frames of [start, end) belong to `node`, those never named to node 0; before page_alloc_init(), which uses it up.
+ * ERR_INVAL on an empty range or a node of NODES_MAX or more, ERR_NOSPC after RAM_RANGES_MAX ranges. A 4 MiB chunk that two nodes share
+ * counts as the lower one's. page_set_cpu_node(): `cpu` prefers the memory of `node`, then the nearest; after page_alloc_init(), before
+ * that CPU allocates (CHECK: its lists are empty). page_set_distance(): as ACPI's SLIT and the device tree's distance-map have it, 10 is a
+ * node itself; unset pairs are 20 apart. After page_alloc_init(), before other CPUs allocate. Zones at the same distance: in order of
+ * address.
  */
 MUST_CHECK err_t page_set_node(pfn_t start, pfn_t end, unsigned node);
 MUST_CHECK err_t page_set_cpu_node(unsigned cpu, unsigned node);
@@ -95,8 +96,8 @@ MUST_CHECK err_t page_alloc(unsigned order, alloc_flags_t flags, pfn_t *out);
 MUST_CHECK err_t page_alloc_owned(unsigned order, alloc_flags_t flags, owner_t owner, uint64_t rmap, pfn_t *out);
 
 /*
- * page_alloc_owned() for a caller that would zero (and clean) the block itself: `*zeroed` says that it comes from the zeroed pool. Otherwise
- * its contents are what the last owner left. ALLOC_ZERO is ignored.
+ * page_alloc_owned() for a caller that would zero (and clean) the block itself: `*zeroed` says that it comes from the zeroed pool.
+ * Otherwise its contents are what the last owner left. ALLOC_ZERO is ignored.
  */
 MUST_CHECK err_t page_alloc_owned_zeroed(unsigned order, alloc_flags_t flags, owner_t owner, uint64_t rmap, pfn_t *out, bool *zeroed);
 
@@ -131,11 +132,11 @@ bool page_drain_others(void);
 void page_drain_poll(void);
 
 /*
- * What a home adds to the slow path; NULL where it has nothing. Called with no lock of the core held.
- * wake_background: memory runs low (page_reclaim_step()), or the zeroed pool is half empty; from any context, the caller's locks held, on every
- * request that meets the low watermark: it must be quick. reclaim: give back about so many frames, return how many it were; only for a
- * request with ALLOC_MAY_RECLAIM that finds nothing, after the shrinkers (mm/shrinker.h), which alone are asked ahead of need. relax: between two pieces of direct compaction or reclaim, only for
- * ALLOC_MAY_COMPACT: a home whose interrupts are masked looks at them here.
+ * What a home adds to the slow path; NULL where it has nothing. Called with no lock of the core held. wake_background: memory runs low
+ * (page_reclaim_step()), or the zeroed pool is half empty; from any context, the caller's locks held, on every request that meets the low
+ * watermark: it must be quick. reclaim: give back about so many frames, return how many it were; only for a request with ALLOC_MAY_RECLAIM
+ * that finds nothing, after the shrinkers (mm/shrinker.h), which alone are asked ahead of need. relax: between two pieces of direct
+ * compaction or reclaim, only for ALLOC_MAY_COMPACT: a home whose interrupts are masked looks at them here.
  */
 struct page_alloc_ops {
   void (*wake_background)(void);
@@ -147,10 +148,10 @@ void page_set_alloc_ops(const struct page_alloc_ops *ops);
 
 /*
  * What can be done ahead, in bounded steps (some 20,000 instructions) that a home's scheduler calls; no lock may be held.
- * page_reclaim_step(): reclaim up to the high watermark, let the boost of the watermarks fade: low-priority work when wake_background asks for it.
- * page_background_step(): the same, then fill the zeroed pool: for a CPU that idles, while page_background_is_due().
- * ERR_AGAIN while there is more; ERR_OK when there is nothing to do; ERR_NOMEM: there is, but not now: ask again in a while; ERR_BUSY: another
- * CPU is at it.
+ * page_reclaim_step(): reclaim up to the high watermark, let the boost of the watermarks fade: low-priority work when wake_background asks
+ * for it. page_background_step(): the same, then fill the zeroed pool: for a CPU that idles, while page_background_is_due(). ERR_AGAIN
+ * while there is more; ERR_OK when there is nothing to do; ERR_NOMEM: there is, but not now: ask again in a while; ERR_BUSY: another CPU is
+ * at it.
  */
 MUST_CHECK err_t page_reclaim_step(void);
 MUST_CHECK err_t page_background_step(void);
@@ -164,9 +165,10 @@ static inline void page_background_hint(void) {
 }
 
 /*
- * The zeroed pool, for movable requests; it is off (0) after page_alloc_init(). page_zero_pool_limit(): keep at most so many frames, half of them as
- * whole pageblocks as far as these divide it; what is above goes back at once. page_zero_pool_step(): zero some more (port_cleanse_frames());
- * ERR_AGAIN: done, there may be more to do; ERR_OK: it is full; ERR_NOMEM: nothing free above the high watermark; ERR_BUSY: another CPU is at it.
+ * The zeroed pool, for movable requests; it is off (0) after page_alloc_init(). page_zero_pool_limit(): keep at most so many frames, half
+ * of them as whole pageblocks as far as these divide it; what is above goes back at once. page_zero_pool_step(): zero some more
+ * (port_cleanse_frames()); ERR_AGAIN: done, there may be more to do; ERR_OK: it is full; ERR_NOMEM: nothing free above the high watermark;
+ * ERR_BUSY: another CPU is at it.
  */
 void page_zero_pool_limit(uint64_t frames);
 MUST_CHECK err_t page_zero_pool_step(void);
@@ -252,9 +254,9 @@ struct zoneinfo {
 bool page_zoneinfo(unsigned zone, struct zoneinfo *out);
 
 /*
- * Why would a request of `order` fail (Linux: extfrag, /sys/kernel/debug/extfrag)? In thousandths. Fragmentation index: towards 0 for lack of memory,
- * towards 1000 for fragmentation, -1000 if it would not fail. Unusable free space index: the share of free memory that is in smaller
- * blocks, 0..1000. Of free blocks by order, those never opened included; or of a zone. `zone` and `order` in range (CHECK).
+ * Why would a request of `order` fail (Linux: extfrag, /sys/kernel/debug/extfrag)? In thousandths. Fragmentation index: towards 0 for lack
+ * of memory, towards 1000 for fragmentation, -1000 if it would not fail. Unusable free space index: the share of free memory that is in
+ * smaller blocks, 0..1000. Of free blocks by order, those never opened included; or of a zone. `zone` and `order` in range (CHECK).
  */
 int extfrag_index(const uint64_t free_blocks[MAX_ORDER + 1], unsigned order);
 int extfrag_unusable(const uint64_t free_blocks[MAX_ORDER + 1], unsigned order);

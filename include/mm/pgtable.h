@@ -128,10 +128,11 @@ typedef void pt_leaf_fn(void *ctx, uint64_t ia, pa_t out, unsigned level, uint64
 MUST_CHECK err_t pt_unmap(struct pt *pt, uint64_t ia, uint64_t size, pt_leaf_fn *leaf, void *ctx);
 
 /*
- * Unmap up to `*count` leaves of `level` (1..3), at most PT_UNMAP_LEAVES_MAX, wherever they lie, under one tlb_flush (more when
- * tables become empty): each `ias[i]` is the start of one, aligned to its size and within ia_bits; an address where nothing is mapped,
- * or that stood before, is left alone. Ends before an address below which smaller leaves stand (level < 3): `*count` is how many were dealt with. Returns how many
- * leaves went, their frames are in leaves->frames, in the order of `ias`: flushed, and the caller's. Nothing is split, nothing can fail.
+ * Unmap up to `*count` leaves of `level` (1..3), at most PT_UNMAP_LEAVES_MAX, wherever they lie, under one tlb_flush (more when tables
+ * become empty): each `ias[i]` is the start of one, aligned to its size and within ia_bits; an address where nothing is mapped, or that
+ * stood before, is left alone. Ends before an address below which smaller leaves stand (level < 3): `*count` is how many were dealt with.
+ * Returns how many leaves went, their frames are in leaves->frames, in the order of `ias`: flushed, and the caller's. Nothing is split,
+ * nothing can fail.
  */
 #define PT_UNMAP_LEAVES_MAX 128u
 typedef bool pt_may_unmap_fn(void *ctx, uint64_t ia, pa_t out);
@@ -162,8 +163,8 @@ typedef pt_prot_t pt_prot_fn(void *ctx, uint64_t ia, pa_t out, unsigned level, p
 void pt_protect_each(struct pt *pt, uint64_t ia, uint64_t size, pt_prot_fn *fn, void *ctx);
 
 /*
- * Change the permissions of `leaf`, as pt_lookup() has just found it, to `prot`, which says the same as leaf->prot of all else. The flush is the
- * caller's, who knows what was gained and lost. Cannot fail.
+ * Change the permissions of `leaf`, as pt_lookup() has just found it, to `prot`, which says the same as leaf->prot of all else. The flush
+ * is the caller's, who knows what was gained and lost. Cannot fail.
  */
 void pt_protect_leaf(struct pt *pt, const struct pt_leaf *leaf, pt_prot_t prot);
 
@@ -172,8 +173,8 @@ MUST_CHECK err_t pt_replace_leaf(struct pt *pt, uint64_t ia, pa_t out, unsigned 
 
 /*
  * The same in two halves, for whoever copies the contents in between, when no one can reach them (compaction). pt_break_leaf() makes the
- * leaf of `level` at `ia` invalid and every TLB forget it; ERR_NOENT if there is none that leads to `out`. pt_make_leaf() writes it back with
- * another output and all else as it was (permissions, memory type, what hardware noted up to the break). Nothing else may be done to
+ * leaf of `level` at `ia` invalid and every TLB forget it; ERR_NOENT if there is none that leads to `out`. pt_make_leaf() writes it back
+ * with another output and all else as it was (permissions, memory type, what hardware noted up to the break). Nothing else may be done to
  * `pt` in between.
  */
 struct pt_broken {
@@ -185,7 +186,10 @@ struct pt_broken {
 MUST_CHECK err_t pt_break_leaf(struct pt *pt, uint64_t ia, pa_t out, unsigned level, struct pt_broken *broken);
 void pt_make_leaf(struct pt *pt, const struct pt_broken *broken, pa_t out);
 
-/* Find the leaf that translates `ia`. ERR_NOENT if unmapped (then out->level and out->desc are where the walk ended), ERR_RANGE beyond ia_bits. */
+/*
+ * Find the leaf that translates `ia`. ERR_NOENT if unmapped (then out->level and out->desc are where the walk ended), ERR_RANGE beyond
+ * ia_bits.
+ */
 MUST_CHECK err_t pt_lookup(const struct pt *pt, uint64_t ia, struct pt_leaf *out);
 
 /* Split the block leaf at `ia` (level 1 or 2) into a table of next-level leaves, built off-line and swapped in. ERR_NOMEM, ERR_NOENT. */

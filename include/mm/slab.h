@@ -51,8 +51,8 @@ void slab_set_default_debug(unsigned debug);
 
 /*
  * An object, zeroed or in its constructed state; NULL when no frame is to be had, then nothing changed. slab_alloc() takes frames as
- * page_alloc() without a flag does: above the min watermark, at once. slab_alloc_with(): as far as `flags` allow, of ALLOC_ATOMIC, ALLOC_HIGH,
- * ALLOC_MAY_COMPACT and ALLOC_MAY_RECLAIM (CHECK); for the latter two the caller holds no lock that they forbid.
+ * page_alloc() without a flag does: above the min watermark, at once. slab_alloc_with(): as far as `flags` allow, of ALLOC_ATOMIC,
+ * ALLOC_HIGH, ALLOC_MAY_COMPACT and ALLOC_MAY_RECLAIM (CHECK); for the latter two the caller holds no lock that they forbid.
  */
 MUST_CHECK void *slab_alloc(struct slab_cache *cache);
 MUST_CHECK void *slab_alloc_with(struct slab_cache *cache, alloc_flags_t flags);
@@ -72,8 +72,9 @@ uint64_t slab_charged_bytes(owner_t owner);
 /* Give what lies in magazines of any CPU back to the slabs, and empty slabs to the page allocator. Returns the frames that went. */
 uint64_t slab_shrink(struct slab_cache *cache);
 /*
- * The same over all caches, those of magazines last, until `frames` have gone. Returns how many have. Allocates nothing. slab_shrink_some():
- * a bounded piece of it (some 1,000 objects), beginning where the last one ended; 0 may mean that more than one cache is needed.
+ * The same over all caches, those of magazines last, until `frames` have gone. Returns how many have. Allocates nothing.
+ * slab_shrink_some(): a bounded piece of it (some 1,000 objects), beginning where the last one ended; 0 may mean that more than one cache
+ * is needed.
  */
 uint64_t slab_shrink_all(uint64_t frames);
 uint64_t slab_shrink_some(uint64_t frames);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The traces of alloc_trace.h. Blocks belong to the layout's owner, so that they can be moved while the trace goes on: a trace knows its blocks
- * by their numbers, never by place.
+ * The traces of alloc_trace.h. Blocks belong to the layout's owner, so that they can be moved while the trace goes on: a trace knows its
+ * blocks by their numbers, never by place.
  *
  * The counts of unmovable frames by pageblock are kept here, by what the allocator answered, and nothing is asked of it.
  */

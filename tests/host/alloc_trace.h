@@ -3,11 +3,10 @@
 #define TESTS_HOST_ALLOC_TRACE_H
 
 /*
- * Traces of allocations and frees, replayed from a layout's seed through the allocator: short and long lived, movable and not, of many orders.
- * Four of five blocks are short lived and go roughly in the order in which they came; the others live until a random end or until the
- * "process" that had allocated them ends, which takes a run of neighbours in time with it. What is used and what of it is
- * unmovable (layout_config.unmovable) follows what the caller asks for. What a trace does depends only on the seed and on what the
- * allocator answers.
+ * Traces of allocations and frees, replayed from a layout's seed through the allocator: short and long lived, movable and not, of many
+ * orders. Four of five blocks are short lived and go roughly in the order in which they came; the others live until a random end or until
+ * the "process" that had allocated them ends, which takes a run of neighbours in time with it. What is used and what of it is unmovable
+ * (layout_config.unmovable) follows what the caller asks for. What a trace does depends only on the seed and on what the allocator answers.
  */
 
 #include "layouts.h"

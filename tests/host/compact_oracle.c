@@ -2,8 +2,8 @@
 /*
  * Two bounds on compaction, with their proofs.
  *
- * Words. P: frames of a pageblock. A window of order o: 2^o frames, aligned. Blocks are windows, and lie within one pageblock. T(o): windows
- * of order o that lie in movable blocks of order o or more; no move changes it.
+ * Words. P: frames of a pageblock. A window of order o: 2^o frames, aligned. Blocks are windows, and lie within one pageblock. T(o):
+ * windows of order o that lie in movable blocks of order o or more; no move changes it.
  *
  * 1. oracle_most_free(). A pageblock with something unmovable is never free. Let M be the number of the others, V the frames in movable
  * blocks, and H the most of them that the pageblocks with unmovable frames could ever take in together. At least V - H frames lie in the M
@@ -19,9 +19,9 @@
  *
  *     sum of used(E) + frames(X)                                                                                    (cost)
  *
- * where E holds nothing unmovable. At the end a window of order o that lies in a movable block of order o or more lies outside E, and in it no
- * frame is unmovable and no block smaller than o has stayed where it was at the beginning. Call the windows outside E for which this holds
- * available, A(o, E, X). There are T(o) windows to lie in different available ones:
+ * where E holds nothing unmovable. At the end a window of order o that lies in a movable block of order o or more lies outside E, and in it
+ * no frame is unmovable and no block smaller than o has stayed where it was at the beginning. Call the windows outside E for which this
+ * holds available, A(o, E, X). There are T(o) windows to lie in different available ones:
  *
  *     A(o, E, X) >= T(o) for each order o                                                                           (room)
  *
@@ -33,11 +33,11 @@
  *
  *     L(y) = min over E, X of  cost + sum over o of y(o) * (T(o) - A(o, E, X))
  *
- * is at most the least cost under (room), for a plan that keeps (room) has no positive term in the second sum. L falls apart
- * by pageblocks: one of E costs used; one outside costs -(best gain), the gain of a choice of X there being the y-weighted windows
- * it makes available less the frames it moves. The minimum over E takes the k smallest differences. The best gain of a pageblock is found over
- * the tree of its windows: in a window of order o either all blocks below order o are moved, which makes it and every window within
- * available (but what is unmovable: then this choice does not exist), or its two halves are considered on their own.
+ * is at most the least cost under (room), for a plan that keeps (room) has no positive term in the second sum. L falls apart by pageblocks:
+ * one of E costs used; one outside costs -(best gain), the gain of a choice of X there being the y-weighted windows it makes available less
+ * the frames it moves. The minimum over E takes the k smallest differences. The best gain of a pageblock is found over the tree of its
+ * windows: in a window of order o either all blocks below order o are moved, which makes it and every window within available (but what is
+ * unmovable: then this choice does not exist), or its two halves are considered on their own.
  *
  * Any y gives a sound bound; a subgradient ascent looks for a good one, and the best is rounded up. Doubles are used for integers below
  * 2^40 and their products with y, so a thousandth is taken off against rounding.

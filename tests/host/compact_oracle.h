@@ -3,9 +3,9 @@
 #define TESTS_HOST_COMPACT_ORACLE_H
 
 /*
- * The best that any compactor could do with a layout: how many pageblocks can be made wholly free, and how many frames must be moved for that.
- * It knows blocks by place, order and whether they move, and nothing of the allocator, its lists or its types. Both bounds are proven in
- * compact_oracle.c: exact if all movable blocks are single frames, else never below the first and never above the second of what a
+ * The best that any compactor could do with a layout: how many pageblocks can be made wholly free, and how many frames must be moved for
+ * that. It knows blocks by place, order and whether they move, and nothing of the allocator, its lists or its types. Both bounds are proven
+ * in compact_oracle.c: exact if all movable blocks are single frames, else never below the first and never above the second of what a
  * compactor could do.
  */
 
@@ -30,8 +30,8 @@ uint32_t oracle_free_now(struct oracle *o);
 bool oracle_is_exact(const struct oracle *o);
 
 /*
- * No sequence of moves that ends with `free` pageblocks or more (at most oracle_most_free()) moves fewer frames. `effort`: steps of the search
- * for the best proof, 0 for the plain sum of the emptiest pageblocks; any number is sound.
+ * No sequence of moves that ends with `free` pageblocks or more (at most oracle_most_free()) moves fewer frames. `effort`: steps of the
+ * search for the best proof, 0 for the plain sum of the emptiest pageblocks; any number is sound.
  */
 uint64_t oracle_least_moves(struct oracle *o, uint32_t free, unsigned effort);
 

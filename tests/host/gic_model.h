@@ -3,8 +3,8 @@
 #define TESTS_HOST_GIC_MODEL_H
 
 /*
- * What a GICv3 with one security state is by the architecture, one plain record for each interrupt and no list registers: the oracle for the
- * virtual GIC. Software-visible behaviour only (IHI 0069, 4.1 "interrupt life cycle", 4.8 priorities).
+ * What a GICv3 with one security state is by the architecture, one plain record for each interrupt and no list registers: the oracle for
+ * the virtual GIC. Software-visible behaviour only (IHI 0069, 4.1 "interrupt life cycle", 4.8 priorities).
  */
 
 #include <stdbool.h>

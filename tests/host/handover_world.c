@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * VMs for tests of the hand-over, and what it asks of the hypervisor: tables of the real engine over frames of the real core, but no TLB, no views and no blocks.
+ * VMs for tests of the hand-over, and what it asks of the hypervisor: tables of the real engine over frames of the real core, but no TLB,
+ * no views and no blocks.
  *
  * Each VM is made of its stage 2 alone and ends as one does: it leaves every hand-over, what it maps is freed, and no frame may be missing.
  */

@@ -244,8 +244,8 @@ static uint8_t residents(const struct world *w, unsigned page) {
 }
 
 /*
- * The set of locations that may be chosen for a page which is not pinned, by the precedence that managed_block.h promises; what a member has of its own it
- * goes on with.
+ * The set of locations that may be chosen for a page which is not pinned, by the precedence that managed_block.h promises; what a member
+ * has of its own it goes on with.
  */
 static uint8_t allowed_locations(const struct world *w, const struct managed_fault *f) {
   const struct managed_policy *p = &w->policy;

@@ -3,10 +3,10 @@
 #define MANAGED_WORLD_H
 
 /*
- * A machine around one block of managed memory (hyp/mem/managed_block.h), for tests: frames with contents, descriptors of each guest, quotas and a clock. It
- * carries out what plans say, in the order in which managed.c must, and looks at every step for what may never be seen: contents that were
- * overtaken by a write, a descriptor to a frame that is gone, a frame beyond the quota. What is right is known from one array only: the last value
- * written to each page, by anybody.
+ * A machine around one block of managed memory (hyp/mem/managed_block.h), for tests: frames with contents, descriptors of each guest,
+ * quotas and a clock. It carries out what plans say, in the order in which managed.c must, and looks at every step for what may never be
+ * seen: contents that were overtaken by a write, a descriptor to a frame that is gone, a frame beyond the quota. What is right is known
+ * from one array only: the last value written to each page, by anybody.
  */
 
 #include "hyp/mem/managed_block.h"
@@ -54,7 +54,10 @@ enum world_result {
 /* One access by a guest, with all its faults. A write stores `value`; a read must find the last one written. */
 enum world_result world_access(struct world *w, unsigned member, unsigned page, bool write, uint64_t value, uint32_t *until_us);
 
-/* One fault, served once as managed.c would: at most one plan for each word, cut to what quotas allow. The verdict of managed_block_decide(). */
+/*
+ * One fault, served once as managed.c would: at most one plan for each word, cut to what quotas allow. The verdict of
+ * managed_block_decide().
+ */
 enum managed_verdict world_fault(struct world *w, unsigned member, unsigned page, bool write, uint32_t *until_us);
 
 /* Take pages of word `word` from a member; all its mappings, too, if `all`. False: home has no frame for them, nothing was done. */

@@ -3,8 +3,8 @@
 #define TESTS_HOST_POLICY_WORLD_H
 
 /*
- * A machine on paper for policies: guests that use memory, balloons that take their time, a hypervisor that gives frames as long as there are some. A step is
- * one period. It knows nothing of how a policy decides; what it shows it is what policyd.c would.
+ * A machine on paper for policies: guests that use memory, balloons that take their time, a hypervisor that gives frames as long as there
+ * are some. A step is one period. It knows nothing of how a policy decides; what it shows it is what policyd.c would.
  */
 
 #include "hyp/mem/policy.h"
@@ -46,10 +46,14 @@ struct world {
 void world_make(struct world *w, uint64_t ram_mib, unsigned count, uint64_t mib);
 /* What `p` would be shown now: VMs that are there, in order; their number as id, from 1. */
 void world_show(struct world *w);
-/* A VM comes, or goes and gives all back. One that comes has all of its memory promised, has touched none, and no driver for so many steps. */
+/*
+ * A VM comes, or goes and gives all back. One that comes has all of its memory promised, has touched none, and no driver for so many steps.
+ */
 void world_start(struct world *w, unsigned i, unsigned boots);
 void world_stop(struct world *w, unsigned i);
-/* Guests run for a period, then `p` decides, with pressure if somebody waits, and balloons are asked. Every answer must keep to the quota. */
+/*
+ * Guests run for a period, then `p` decides, with pressure if somebody waits, and balloons are asked. Every answer must keep to the quota.
+ */
 void world_step(struct world *w, const struct policy *p);
 void world_run(struct world *w, const struct policy *p, unsigned steps);
 

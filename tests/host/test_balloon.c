@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The balloon device and the release of a VM's memory against a model of page states: for each page of the VM what it holds, whether it is backed, whether it
- * is in the balloon and whether the hypervisor keeps it back. A driver that plays by the rules of virtio in its rings, but says what it likes in its
- * buffers, inflates, deflates and reports; after each step every page must read as the model says, and the counts must be the model's.
+ * The balloon device and the release of a VM's memory against a model of page states: for each page of the VM what it holds, whether it is
+ * backed, whether it is in the balloon and whether the hypervisor keeps it back. A driver that plays by the rules of virtio in its rings,
+ * but says what it likes in its buffers, inflates, deflates and reports; after each step every page must read as the model says, and the
+ * counts must be the model's.
  */
 // sources: hyp/dev/virtio/balloon.c hyp/dev/virtio/balloon_pages.c hyp/dev/virtio/virtqueue.c hyp/mem/reclaim.c
 // sources: tests/host/fakehw/stage2_fake.c tests/host/mm_world.c tests/host/port/port_host.c

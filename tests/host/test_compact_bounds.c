@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * How long a step of compaction, or of a search for a contiguous range, keeps its CPU, in a zone of 64 GiB: homes run steps with interrupts masked,
- * so a step must not know how large the zone is, and a stretch that the core itself masks even less.
+ * How long a step of compaction, or of a search for a contiguous range, keeps its CPU, in a zone of 64 GiB: homes run steps with interrupts
+ * masked, so a step must not know how large the zone is, and a stretch that the core itself masks even less.
  *
- * The compiler reports each basic block that is executed (trace-pc). A block of the core is some five instructions long; the limits are in blocks.
- * The owner's part of a move is two stores here.
+ * The compiler reports each basic block that is executed (trace-pc). A block of the core is some five instructions long; the limits are in
+ * blocks. The owner's part of a move is two stores here.
  */
 // sources: tests/host/host_zone.c tests/host/port/port_host.c mm/ mm/lib/format.c
 // cflags: -O2 -fno-sanitize=address,undefined -fsanitize-coverage=trace-pc

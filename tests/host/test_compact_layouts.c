@@ -70,8 +70,8 @@ static void aged(void **state) {
 }
 
 /*
- * Where holes of an order are a little short, many regions are worth clearing at the same price, and few are needed. These are layouts of which one that clears them all
- * is caught.
+ * Where holes of an order are a little short, many regions are worth clearing at the same price, and few are needed. These are layouts of
+ * which one that clears them all is caught.
  */
 static void a_small_want_is_not_overpaid(void **state) {
   static const struct { unsigned seed, occupancy, unmovable; } layouts[] = {{2, 35, 9}, {2, 45, 9}, {6, 30, 9}, {8, 25, 7}, {15, 30, 5}};

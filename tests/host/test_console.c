@@ -3,8 +3,8 @@
 // cflags: -include tests/host/fakehw/ctl_fake.h
 
 /*
- * The console seen through a terminal: what the PL011 is given is shown on a small emulated screen (lines above, one line at the cursor), and
- * that, not the bytes, is what the tests look at. The log is held against a plain list of all lines ever completed.
+ * The console seen through a terminal: what the PL011 is given is shown on a small emulated screen (lines above, one line at the cursor),
+ * and that, not the bytes, is what the tests look at. The log is held against a plain list of all lines ever completed.
  */
 
 #include "arch/pl011.h"

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Contiguous ranges taken from under an owner who knows where each of its blocks is and what it holds (layouts.h): the range is aligned,
- * whole, in state CORE and nobody else's; the owner has lost nothing; cancelling, refusal and giving back leave everything as free as it was.
+ * whole, in state CORE and nobody else's; the owner has lost nothing; cancelling, refusal and giving back leave everything as free as it
+ * was.
  */
 // sources: tests/host/layouts.c tests/host/alloc_trace.c tests/host/host_zone.c tests/host/port/port_host.c
 // sources: mm/ mm/lib/format.c

@@ -9,11 +9,11 @@
  *   - what is allocated was free before, is aligned, of the order that was asked for, and taken from the smallest free block that has it;
  *     an allocation fails only if no free block is large enough.
  *
- * A state is the set of blocks in use, with their orders. The free blocks follow from it (second promise); the order of the lists does
- * not, so the allocator may answer a request from any block of the smallest order that serves, and each of these answers is a state of its
- * own. They are all reached, by page_alloc_at() of each block that page_alloc() might have given: what is searched holds every state of every list
- * order. From each state every block in use is freed, every order allocated by page_alloc() (whose own answer must be one of those) and
- * every block by page_alloc_at(). The search ends when no state is new, so the promises hold after any sequence of these calls.
+ * A state is the set of blocks in use, with their orders. The free blocks follow from it (second promise); the order of the lists does not,
+ * so the allocator may answer a request from any block of the smallest order that serves, and each of these answers is a state of its own.
+ * They are all reached, by page_alloc_at() of each block that page_alloc() might have given: what is searched holds every state of every
+ * list order. From each state every block in use is freed, every order allocated by page_alloc() (whose own answer must be one of those)
+ * and every block by page_alloc_at(). The search ends when no state is new, so the promises hold after any sequence of these calls.
  *
  * The zone is one pageblock of which all is reserved but RUN frames at a place that is chosen so that merging meets an edge: see zones[].
  */

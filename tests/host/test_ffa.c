@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * FF-A 1.1 calls as a guest makes them, registers in and registers out, over the hand-over itself: what is offered and what is not, which error each mistake earns, who owns RX and when,
- * fragments in and out of order. Expectations are written from DEN0077A as numbers, beside include/abi/ffa.h.
+ * FF-A 1.1 calls as a guest makes them, registers in and registers out, over the hand-over itself: what is offered and what is not, which
+ * error each mistake earns, who owns RX and when, fragments in and out of order. Expectations are written from DEN0077A as numbers, beside
+ * include/abi/ffa.h.
  */
 // sources: hyp/dev/ffa.c hyp/dev/ffa_info.c hyp/dev/ffa_memory.c hyp/dev/ffa_giver.c hyp/dev/ffa_borrower.c hyp/dev/ffa_desc.c
 // sources: hyp/mem/handover.c hyp/mem/handover_giver.c hyp/mem/handover_borrower.c hyp/mem/handover_place.c hyp/mem/handover_leave.c hyp/mem/handover_frames.c hyp/mem/given.c

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * FF-A memory descriptors: one that is right, written byte by byte from the tables of DEN0077A 1.1, and everything that can be wrong with it. Each is read from a buffer of
- * exactly its length.
+ * FF-A memory descriptors: one that is right, written byte by byte from the tables of DEN0077A 1.1, and everything that can be wrong with
+ * it. Each is read from a buffer of exactly its length.
  */
 // sources: hyp/dev/ffa_desc.c
 #include "hyp/dev/ffa_desc.h"

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What is in our guest's balloon, against a device that follows the rules until it is lost: at any notification, or while frames are collected, and
- * that comes back with other features, or not at all. The device must be told of frames that are the kernel's own, each once; what it was
- * told, what the driver holds and what the allocator misses must be the same, and once a device is gone all of it must come back.
+ * What is in our guest's balloon, against a device that follows the rules until it is lost: at any notification, or while frames are
+ * collected, and that comes back with other features, or not at all. The device must be told of frames that are the kernel's own, each
+ * once; what it was told, what the driver holds and what the allocator misses must be the same, and once a device is gone all of it must
+ * come back.
  */
 // sources: guest/drivers/virtio/virtqueue.c guest/drivers/virtio/balloon_pages.c
 // sources: tests/host/mm_world.c tests/host/port/port_host.c

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Hand-over: every state that three VMs and two pages can be in, and every call in each of them, legal or not. The oracle is a handful of fields for each page: whose it
- * is, where, to whom it was given and how, and whether that one has it. After each call every VM is looked at through its own tables: what it must reach it reaches, with the
- * right contents and permission, and nothing else; frames say the same.
+ * Hand-over: every state that three VMs and two pages can be in, and every call in each of them, legal or not. The oracle is a handful of
+ * fields for each page: whose it is, where, to whom it was given and how, and whether that one has it. After each call every VM is looked
+ * at through its own tables: what it must reach it reaches, with the right contents and permission, and nothing else; frames say the same.
  *
- * A state is reached again by replaying the calls that led to it, from VMs made anew, so each also ends by handover_leave() in that state: after it no frame is missing.
+ * A state is reached again by replaying the calls that led to it, from VMs made anew, so each also ends by handover_leave() in that state:
+ * after it no frame is missing.
  */
 // sources: hyp/mem/handover.c hyp/mem/handover_giver.c hyp/mem/handover_borrower.c hyp/mem/handover_leave.c hyp/mem/handover_frames.c hyp/mem/given.c
 // sources: tests/host/handover_world.c tests/host/mm_world.c tests/host/port/port_host.c mm/ mm/lib/format.c

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Regions of several borrowers, and what becomes of contents between two VMs: a long walk of random calls and deaths against a model of a few fields; then what is half-way: a
- * wipe that somebody breaks into, contents that are to be settled for a machine whose guests can look past the caches.
+ * Regions of several borrowers, and what becomes of contents between two VMs: a long walk of random calls and deaths against a model of a
+ * few fields; then what is half-way: a wipe that somebody breaks into, contents that are to be settled for a machine whose guests can look
+ * past the caches.
  */
 // sources: hyp/mem/handover.c hyp/mem/handover_giver.c hyp/mem/handover_borrower.c hyp/mem/handover_leave.c hyp/mem/handover_frames.c hyp/mem/given.c
 // sources: tests/host/handover_world.c tests/host/mm_world.c tests/host/port/port_host.c mm/ mm/lib/format.c
@@ -180,7 +181,10 @@ static void a_long_walk(void **state) {
 
 /* ---- half-way ---- */
 
-/* 300 pages are let go of with a wipe, which takes three steps: nobody may have them meanwhile, and the end of the one that asked for it ends it properly. */
+/*
+ * 300 pages are let go of with a wipe, which takes three steps: nobody may have them meanwhile, and the end of the one that asked for it
+ * ends it properly.
+ */
 static void a_wipe_that_is_broken_into(void **state) {
   (void)state;
   uint64_t home = VM_RAM_BASE + 512 * PAGE_SIZE, window = hw_slot(0);

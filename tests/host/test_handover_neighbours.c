@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Whoever else takes or moves frames meets some that are under way: the balloon and free-page reporting (hyp/mem/reclaim.c) and moves (mm/migrate.c). In each
- * stage of a hand-over, over pages and over a block, on the giver's side and on the taker's: nothing is taken, nothing moves, contents stay; and when the region is
- * back all of it goes as ever.
+ * Whoever else takes or moves frames meets some that are under way: the balloon and free-page reporting (hyp/mem/reclaim.c) and moves
+ * (mm/migrate.c). In each stage of a hand-over, over pages and over a block, on the giver's side and on the taker's: nothing is taken,
+ * nothing moves, contents stay; and when the region is back all of it goes as ever.
  */
 // sources: hyp/mem/handover.c hyp/mem/handover_giver.c hyp/mem/handover_borrower.c hyp/mem/handover_leave.c hyp/mem/handover_frames.c hyp/mem/given.c
 // sources: hyp/mem/reclaim.c tests/host/handover_world.c tests/host/mm_world.c tests/host/port/port_host.c mm/ mm/lib/format.c

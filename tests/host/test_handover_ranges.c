@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Hand-over of many pages: what goes wrong half-way is undone, a giver that dies half-way takes its loan back, a donation that is half taken is completed. What single
- * pages can be in is test_handover.c's.
+ * Hand-over of many pages: what goes wrong half-way is undone, a giver that dies half-way takes its loan back, a donation that is half
+ * taken is completed. What single pages can be in is test_handover.c's.
  */
 // sources: hyp/mem/handover.c hyp/mem/handover_giver.c hyp/mem/handover_borrower.c hyp/mem/handover_leave.c hyp/mem/handover_frames.c hyp/mem/given.c
 // sources: tests/host/handover_world.c tests/host/mm_world.c tests/host/port/port_host.c mm/ mm/lib/format.c
@@ -102,7 +102,10 @@ static void take(unsigned by, uint64_t handle, uint64_t at) {
   assert_int_equal(hw_finish(handover_map, &vms[by], handle), ERR_OK);
 }
 
-/* A range that begins in RAM and ends in what was donated, behind it: only RAM is recorded as given, and nothing is written behind the record. */
+/*
+ * A range that begins in RAM and ends in what was donated, behind it: only RAM is recorded as given, and nothing is written behind the
+ * record.
+ */
 static void a_range_over_the_end_of_ram(void **state) {
   (void)state;
   uint64_t window = VM_RAM_BASE + RAM_PAGES * PAGE_SIZE;

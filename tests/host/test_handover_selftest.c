@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The self-test of the hand-over, as EL2 runs it, over pages and blocks: it passes on what is right, leaves nothing, and says so when the parties are not as they must be. (That it
- * notices a broken hand-over is shown by mutants that only it is run against.)
+ * The self-test of the hand-over, as EL2 runs it, over pages and blocks: it passes on what is right, leaves nothing, and says so when the
+ * parties are not as they must be. (That it notices a broken hand-over is shown by mutants that only it is run against.)
  */
 // sources: hyp/mem/handover_selftest.c hyp/mem/handover_selftest_check.c hyp/mem/handover_model.c
 // sources: hyp/mem/handover.c hyp/mem/handover_giver.c hyp/mem/handover_borrower.c hyp/mem/handover_leave.c hyp/mem/handover_frames.c hyp/mem/given.c

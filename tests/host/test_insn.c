@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The decoder of loads and stores against what GNU as encodes: each line is an instruction as the assembler printed it, with what the Arm ARM
- * says it does.
+ * The decoder of loads and stores against what GNU as encodes: each line is an instruction as the assembler printed it, with what the Arm
+ * ARM says it does.
  */
 // sources: hyp/dev/insn.c
 #include "core/compiler.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The machine's device tree, as firmware and emulators write it: memory, CPUs and GIC, and the nodes of memory (numa-node-id, distance-map),
- * whole and broken. What cannot be used is one line, and never a crash: every byte of a good tree is spoiled in turn.
+ * The machine's device tree, as firmware and emulators write it: memory, CPUs and GIC, and the nodes of memory (numa-node-id,
+ * distance-map), whole and broken. What cannot be used is one line, and never a crash: every byte of a good tree is spoiled in turn.
  */
 // sources: hyp/core/machine.c hyp/core/numa.c mm/lib/format.c tests/host/host_strlcpy.c
 // libs: -lfdt

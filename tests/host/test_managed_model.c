@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * One block of managed memory under random guests: reads, writes, naps, policies and quotas that change, guests that come and go, pages taken away
- * at any moment, frames and tables that cannot be had. The truth is one array: the last value written to each page. And what is promised of thrashing:
- * a ping-pong ends in a pin within 16 bounces, and a pin ends.
+ * One block of managed memory under random guests: reads, writes, naps, policies and quotas that change, guests that come and go, pages
+ * taken away at any moment, frames and tables that cannot be had. The truth is one array: the last value written to each page. And what is
+ * promised of thrashing: a ping-pong ends in a pin within 16 bounces, and a pin ends.
  */
 // sources: hyp/mem/managed_block.c hyp/mem/managed_policy.c
 // sources: tests/host/managed_world.c

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Every state that two guests can bring two pages of managed memory into, by every fault, eviction and unmapping under every policy, with each
- * location full or not, and with tables that cannot be had: a walk to the fixpoint, in which each step is judged by managed_world.c. A second walk has one
- * page, a clock, and thrashing; from each of its states an access goes through after a few naps at most.
+ * Every state that two guests can bring two pages of managed memory into, by every fault, eviction and unmapping under every policy, with
+ * each location full or not, and with tables that cannot be had: a walk to the fixpoint, in which each step is judged by managed_world.c. A
+ * second walk has one page, a clock, and thrashing; from each of its states an access goes through after a few naps at most.
  */
 // sources: hyp/mem/managed_block.c hyp/mem/managed_policy.c
 // sources: tests/host/managed_world.c

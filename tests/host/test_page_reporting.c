@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Free-page reporting against a lender of memory that knows, for each pageblock, only whether anything of it was handed out since it was reported last. Whatever
- * is reported must be free by what the allocator's answers said, nobody's while the report is under way, and mostly worth it; what is free and was touched
- * must be reported in the end, and once; and what was reported must be handed out last.
+ * Free-page reporting against a lender of memory that knows, for each pageblock, only whether anything of it was handed out since it was
+ * reported last. Whatever is reported must be free by what the allocator's answers said, nobody's while the report is under way, and mostly
+ * worth it; what is free and was touched must be reported in the end, and once; and what was reported must be handed out last.
  */
 // sources: tests/host/mm_world.c tests/host/port/port_host.c
 // sources: mm/ mm/lib/format.c

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What pageblock_describe() says of each pageblock, against a byte per frame that the test keeps: free, reserved, movable or not, and by whom.
+ * What pageblock_describe() says of each pageblock, against a byte per frame that the test keeps: free, reserved, movable or not, and by
+ * whom.
  */
 // sources: tests/host/mm_world.c tests/host/port/port_host.c
 // sources: mm/ mm/lib/format.c

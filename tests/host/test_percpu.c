@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Lists of whole pageblocks in front of the buddy (mm/percpu.c): they grow with what comes and goes, up to their share of RAM, and what goes back
- * from them has the right neighbours and the right type.
+ * Lists of whole pageblocks in front of the buddy (mm/percpu.c): they grow with what comes and goes, up to their share of RAM, and what
+ * goes back from them has the right neighbours and the right type.
  */
 // sources: tests/host/mm_world.c tests/host/port/port_host.c
 // sources: mm/ mm/lib/format.c

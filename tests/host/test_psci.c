@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * PSCI against a model of the state machine that it describes: three CPUs make random calls, right and wrong, interrupts come and go, and after every
- * call the answer, and after every start where the CPU begins and what it finds in its registers, must be the model's. Under test are the calls and
- * the life of a vCPU (hyp/core/vcpu.c); the scheduler is played here: what a vCPU was asked for is carried out when its exit ends.
+ * PSCI against a model of the state machine that it describes: three CPUs make random calls, right and wrong, interrupts come and go, and
+ * after every call the answer, and after every start where the CPU begins and what it finds in its registers, must be the model's. Under
+ * test are the calls and the life of a vCPU (hyp/core/vcpu.c); the scheduler is played here: what a vCPU was asked for is carried out when
+ * its exit ends.
  */
 // sources: hyp/dev/psci.c hyp/core/vcpu.c tests/host/fakehw/hyp_fake.c tests/host/fakehw/vcpu_fake.c
 // cflags: -include tests/host/fakehw/vgic_fake.h

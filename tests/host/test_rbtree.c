@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The red-black tree against a sorted array: random insertions and removals, after each of which order, links, colours and black
- * heights are checked from scratch. Bounds never fall below what they bound, whatever values do, and once they are tightened from below they
- * are the maxima.
+ * The red-black tree against a sorted array: random insertions and removals, after each of which order, links, colours and black heights
+ * are checked from scratch. Bounds never fall below what they bound, whatever values do, and once they are tightened from below they are
+ * the maxima.
  */
 // sources: mm/lib/rbtree.c
 #include <setjmp.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Slabs: objects never overlap (each is filled with its own pattern and looked at again), come zeroed or constructed and aligned, every frame
- * comes back from every CPU's magazines, every allocation failed in turn leaves things as they were, and misuse trips a CHECK.
+ * Slabs: objects never overlap (each is filled with its own pattern and looked at again), come zeroed or constructed and aligned, every
+ * frame comes back from every CPU's magazines, every allocation failed in turn leaves things as they were, and misuse trips a CHECK.
  */
 // sources: tests/host/mm_world.c tests/host/port/port_host.c
 // sources: mm/ mm/lib/format.c

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Slabs under real threads, one per CPU, with ThreadSanitizer watching: objects of a plain, a constructed and a debugged cache and of
- * mem_alloc() are passed on and freed on another CPU than they came from, while each CPU now and then shrinks, describes, makes and destroys.
- * An object handed to two threads is found by its owner's mark; at the end every frame is there.
+ * mem_alloc() are passed on and freed on another CPU than they came from, while each CPU now and then shrinks, describes, makes and
+ * destroys. An object handed to two threads is found by its owner's mark; at the end every frame is there.
  */
 // sources: tests/host/mm_world.c tests/host/port/port_host.c
 // sources: mm/ mm/lib/format.c

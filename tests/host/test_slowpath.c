@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The slow path under every mixture of what a request may do and what its home can do about it: each effort is made by those who may, in the
- * order reclaim after compaction, refused in turn, and ends; pageblocks kept for atomic requests; the boost of the watermarks; stalls that are counted.
+ * The slow path under every mixture of what a request may do and what its home can do about it: each effort is made by those who may, in
+ * the order reclaim after compaction, refused in turn, and ends; pageblocks kept for atomic requests; the boost of the watermarks; stalls
+ * that are counted.
  */
 // sources: tests/host/mm_world.c tests/host/port/port_host.c
 // sources: mm/ mm/lib/format.c
@@ -204,7 +205,9 @@ static void reclaim_that_comes_late_still_helps(void **state) {
   }
 }
 
-/* A block of a few frames out of scattered single ones, the movement called off for good halfway: what moved stays moved, nothing is lost. */
+/*
+ * A block of a few frames out of scattered single ones, the movement called off for good halfway: what moved stays moved, nothing is lost.
+ */
 static void small_orders_are_compacted_too(void **state) {
   (void)state;
   for (unsigned order = 1; order <= 9; order++) {

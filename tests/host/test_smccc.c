@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * SMCCC: every function id of every owner, by both conventions, is answered by whom the calling convention names or by NOT_SUPPORTED; nothing else in
- * the caller's registers changes. Expectations are written from DEN 0028 and include/abi/hypercall.h's comments, as numbers.
+ * SMCCC: every function id of every owner, by both conventions, is answered by whom the calling convention names or by NOT_SUPPORTED;
+ * nothing else in the caller's registers changes. Expectations are written from DEN 0028 and include/abi/hypercall.h's comments, as
+ * numbers.
  */
 // sources: hyp/dev/smccc.c
 // cflags: -include tests/host/fakehw/ctl_fake.h
@@ -130,7 +131,10 @@ static bool is_known(uint32_t fid) {
   return false;
 }
 
-/* Owner 4 is FF-A's from 0x60 to 0xef (fast calls), PSCI's for every other function; everybody else's unknown functions, fast or yielding, are not supported. */
+/*
+ * Owner 4 is FF-A's from 0x60 to 0xef (fast calls), PSCI's for every other function; everybody else's unknown functions, fast or yielding,
+ * are not supported.
+ */
 static void sweep(uint32_t base) {
   for (uint32_t owner = 0; owner < 64; owner++)
     for (uint32_t function = 0; function < 0x10000; function += function < 0x100 || function >= 0xff00 ? 1 : 0x3c1) {

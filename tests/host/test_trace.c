@@ -4,8 +4,8 @@
 // libs: -lpthread
 
 /*
- * Trace rings, read as a host tool reads them: from the area's bytes by include/abi/trace.h alone. What is read must be what was written, in order,
- * whole, and the count of lost ones exact; also while the writer is at work.
+ * Trace rings, read as a host tool reads them: from the area's bytes by include/abi/trace.h alone. What is read must be what was written,
+ * in order, whole, and the count of lost ones exact; also while the writer is at work.
  */
 
 #include "hyp/core/vm.h"

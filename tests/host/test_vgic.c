@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The virtual GIC against the model of a GIC: random guests and devices do random things, vCPUs move between CPUs, and after every step each
- * vCPU must be signalled exactly what the architecture says, and every register read the same. The CPU interface is played by
+ * The virtual GIC against the model of a GIC: random guests and devices do random things, vCPUs move between CPUs, and after every step
+ * each vCPU must be signalled exactly what the architecture says, and every register read the same. The CPU interface is played by
  * fakehw/vgic_fake.c from the list registers alone, with 1 to 16 of them.
  */
 // sources: hyp/dev/vgic.c hyp/dev/vgic_lr.c hyp/dev/vgic_fill.c hyp/dev/vgic_pending.c hyp/dev/vgic_bank.c hyp/dev/vgic_dist.c hyp/dev/vgic_redist.c
@@ -294,8 +294,8 @@ static void test_timer_moves(void **state) {
 }
 
 /*
- * Nothing but the guest's own look at the CPU interface comes between the fall of the timer and the acknowledge: outside a handler, in one, and after
- * the end of one. (The random run asks vgic_has_pending() after each step, which looks at the timer, too.)
+ * Nothing but the guest's own look at the CPU interface comes between the fall of the timer and the acknowledge: outside a handler, in one,
+ * and after the end of one. (The random run asks vgic_has_pending() after each step, which looks at the timer, too.)
  */
 static void test_timer_falls_unseen(void **state) {
   (void)state;
@@ -439,8 +439,8 @@ static void test_rerouted_in_handler(void **state) {
 }
 
 /*
- * Powered down in a handler, everything masked: the interface forgets the mask and the handler, the redistributor keeps what is enabled and pending. What
- * could not be signalled wakes all the same, unless it is disabled.
+ * Powered down in a handler, everything masked: the interface forgets the mask and the handler, the redistributor keeps what is enabled and
+ * pending. What could not be signalled wakes all the same, unless it is disabled.
  */
 static void test_power_down(void **state) {
   (void)state;

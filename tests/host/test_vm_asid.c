@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The ASID allocator against a model: each CPU's TLB remembers, for every ASID, which context filled it. A context that runs must never meet
- * an entry of another, and two contexts that run at the same time must never share an ASID.
+ * The ASID allocator against a model: each CPU's TLB remembers, for every ASID, which context filled it. A context that runs must never
+ * meet an entry of another, and two contexts that run at the same time must never share an ASID.
  */
 // sources: guest/vm/asid.c tests/host/port/port_host.c
 #include "guest/vm/asid.h"

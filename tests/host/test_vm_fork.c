@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What two address spaces have of the same pages: copies on write after fork, what mprotect may not give back while they last, the key of the
- * reverse mapping, and memory that stays shared.
+ * What two address spaces have of the same pages: copies on write after fork, what mprotect may not give back while they last, the key of
+ * the reverse mapping, and memory that stays shared.
  */
 // sources: tests/host/vm_machine.c tests/host/vm_single.c tests/host/port/port_host.c
 // sources: guest/vm/ mm/ mm/lib/format.c mm/lib/rbtree.c

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Moving user pages, case by case: who maps a page is found, each mapping once, after fork, copy-on-write, partial unmap, mprotect; what is not
- * to be moved is refused and stays as it was; what happens to an access in the middle of a move.
+ * Moving user pages, case by case: who maps a page is found, each mapping once, after fork, copy-on-write, partial unmap, mprotect; what is
+ * not to be moved is refused and stays as it was; what happens to an access in the middle of a move.
  */
 // sources: tests/host/vm_machine.c tests/host/port/port_host.c
 // sources: guest/vm/ mm/ mm/lib/format.c mm/lib/rbtree.c
@@ -254,7 +254,9 @@ static void test_called_off(void **state) {
   mm_put(child);
 }
 
-/* Missed because it was on the move, back before the fault got the lock, and no memory is left: the page is there, so the access goes on. */
+/*
+ * Missed because it was on the move, back before the fault got the lock, and no memory is left: the page is there, so the access goes on.
+ */
 static void test_fault_in_the_window(void **state) {
   (void)state;
   map(0, 2, RW, ANON);

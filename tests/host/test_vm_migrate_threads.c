@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Pages on the move while threads map, write, protect, fork and unmap, with ThreadSanitizer watching: two threads do nothing but move whatever
- * user frames there are. Nobody may lose a word, see another's, or leave a frame behind.
+ * Pages on the move while threads map, write, protect, fork and unmap, with ThreadSanitizer watching: two threads do nothing but move
+ * whatever user frames there are. Nobody may lose a word, see another's, or leave a frame behind.
  */
 // sources: tests/host/vm_machine.c tests/host/port/port_host.c
 // sources: guest/vm/ mm/ mm/lib/format.c mm/lib/rbtree.c

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Permissions that change and pages that go, under TLBs that hold on to what they saw: mprotect by range and by page, what another CPU still
- * believes, and flushes that are not made for nothing.
+ * Permissions that change and pages that go, under TLBs that hold on to what they saw: mprotect by range and by page, what another CPU
+ * still believes, and flushes that are not made for nothing.
  */
 // sources: tests/host/vm_machine.c tests/host/vm_single.c tests/host/port/port_host.c
 // sources: guest/vm/ mm/ mm/lib/format.c mm/lib/rbtree.c

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Memory that is out: how bad each process is, against pages and tables counted by walking; and that the kernel can still do what it must (cut a VMA, fork,
- * build tables) when processes have taken all that they may have.
+ * Memory that is out: how bad each process is, against pages and tables counted by walking; and that the kernel can still do what it must
+ * (cut a VMA, fork, build tables) when processes have taken all that they may have.
  */
 // sources: tests/host/vm_machine.c tests/host/port/port_host.c
 // sources: guest/vm/ mm/ mm/lib/format.c mm/lib/rbtree.c

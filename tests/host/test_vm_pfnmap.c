@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Windows (guest/vm/pfnmap.c): blocks where they fit, pages where not, edges through blocks; then random operations of several address spaces over
- * one window, beside anonymous memory in the same places, against an oracle that knows of each page only whether it is mapped, how, and which word of
- * the window it shows.
+ * Windows (guest/vm/pfnmap.c): blocks where they fit, pages where not, edges through blocks; then random operations of several address
+ * spaces over one window, beside anonymous memory in the same places, against an oracle that knows of each page only whether it is mapped,
+ * how, and which word of the window it shows.
  */
 // sources: tests/host/vm_machine.c tests/host/port/port_host.c
 // sources: guest/vm/ mm/ mm/lib/format.c mm/lib/rbtree.c

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Pages pinned for somebody outside (guest/vm/pin.c): while they are, they are not freed and do not move, whatever the process does; what is not the process's alone is refused;
- * an error, or an allocation that fails, pins nothing; what is withdrawn is in no list ever after.
+ * Pages pinned for somebody outside (guest/vm/pin.c): while they are, they are not freed and do not move, whatever the process does; what
+ * is not the process's alone is refused; an error, or an allocation that fails, pins nothing; what is withdrawn is in no list ever after.
  */
 // sources: tests/host/vm_machine.c tests/host/port/port_host.c
 // sources: guest/vm/ mm/ mm/lib/format.c mm/lib/rbtree.c

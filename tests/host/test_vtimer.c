@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The guest's timers against a model of one: a compare value, a control register and the count decide the line, nothing else. Random writes by the
- * guest, moves of time and switches of the vCPU; after each the line that the GIC was told of, every register, and the deadline that EL2 keeps must
- * be the model's. The model computes in 128 bits, so that no sum of it wraps.
+ * The guest's timers against a model of one: a compare value, a control register and the count decide the line, nothing else. Random writes
+ * by the guest, moves of time and switches of the vCPU; after each the line that the GIC was told of, every register, and the deadline that
+ * EL2 keeps must be the model's. The model computes in 128 bits, so that no sum of it wraps.
  */
 // sources: hyp/dev/vtimer.c tests/host/fakehw/vgic_fake.c tests/host/fakehw/hyp_fake.c
 // cflags: -include tests/host/fakehw/timer_fake.h

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The virtual PL011 as drivers know it: identity, flags, FIFO order against a plain queue, receive and transmit interrupts, narrow and wild access.
+ * The virtual PL011 as drivers know it: identity, flags, FIFO order against a plain queue, receive and transmit interrupts, narrow and wild
+ * access.
  */
 // sources: hyp/dev/vuart.c tests/host/fakehw/hyp_fake.c
 // cflags: -include tests/host/fakehw/vgic_fake.h

@@ -3,8 +3,8 @@
 // cflags: -include tests/host/fakehw/ctl_fake.h
 
 /*
- * The stage-1 half of the walk over tables that the test builds in a fake guest memory, one per geometry; and syndromes in words. The oracle of
- * the walk is how the tables were built: level and index are worked out here from the bits of the address, not from TCR_EL1.
+ * The stage-1 half of the walk over tables that the test builds in a fake guest memory, one per geometry; and syndromes in words. The
+ * oracle of the walk is how the tables were built: level and index are worked out here from the bits of the address, not from TCR_EL1.
  */
 
 #include "hyp/core/vm.h"

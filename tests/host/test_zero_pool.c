@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The zeroed pool: what is in it is zero and nobody's; both orders get their share, step by step; it goes back when memory is short, a piece
- * at a time, a pageblock that is half done included; and it never takes what the watermarks keep.
+ * The zeroed pool: what is in it is zero and nobody's; both orders get their share, step by step; it goes back when memory is short, a
+ * piece at a time, a pageblock that is half done included; and it never takes what the watermarks keep.
  */
 // sources: tests/host/mm_world.c tests/host/port/port_host.c
 // sources: mm/ mm/lib/format.c

@@ -56,8 +56,10 @@ uint64_t machine_count_tables(const struct mm_struct *mm);
 
 /* The invariants of one address space: chain, tree, gaps, no two neighbours alike, counters against the tables. */
 void machine_check_mm(const struct mm_struct *mm);
-/* References of every user frame against the mappings there are in `mms`, which must be all address spaces. A page of a shared object has one
- * more, for the object. */
+/*
+ * References of every user frame against the mappings there are in `mms`, which must be all address spaces. A page of a shared object has
+ * one more, for the object.
+ */
 void machine_check_refs(struct mm_struct *const *mms, unsigned count);
 
 /* Move the frame to another one, wherever there is room; what stood in the old one is wiped out. */

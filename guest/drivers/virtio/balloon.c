@@ -2,12 +2,12 @@
 /*
  * Driver of the memory balloon, after Linux's virtio_balloon: the device's life and the thread that does what is asked.
  *
- * The thread compares num_pages with what is inside and inflates or deflates in steps (balloon_pages.c), letting others run between them; what
- * cannot be given is not given: `actual` says how far it got, and it tries again when the target changes or BALLOON_RETRY_MS later. It answers for
- * statistics (balloon_stats.c) and reports free memory (balloon_reporting.c).
+ * The thread compares num_pages with what is inside and inflates or deflates in steps (balloon_pages.c), letting others run between them;
+ * what cannot be given is not given: `actual` says how far it got, and it tries again when the target changes or BALLOON_RETRY_MS later. It
+ * answers for statistics (balloon_stats.c) and reports free memory (balloon_reporting.c).
  *
- * When this kernel poisons its free frames, it says with what (PAGE_POISON); a device that cannot be told gets no reports, since what it takes comes back
- * zeroed.
+ * When this kernel poisons its free frames, it says with what (PAGE_POISON); a device that cannot be told gets no reports, since what it
+ * takes comes back zeroed.
  *
  * Lock: balloon_priv.h.
  */

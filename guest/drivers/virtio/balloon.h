@@ -13,8 +13,8 @@ MUST_CHECK err_t balloon_start(void);
 bool balloon_is_there(void);
 
 /*
- * The last resort of the allocator's slow path, where DEFLATE_ON_OOM was agreed on: take back at least `frames` if the balloon has them. Returns how many it were. Any CPU;
- * no lock held that the balloon's thread holds across an allocation (it holds none).
+ * The last resort of the allocator's slow path, where DEFLATE_ON_OOM was agreed on: take back at least `frames` if the balloon has them.
+ * Returns how many it were. Any CPU; no lock held that the balloon's thread holds across an allocation (it holds none).
  */
 uint64_t balloon_reclaim(uint64_t frames);
 /* The same before a process is ended for lack of memory: waits for whoever is at the balloon. No lock held at all. */

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What is in the balloon: frames and blocks of 2 MiB that were given (inflate) and taken back (deflate), by page numbers, or by ranges where
- * VIRTIO_BALLOON_F_SLUICE_RANGES was agreed on (virtio 1.2, 5.5.6). They are the kernel's own (FRAME_CORE), linked through their entries in the frame table,
- * single ones and blocks apart.
+ * What is in the balloon: frames and blocks of 2 MiB that were given (inflate) and taken back (deflate), by page numbers, or by ranges
+ * where VIRTIO_BALLOON_F_SLUICE_RANGES was agreed on (virtio 1.2, 5.5.6). They are the kernel's own (FRAME_CORE), linked through their
+ * entries in the frame table, single ones and blocks apart.
  *
- * With ranges, blocks come first, as long as the allocator finds or can make one (it moves pages for it), then single frames. It never reclaims for
- * it, and leaves what is below the high watermark to the kernel. The device is told before a frame leaves the balloon, whether or not it insists (MUST_TELL_HOST).
+ * With ranges, blocks come first, as long as the allocator finds or can make one (it moves pages for it), then single frames. It never
+ * reclaims for it, and leaves what is below the high watermark to the kernel. The device is told before a frame leaves the balloon, whether
+ * or not it insists (MUST_TELL_HOST).
  *
  * Lock: balloon.lock, taken here. Refuses nothing; what cannot be had is not given.
  */

@@ -28,8 +28,8 @@ struct balloon_stack {
 };
 
 /*
- * Lock: `lock` covers lists, counts and queues; no allocation is made under it. `due` and `report_at` are covered by sched_lock; who polls glances at the
- * latter without.
+ * Lock: `lock` covers lists, counts and queues; no allocation is made under it. `due` and `report_at` are covered by sched_lock; who polls
+ * glances at the latter without.
  */
 struct balloon {
   struct vlock lock;

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Free-page reporting (virtio 1.2, 5.5.6.7): whole free pageblocks are named to the device, which may take their memory until they are used again
- * (mm/page_reporting.h). Each report is one chain of buffers that the device could write, and is waited for:
- * a device that does not answer puts the thread to sleep until it is reset.
+ * Free-page reporting (virtio 1.2, 5.5.6.7): whole free pageblocks are named to the device, which may take their memory until they are used
+ * again (mm/page_reporting.h). Each report is one chain of buffers that the device could write, and is waited for: a device that does not
+ * answer puts the thread to sleep until it is reset.
  *
- * When: the timer's interrupt and the idle loop look whether there is anything (balloon_poll()); `reporting=` milliseconds later, when more may have come
- * together, the thread reports all there is. What must stay because memory is short is looked at again after BALLOON_RETRY_MS.
+ * When: the timer's interrupt and the idle loop look whether there is anything (balloon_poll()); `reporting=` milliseconds later, when more
+ * may have come together, the thread reports all there is. What must stay because memory is short is looked at again after
+ * BALLOON_RETRY_MS.
  *
  * Lock: balloon.lock for each look at the queue, which takes no memory for a chain (no indirect tables); none while a report is out.
  */

@@ -39,8 +39,8 @@ fp_get:
     ret
 
 /*
- * bool fp_survives_wait(unsigned long seed, uint64_t until): fill q0..q31, spin without a system call until the virtual count reaches `until`, and
- * see whether every half of every register is still what it was.
+ * bool fp_survives_wait(unsigned long seed, uint64_t until): fill q0..q31, spin without a system call until the virtual count reaches
+ * `until`, and see whether every half of every register is still what it was.
  */
     .globl fp_survives_wait
 fp_survives_wait:

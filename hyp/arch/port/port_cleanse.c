@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Frames on their way into the zeroed pool. Holds no lock and no state; interrupts stay masked, so the core asks for a few frames at a time. */
+/*
+ * Frames on their way into the zeroed pool. Holds no lock and no state; interrupts stay masked, so the core asks for a few frames at a
+ * time.
+ */
 #include "hyp/arch/cleanse.h"
 #include "mm/port.h"
 

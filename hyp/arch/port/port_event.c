@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The memory core's events as trace records. A table set with id 0 is EL2's own stage 1; any other id is a VM's stage 2 or one of its vCPUs'
- * views (hyp/mem/view.h), whose records carry the VMID that it has at that moment.
+ * The memory core's events as trace records. A table set with id 0 is EL2's own stage 1; any other id is a VM's stage 2 or one of its
+ * vCPUs' views (hyp/mem/view.h), whose records carry the VMID that it has at that moment.
  */
 #include "core/bits.h"
 #include "hyp/core/vm.h"

@@ -7,8 +7,8 @@
  *   bulk       half of the zone allocated, then freed in the order of allocation: the pair
  *   random     the same half freed in random order: the free alone
  *
- * The loops' own instructions are in the figures. The first use of memory, when its part of the frame table is written, is in those rows that
- * are not called "again".
+ * The loops' own instructions are in the figures. The first use of memory, when its part of the frame table is written, is in those rows
+ * that are not called "again".
  */
 #include "host_zone.h"
 #include <stdio.h>

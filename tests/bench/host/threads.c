@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Throughput of two threads on two CPUs over one thread's, by the clock: "threads-WHAT-orderN RATIO", the median of many short turns in which
- * one thread and two alternate.
+ * Throughput of two threads on two CPUs over one thread's, by the clock: "threads-WHAT-orderN RATIO", the median of many short turns in
+ * which one thread and two alternate.
  *
  * A turn counts only if every thread in it had its core to itself: its CPU time is its time by the clock, and all were there from the start
- * (they wait for each other). So the figure means the same on a machine that others use as well; if too few turns count, there is none. It is
- * reported and never a test.
+ * (they wait for each other). So the figure means the same on a machine that others use as well; if too few turns count, there is none. It
+ * is reported and never a test.
  */
 #include "host_zone.h"
 #include <pthread.h>

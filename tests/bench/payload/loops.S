@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The measuring loops. In assembly, so that what a loop itself costs is fixed by this text and not by a compiler: 3
- * instructions a round for a single access, 7 for a hypercall, 14 for a touch, 15 for an SGI sent to oneself and its handler. The figures in
- * every column of the table contain that cost.
+ * The measuring loops. In assembly, so that what a loop itself costs is fixed by this text and not by a compiler: 3 instructions a round
+ * for a single access, 7 for a hypercall, 14 for a touch, 15 for an SGI sent to oneself and its handler. The figures in every column of the
+ * table contain that cost.
  *
  * Interrupt handlers are local to their loop: x28 points at one while its loop runs. Counters are read after an ISB where a
  * reading must not be taken early.
@@ -48,7 +48,9 @@ func loop_read_id
   b.ne 1b
   ret
 
-/* void loop_touch(pages, address, stride, struct touch_result *): 14. Writes a word to each; keeps the shortest and the longest in ticks. */
+/*
+ * void loop_touch(pages, address, stride, struct touch_result *): 14. Writes a word to each; keeps the shortest and the longest in ticks.
+ */
 func loop_touch
   mov x8, xzr
   mov x9, #-1
@@ -98,9 +100,9 @@ sgi_self_handler:       /* after the vector's br x28 */
 /*
  * uint64_t loop_vtimer(rounds, delta in ticks, wait in WFI): sum over the rounds of (count in the handler - deadline).
  *
- * A deadline falls on a tick, so each round would lose the same fraction of one. The handler therefore enters a sled of NOPs at a place that
- * walks with the round: over 16 rounds, sum of floor((latency + n) / 16) for n = 0..15 is exactly the latency in
- * instructions (for a counter of 16 instructions a tick). `rounds` is a multiple of 16.
+ * A deadline falls on a tick, so each round would lose the same fraction of one. The handler therefore enters a sled of NOPs at a place
+ * that walks with the round: over 16 rounds, sum of floor((latency + n) / 16) for n = 0..15 is exactly the latency in instructions (for a
+ * counter of 16 instructions a tick). `rounds` is a multiple of 16.
  */
 func loop_vtimer
   enter vtimer_handler

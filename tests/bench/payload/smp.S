@@ -19,7 +19,10 @@ func loop_nops
 1:
   ret
 
-/* uint64_t loop_ipi_send(sgi1r, struct ipi_box *): one SGI to a CPU in loop_ipi_receive, until that has handled it. Returns the count before the send. */
+/*
+ * uint64_t loop_ipi_send(sgi1r, struct ipi_box *): one SGI to a CPU in loop_ipi_receive, until that has handled it. Returns the count
+ * before the send.
+ */
 func loop_ipi_send
   add x5, x1, #8
   ldar x3, [x5]
@@ -104,7 +107,8 @@ pong_handler:
   eret
 
 /*
- * void loop_cpu_on(mpidr, entry, context, uint64_t ticks[2]): PSCI CPU_ON; ticks before the call and after it. ticks[1] is all ones if it was refused.
+ * void loop_cpu_on(mpidr, entry, context, uint64_t ticks[2]): PSCI CPU_ON; ticks before the call and after it. ticks[1] is all ones if it
+ * was refused.
  */
 func loop_cpu_on
   stp x29, x30, [sp, #-32]!

@@ -2,8 +2,8 @@
 /*
  * Two CPUs: interrupts between them, CPU_ON, and two vCPUs that share one physical CPU.
  *
- * CPU 1 is brought up afresh for each measurement and switched off after it. It answers only through struct ipi_box and struct share, which live
- * in one cache line each; the caller reads them when CPU 1 is off, or has counted up.
+ * CPU 1 is brought up afresh for each measurement and switched off after it. It answers only through struct ipi_box and struct share, which
+ * live in one cache line each; the caller reads them when CPU 1 is off, or has counted up.
  */
 #include "bench.h"
 

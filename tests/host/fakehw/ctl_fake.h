@@ -3,8 +3,9 @@
 #define FAKEHW_CTL_FAKE_H
 
 /*
- * Hardware for host tests of hyp/ctl, in the place of arch/barrier.h, arch/mmio.h, arch/sysreg.h and hyp/core/cpu.h (by their include guards: tests
- * pass this file with -include): a PL011 whose output goes to the test, a clock that the test sets, and CPUs that the test chooses.
+ * Hardware for host tests of hyp/ctl, in the place of arch/barrier.h, arch/mmio.h, arch/sysreg.h and hyp/core/cpu.h (by their include
+ * guards: tests pass this file with -include): a PL011 whose output goes to the test, a clock that the test sets, and CPUs that the test
+ * chooses.
  */
 
 #include <stdbool.h>

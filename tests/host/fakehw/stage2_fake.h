@@ -3,8 +3,9 @@
 #define FAKEHW_STAGE2_FAKE_H
 
 /*
- * A VM's memory for host tests of devices and of hyp/mem: the page-table engine and the memory core are the real ones, the machine around them is played. It
- * has a TLB that remembers every page that was ever translated until it is flushed, and fails the test when a frame is freed while it is remembered.
+ * A VM's memory for host tests of devices and of hyp/mem: the page-table engine and the memory core are the real ones, the machine around
+ * them is played. It has a TLB that remembers every page that was ever translated until it is flushed, and fails the test when a frame is
+ * freed while it is remembered.
  */
 
 #include "core/types.h"

@@ -3,8 +3,8 @@
 #define FAKEHW_TIMER_FAKE_H
 
 /*
- * The generic timer's registers for host tests, in the place of arch/sysreg.h (by its include guard: tests pass this file with -include): a physical
- * count that the test moves, and CNTV of the one CPU there is. What is written is told to the test.
+ * The generic timer's registers for host tests, in the place of arch/sysreg.h (by its include guard: tests pass this file with -include): a
+ * physical count that the test moves, and CNTV of the one CPU there is. What is written is told to the test.
  */
 
 #include "fakehw/vgic_fake.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The virtual CPU interface, written from IHI 0069 chapter 6 and the register descriptions of ICH_*; shares nothing with the code under test but
- * names of bits.
+ * The virtual CPU interface, written from IHI 0069 chapter 6 and the register descriptions of ICH_*; shares nothing with the code under
+ * test but names of bits.
  */
 #include "fakehw/vgic_fake.h"
 #include <stdio.h>

@@ -3,9 +3,10 @@
 #define FAKEHW_VGIC_FAKE_H
 
 /*
- * GIC hardware for host tests of the virtual GIC: takes the place of hyp/dev/vgic_hw.h and arch/barrier.h (by their include guards: tests pass it
- * with -include), and plays the virtual CPU interface of Arm IHI 0069 from the list registers that the code under test wrote: acknowledge,
- * priority drop, deactivation, EOIcount, maintenance conditions. It fails the test on what the architecture calls UNPREDICTABLE.
+ * GIC hardware for host tests of the virtual GIC: takes the place of hyp/dev/vgic_hw.h and arch/barrier.h (by their include guards: tests
+ * pass it with -include), and plays the virtual CPU interface of Arm IHI 0069 from the list registers that the code under test wrote:
+ * acknowledge, priority drop, deactivation, EOIcount, maintenance conditions. It fails the test on what the architecture calls
+ * UNPREDICTABLE.
  */
 
 #define ARCH_BARRIER_H

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A guest that writes whatever it likes into its RAM and the registers of its balloon: rings, page numbers, ranges, reports and statistics. The device may end in
- * DEVICE_NEEDS_RESET, and nothing else may come of it. Each line of the input is an operation of 8 bytes; see `op`.
+ * A guest that writes whatever it likes into its RAM and the registers of its balloon: rings, page numbers, ranges, reports and statistics.
+ * The device may end in DEVICE_NEEDS_RESET, and nothing else may come of it. Each line of the input is an operation of 8 bytes; see `op`.
  *
- * The release of memory is played (reclaim_pages, reclaim_ranges): it looks at what it is handed and takes as much of it as the input says. After
- * every operation the device's own count of what is inside must be what its map holds, no lock is held, and its work is bounded.
+ * The release of memory is played (reclaim_pages, reclaim_ranges): it looks at what it is handed and takes as much of it as the input says.
+ * After every operation the device's own count of what is inside must be what its map holds, no lock is held, and its work is bounded.
  */
 // sources: hyp/dev/virtio/balloon.c hyp/dev/virtio/balloon_pages.c hyp/dev/virtio/virtqueue.c hyp/dev/virtio/device.c hyp/dev/virtio/mmio.c
 // sources: tests/host/virtio_world.c tests/host/port/port_host.c

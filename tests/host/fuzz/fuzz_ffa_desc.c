@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Any bytes as an FF-A memory descriptor, in a copy of exactly its length so that a read past its end shows: what is accepted must lie within the bytes that there are, and
- * make sense. The first four bytes choose the total length and how much of it is in the first fragment.
+ * Any bytes as an FF-A memory descriptor, in a copy of exactly its length so that a read past its end shows: what is accepted must lie
+ * within the bytes that there are, and make sense. The first four bytes choose the total length and how much of it is in the first
+ * fragment.
  */
 // sources: hyp/dev/ffa_desc.c
 #include "core/check.h"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * How a payload ends that found something wrong: one line on the console that begins with what the payload calls itself (payload_complaint), a failed verdict for the hypervisor, off.
+ * How a payload ends that found something wrong: one line on the console that begins with what the payload calls itself
+ * (payload_complaint), a failed verdict for the hypervisor, off.
  */
 #include "payload.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The facts that a payload needs of its device tree, read in one walk over the structure block: /chosen/bootargs, the
- * size of the first memory node (two address and two size cells, as QEMU virt and our own generated trees have it), and where the first range of
- * managed memory is.
+ * The facts that a payload needs of its device tree, read in one walk over the structure block: /chosen/bootargs, the size of the first
+ * memory node (two address and two size cells, as QEMU virt and our own generated trees have it), and where the first range of managed
+ * memory is.
  *
  * The tree comes from the loader and is trusted; only the magic is checked. A payload is too small to carry libfdt.
  */

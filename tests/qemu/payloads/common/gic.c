@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The least of a GICv3 that a payload needs: group 1 with affinity routing, all SGIs and one PPI of a CPU enabled at one
- * priority, the CPU interface open. Writes what the architecture asks for in the order it asks (IHI 0069, 12.9 and 12.11: wait for RWP and ChildrenAsleep),
+ * The least of a GICv3 that a payload needs: group 1 with affinity routing, all SGIs and one PPI of a CPU enabled at one priority, the CPU
+ * interface open. Writes what the architecture asks for in the order it asks (IHI 0069, 12.9 and 12.11: wait for RWP and ChildrenAsleep),
  * so that the same code is right on bare QEMU and on any virtual GIC.
  */
 #include "arch/gicv3.h"

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What a page and a block cost, from the giver's call to the taker's answer: both calls, as each guest's counter saw them, amortised over one region. */
+/*
+ * What a page and a block cost, from the giver's call to the taker's answer: both calls, as each guest's counter saw them, amortised over
+ * one region.
+ */
 #include "handover.h"
 
 #define PAGE 4096ull

@@ -2,7 +2,10 @@
 #ifndef HANDOVER_HANDOVER_H
 #define HANDOVER_HANDOVER_H
 
-/* Two guests that hand memory to each other by FF-A: `role=1` gives and decides, `role=2` takes and does what a mailbox in shared memory says. */
+/*
+ * Two guests that hand memory to each other by FF-A: `role=1` gives and decides, `role=2` takes and does what a mailbox in shared memory
+ * says.
+ */
 
 #include "abi/ffa.h"
 #include "core/bits.h"

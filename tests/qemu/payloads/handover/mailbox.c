@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The taker does what the giver asks, one order at a time; both look at one page of the giver's, which is the first thing that was ever shared. */
+/*
+ * The taker does what the giver asks, one order at a time; both look at one page of the giver's, which is the first thing that was ever
+ * shared.
+ */
 #include "handover.h"
 
 struct mailbox *mailbox;

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Hand-over between two guests. The giver shares a page as a mailbox; the taker, who can work out that first region's handle, asks for it until it is there.
- * Then the giver shares, lends and donates pages, blocks and scattered pages, with checksums over what arrives, and both try what they must not.
+ * Hand-over between two guests. The giver shares a page as a mailbox; the taker, who can work out that first region's handle, asks for it
+ * until it is there. Then the giver shares, lends and donates pages, blocks and scattered pages, with checksums over what arrives, and both
+ * try what they must not.
  *
- * `role=` 1 gives, 2 takes; `conduits=2` makes calls by HVC and SMC in turn; `peer=` is the other's VM id; `bench=` 1 measures with pages, 2 with blocks, 3 with both, once all RAM is there.
+ * `role=` 1 gives, 2 takes; `conduits=2` makes calls by HVC and SMC in turn; `peer=` is the other's VM id; `bench=` 1 measures with pages,
+ * 2 with blocks, 3 with both, once all RAM is there.
  */
 #include "handover.h"
 

@@ -2,8 +2,8 @@
 /*
  * Instructions made at run time: slots of one instruction and a RET in the first page of scratch, called through guarded().
  *
- * System registers and immediates are part of an instruction, so trying all of them means writing instructions. code_sync() does what the Arm ARM
- * asks for (B2.4.4: clean to the point of unification, DSB, invalidate, DSB, ISB) before a slot is called.
+ * System registers and immediates are part of an instruction, so trying all of them means writing instructions. code_sync() does what the
+ * Arm ARM asks for (B2.4.4: clean to the point of unification, DSB, invalidate, DSB, ISB) before a slot is called.
  */
 #include "hostile.h"
 

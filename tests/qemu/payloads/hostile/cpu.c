@@ -35,7 +35,10 @@ static bool is_legal_mode(unsigned m) {
   return m == PSR_EL0t || m == PSR_EL1t || m == PSR_EL1h || m == 0x10;
 }
 
-/* Every value of M[4:0] with the rest of SPSR random, DAIF set. A legal return must end in an exception, or it would be the end of this program. */
+/*
+ * Every value of M[4:0] with the rest of SPSR random, DAIF set. A legal return must end in an exception, or it would be the end of this
+ * program.
+ */
 void stage_exception_returns(void) {
   put_undefined();
   for (unsigned i = 0; i < 2048; i++) {

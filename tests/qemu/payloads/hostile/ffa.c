@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * FF-A: memory given twice, taken without right, described by garbage, in fragments that never come; buffers that are nowhere, or are given away themselves; two CPUs in
- * one VM's calls, and an accomplice in another VM that takes what is being reclaimed.
+ * FF-A: memory given twice, taken without right, described by garbage, in fragments that never come; buffers that are nowhere, or are given
+ * away themselves; two CPUs in one VM's calls, and an accomplice in another VM that takes what is being reclaimed.
  *
- * `victim=` in the boot arguments is the VM that lent us a page and shared one (its first two regions), `accomplice=` the one that takes. What must be refused and is not ends
- * the run. What is left unfinished at the end is for the hypervisor to clear away when this VM is destroyed.
+ * `victim=` in the boot arguments is the VM that lent us a page and shared one (its first two regions), `accomplice=` the one that takes.
+ * What must be refused and is not ends the run. What is left unfinished at the end is for the hypervisor to clear away when this VM is
+ * destroyed.
  */
 #include "hostile_ffa.h"
 

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* FF-A calls for the hostile guest: a descriptor that is right, to be spoilt; answers as one status; the accomplice, who takes what it can. */
+/*
+ * FF-A calls for the hostile guest: a descriptor that is right, to be spoilt; answers as one status; the accomplice, who takes what it can.
+ */
 #include "hostile_ffa.h"
 
 uint8_t ffa_tx[SZ_4K] ALIGNED(4096), ffa_rx[SZ_4K] ALIGNED(4096);

@@ -116,8 +116,9 @@ static uint64_t wild_time(void) {
 }
 
 /*
- * QEMU 7.2 adds CNTVOFF to CNTV_CVAL without a look at the carry; a sum past 2^64 makes it run the timer for ever (target/arm/helper.c, gt_recalc_timer). So under a
- * hypervisor the virtual timer's extremes stop at 2^62, and TVAL is positive. The physical timer, which a hypervisor emulates, gets all.
+ * QEMU 7.2 adds CNTVOFF to CNTV_CVAL without a look at the carry; a sum past 2^64 makes it run the timer for ever (target/arm/helper.c,
+ * gt_recalc_timer). So under a hypervisor the virtual timer's extremes stop at 2^62, and TVAL is positive. The physical timer, which a
+ * hypervisor emulates, gets all.
  */
 static uint64_t virtual_time(void) {
   uint64_t t = wild_time();

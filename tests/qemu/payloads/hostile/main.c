@@ -3,10 +3,10 @@
  * The hostile guest: does everything to its hypervisor that a guest can do, in bounded stages, and says at the end that it is still
  * there. What counts is what does not happen: the hypervisor does not fall, and the VM beside it does not notice.
  *
- * Random choices come from `seed=` in the boot arguments (default 1, not 0), so a run repeats; `passes=` goes through the stages again. Each stage says its name before it starts: the last one
- * on the console is the one that hangs. Runs on bare QEMU as well, where the same exceptions come from the machine.
- * The program itself stays out of its own fire: it runs from the upper half (guard.S), and stages write only to scratch and to
- * what is not its RAM.
+ * Random choices come from `seed=` in the boot arguments (default 1, not 0), so a run repeats; `passes=` goes through the stages again.
+ * Each stage says its name before it starts: the last one on the console is the one that hangs. Runs on bare QEMU as well, where the same
+ * exceptions come from the machine. The program itself stays out of its own fire: it runs from the upper half (guard.S), and stages write
+ * only to scratch and to what is not its RAM.
  */
 #include "hostile_ffa.h"
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Managed memory: every operation on every kind of address in a range that another VM uses at the same time, from two CPUs at once; through aliases with other
- * attributes; as instructions; as page tables, which migrate away under the walk. Even pages are the other's: they are read, never written, and
- * the other finds out if one changed. Odd pages are this program's to lose.
+ * Managed memory: every operation on every kind of address in a range that another VM uses at the same time, from two CPUs at once; through
+ * aliases with other attributes; as instructions; as page tables, which migrate away under the walk. Even pages are the other's: they are
+ * read, never written, and the other finds out if one changed. Odd pages are this program's to lose.
  *
- * Two things are judged here: nothing of the range can be executed, and what this program put into a page that nobody writes is still there.
+ * Two things are judged here: nothing of the range can be executed, and what this program put into a page that nobody writes is still
+ * there.
  */
 #include "hostile.h"
 

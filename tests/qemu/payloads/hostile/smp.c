@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Two CPUs: SGIs to everybody from both at once, CPU_ON with everything wrong, CPU_ON and CPU_OFF in a race, and a CPU that faults for ever.
+ * Two CPUs: SGIs to everybody from both at once, CPU_ON with everything wrong, CPU_ON and CPU_OFF in a race, and a CPU that faults for
+ * ever.
  *
- * The last stage leaves CPU 1 on with its entry outside RAM and its vectors nowhere: each of its fetches is an abort whose handler cannot be
- * fetched either. It never stops by itself; SYSTEM_OFF from CPU 0 has to stop it. With one CPU the stages that need CPU 1 end at once.
+ * The last stage leaves CPU 1 on with its entry outside RAM and its vectors nowhere: each of its fetches is an abort whose handler cannot
+ * be fetched either. It never stops by itself; SYSTEM_OFF from CPU 0 has to stop it. With one CPU the stages that need CPU 1 end at once.
  */
 #include "arch/smccc.h"
 #include "hostile.h"

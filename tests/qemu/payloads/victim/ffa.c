@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What the victim gives to the hostile guest, if it is told to: one page shared, one lent, its first two regions. They are the hostile guest's to spoil, and nothing else is.
+ * What the victim gives to the hostile guest, if it is told to: one page shared, one lent, its first two regions. They are the hostile
+ * guest's to spoil, and nothing else is.
  */
 #include "abi/ffa.h"
 #include "arch/smccc.h"

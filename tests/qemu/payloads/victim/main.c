@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The victim: a guest beside a hostile one. Fills memory with a pattern, then once in 2 ms checks all of it, its FP registers and its system
- * registers, rewrites a part, and notes how late it was woken. Any difference is a failed verdict.
+ * The victim: a guest beside a hostile one. Fills memory with a pattern, then once in 2 ms checks all of it, its FP registers and its
+ * system registers, rewrites a part, and notes how late it was woken. Any difference is a failed verdict.
  *
- * `rounds=` in the boot arguments says how long (default 100), `gives=` to which VM it shares and lends a page. Memory that is checked: 4 MiB in 4 KiB steps spread over RAM, so
- * that blocks and pages are both under it. The pattern of a word depends on its address and on the round it was written in.
+ * `rounds=` in the boot arguments says how long (default 100), `gives=` to which VM it shares and lends a page. Memory that is checked: 4
+ * MiB in 4 KiB steps spread over RAM, so that blocks and pages are both under it. The pattern of a word depends on its address and on the
+ * round it was written in.
  */
 #include "abi/ffa.h"
 #include "arch/gicv3.h"
@@ -131,7 +132,9 @@ static void check_timer_is_level(void) {
   put_str("victim: the timer is a level\n");
 }
 
-/* An interrupt made active by software while it is pending in a list register: it reads active, and is not given out till that has ended. */
+/*
+ * An interrupt made active by software while it is pending in a list register: it reads active, and is not given out till that has ended.
+ */
 static void check_activation(void) {
   const uint32_t sgi = 1u << 5;
   sysreg_write_enc(ICC_SGI1R_EL1, gic_sgi1r(5, 0));
