@@ -242,11 +242,8 @@ static struct vcpu *wait_for_memory(struct cpu *c, struct vcpu *v) {
   return next(c);
 }
 
-/* What the exit was for may have been as long as a step, and what comes behind it, too: interrupts are looked at on both sides. */
 static void do_work(struct cpu *c) {
-  irq_poll(c);
   (void)work_run_step();
-  irq_poll(c);
   sched_update_timer(c);
 }
 

@@ -39,7 +39,6 @@ OTHER_MACHINES = [
     ("managed-moves", {"icount": False, "cpus": 2, "trace": False}),
     ("managed-squeeze", {"icount": False}),
     ("hostile-managed", {"cpus": 1}),
-    ("hostile-balloon", {"cpus": 1}),  # where masked time is judged
     ("hostile-managed", {"icount": False}),
     ("balloon", {"cpu": "cortex-a72"}),
 ]
