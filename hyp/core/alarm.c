@@ -80,7 +80,7 @@ void slice_restore_all(void) {
     struct cpu *c = &cpus[bits_ffs(who)];
     who &= who - 1;
     if (c == this_cpu()) {
-      c->slice_end = timer_now() + sched_shared.slice_ticks;
+      c->slice_end = slice_from(timer_now());
       alarm_by(c, c->slice_end);
     } else {
       gic_send_sgi(c, GIC_SGI_KICK);

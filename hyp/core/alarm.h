@@ -24,10 +24,19 @@ void alarm_update(struct cpu *c, uint64_t until);
 /* Wake the sleepers of `c` whose time has come. No lock held. */
 void alarm_expire_sleepers(struct cpu *c, uint64_t now);
 
+/*
+ * The end of a slice that begins at `now`: early by up to an eighth of it, scattered by a multiplicative hash of the time, the same in every
+ * run. Were all slices of one length, the alarms of all CPUs would keep their distances, and a machine that runs one CPU after the other,
+ * each up to the next alarm (QEMU with icount), may pass over the same CPU every time.
+ */
+static inline uint64_t slice_from(uint64_t now) {
+  return now + sched_shared.slice_ticks - ((uint32_t)now * 0x9e3779b1u >> sched_shared.slice_shift);
+}
+
 /* A vCPU begins to run on `c`: a whole slice, unless `c` runs without (then nobody waits, or a kick that says so is on its way). */
 static inline void slice_begin(struct cpu *c, uint64_t now) {
   if (c->slice_end != TIMER_NEVER)
-    c->slice_end = now + sched_shared.slice_ticks;
+    c->slice_end = slice_from(now);
 }
 
 /* The slice is over: true if nobody waits, and `c` goes on without one. */
@@ -36,7 +45,7 @@ bool slice_drop(struct cpu *c);
 /* A kick came: if it was because somebody waits now, begin to count. */
 static inline void slice_restore(struct cpu *c) {
   if (c->slice_end == TIMER_NEVER && !(atomic_load_relaxed(&sched_shared.tickless) & BIT(c->id)))
-    c->slice_end = timer_now() + sched_shared.slice_ticks;
+    c->slice_end = slice_from(timer_now());
 }
 
 /* Somebody waits: CPUs that run without a slice must begin to count. No lock held. */

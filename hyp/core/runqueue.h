@@ -19,7 +19,8 @@ extern struct sched_shared {
   uint64_t idle;        /* CPUs that sleep or are about to; atomic. Whoever clears a CPU's bit queues a vCPU there and kicks it */
   uint64_t tickless;    /* CPUs whose vCPU runs without a slice (slice_end is NEVER); atomic */
   uint64_t floor;       /* virtual runtime of those picked lately: where newcomers start; racy, a hint */
-  uint64_t slice_ticks; /* constant after sched_init() */
+  uint64_t slice_ticks; /* constant after sched_init(), as is the next */
+  uint32_t slice_shift; /* 32 bits shifted right by this are at most an eighth of a slice */
 } sched_shared;
 
 /* Lock the queue that `v` belongs to. */

@@ -31,6 +31,8 @@
 
 void sched_init(uint32_t slice_us) {
   sched_shared.slice_ticks = time_from_ms(1) * slice_us / 1000;
+  while (UINT32_MAX >> sched_shared.slice_shift > sched_shared.slice_ticks / 8)
+    sched_shared.slice_shift++;
 }
 
 /* A slice matters while somebody runs in it: what is left of the last one's must not wake an idle CPU, for it would again and again. */
@@ -186,20 +188,21 @@ static void requeue(struct cpu *c, struct vcpu *v) {
   slice_somebody_waits();
 }
 
-/* End of a slice: somebody here who is not ahead, or elsewhere and behind, takes over; else `v` goes on. */
+/*
+ * End of a slice: who is behind takes over, else `v` goes on. Of those who wait here the first; one from elsewhere only if it is a whole
+ * slice behind that one, so that vCPUs move for fairness' sake and not at every turn.
+ */
 static struct vcpu *rotate(struct cpu *c, struct vcpu *v) {
   spin_lock(&c->rq_lock);
   rq_charge(v, timer_now());
   spin_unlock(&c->rq_lock);
-  if (rq_has_below(c, v->vruntime + 1)) {
-    requeue(c, v);
-    return next(c);
-  }
-  struct vcpu *other = rq_steal(c, v->vruntime);
-  if (!other)
+  uint64_t here = atomic_load_relaxed(&c->rq_least);
+  bool waits_here = here <= v->vruntime;
+  struct vcpu *other = rq_steal(c, waits_here ? here - min_u64(here, sched_shared.slice_ticks) : v->vruntime);
+  if (!other && !waits_here)
     return enter(c, v);
   requeue(c, v);
-  return enter(c, other);
+  return other ? enter(c, other) : next(c);
 }
 
 /*

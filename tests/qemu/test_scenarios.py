@@ -22,6 +22,8 @@ OTHER_MACHINES = [
     ("two-guests", {"icount": False, "cpus": 2}),
     ("faults", {"cpu": "cortex-a72"}),
     ("smp", {"cpus": 1}),
+    ("smp", {"cpus": 2}),
+    ("smp", {"cpus": 3}),
     ("smp", {"cpus": 1, "cpu": "cortex-a72"}),
     ("smp", {"cpu": "cortex-a72"}),
     ("lifecycle", {"cpu": "cortex-a72"}),
