@@ -350,7 +350,7 @@ static void test_high(void **state) {
 /* Whatever one guest says, what is asked of the others is the same. */
 static void lies(const struct policy *p) {
   for (unsigned round = 0; round < 3000; round++) {
-    uint64_t honest[FEW], memo[FEW][POLICY_MEMO_WORDS];
+    uint64_t honest[FEW] = {0}, memo[FEW][POLICY_MEMO_WORDS];
     any_world();
     world_run(&w, p, 1 + (unsigned)any(10));
     unsigned liar = (unsigned)any(w.count);

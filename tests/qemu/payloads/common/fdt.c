@@ -51,7 +51,7 @@ static void take_managed(struct payload_fdt *out, const char *node, const char *
     marked = node;
   if (same(name, "reg"))
     seen = node, reg = value;
-  if (marked != node || seen != node || out->managed_bytes)
+  if (!reg || marked != node || seen != node || out->managed_bytes)
     return;
   out->managed_base = be64(&reg[0]);
   out->managed_bytes = be64(&reg[2]);
