@@ -245,7 +245,13 @@ static struct vcpu *wait_for_memory(struct cpu *c, struct vcpu *v) {
   return next(c);
 }
 
-static void do_work(struct cpu *c) {
+/*
+ * What the exit was for may have been as long as a step: interrupts are looked at in between. If the alarm comes in there and asks for a
+ * step, this is it: another before the guest has run would be one too many, for ever where time passes quickly.
+ */
+static void do_work(struct cpu *c, struct vcpu *v) {
+  irq_poll(c);
+  (void)atomic_fetch_and(&v->requests, ~VCPU_REQ_WORK);
   (void)work_run_step();
   sched_update_timer(c);
 }
@@ -261,7 +267,7 @@ static NOINLINE struct vcpu *answer(struct cpu *c, struct vcpu *v, uint32_t req)
   if (req & VCPU_REQ_VGIC)
     vgic_flush(v);
   if ((req & VCPU_REQ_WORK) && c->id == 0)
-    do_work(c);
+    do_work(c, v);
   if (req & VCPU_REQ_MEMWAIT)
     return wait_for_memory(c, v);
   struct vcpu *to = (req & VCPU_REQ_BLOCK) ? block(c, v) : (req & VCPU_REQ_SUSPEND) ? power_down(c, v) : v;

@@ -42,6 +42,7 @@ OTHER_MACHINES = [
     ("managed-squeeze", {"icount": False}),
     ("hostile-managed", {"cpus": 1}),
     ("hostile-managed", {"icount": False}),
+    ("hostile-balloon", {"cpus": 1}),
     ("balloon", {"cpu": "cortex-a72"}),
 ]
 
