@@ -35,6 +35,7 @@ struct stage2 {
   uint64_t managed_bytes;     /* above the window: ranges of managed memory (managed.h); constant */
   uint64_t managed_faults;    /* served there by mapping; lock */
   uint64_t *given;            /* bit for each page of RAM that is lent or given away: not to be populated; NULL: none ever was; lock */
+  const uint64_t *ballooned;  /* bit for each page of RAM that is in the balloon, marked by its device; NULL: no balloon; atomic, a hint */
   uint8_t ran_here[CPUS_MAX]; /* vCPU id + 1 that ran last on each CPU; that CPU only */
   uint8_t populate;           /* POPULATE_*; constant */
   bool passed_high;           /* of its quota, and it has been noticed: notice_frames is max; lock */

@@ -115,6 +115,7 @@ static void check_model(void) {
     assert_int_equal(there, model[p].backed);
     assert_int_equal(fake_guest_read(address_of(p)), model[p].holds);
     inside += model[p].inside;
+    assert_int_equal(vm.s2.ballooned ? vm.s2.ballooned[p / 64] >> p % 64 & 1 : 0, model[p].inside); /* what stage 2 is told */
   }
   for (uint64_t p = 0; p < PAGES; p++) {
     unsigned order;
@@ -385,8 +386,10 @@ static void test_model(void **state) {
     for (unsigned i = 0; i < 250; i++) {
       step(feature_sets[f], feature_sets[f] >> VIRTIO_BALLOON_F_STATS_VQ & 1 ? 3 : random_below(2) ? 2 : 4, true);
       check_model();
-      if (random_below(60) == 0)
+      if (random_below(60) == 0) {
         start(feature_sets[f]);
+        check_model();
+      }
     }
     close_world(&w);
   }

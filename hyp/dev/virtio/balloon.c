@@ -122,6 +122,7 @@ static enum virtio_work run(struct virtio_device *d, unsigned q) {
   struct virtio_balloon *b = balloon_of(d);
   if (clear_some(b))
     return VIRTIO_MORE;
+  atomic_store_relaxed(&d->vm->s2.ballooned, b->inside); /* from its first use on: stage 2 then looks at it */
   if (q == BALLOON_QUEUE_INFLATE)
     return balloon_inflate(b, q);
   if (q == BALLOON_QUEUE_DEFLATE)
@@ -141,6 +142,7 @@ static uint64_t words_of(const struct virtio_balloon *b) {
 
 static void reset(struct virtio_device *d) {
   struct virtio_balloon *b = balloon_of(d);
+  atomic_store_relaxed(&d->vm->s2.ballooned, NULL);
   b->stale = words_of(b);
   b->actual = 0;
   b->said = b->poison = 0;
@@ -201,6 +203,7 @@ err_t virtio_balloon_create(struct vm *vm, unsigned slot) {
 
 void virtio_balloon_destroy(struct virtio_device *d) {
   struct virtio_balloon *b = balloon_of(d);
+  atomic_store_relaxed(&d->vm->s2.ballooned, NULL);
   page_free(port_ptr_frame(b->inside), map_order(b));
   mem_free(b);
 }

@@ -29,7 +29,7 @@ _Static_assert(VQ_SEGMENTS_MAX <= RANGES, "a report fits");
 static ALWAYS_INLINE void mark_page(struct virtio_balloon *b, uint64_t page, bool in) {
   uint64_t bit = BIT(page % 64), *word = &b->inside[page / 64];
   if (!(*word & bit) == in) {
-    *word ^= bit;
+    atomic_store_relaxed(word, *word ^ bit);
     b->actual += in ? 1 : ~(uint64_t)0;
   }
 }
@@ -50,7 +50,7 @@ static unsigned ones(uint64_t w) {
 
 static void mark_word(struct virtio_balloon *b, uint64_t number, bool in) {
   uint64_t old = b->inside[number], becomes = in ? ~(uint64_t)0 : 0;
-  b->inside[number] = becomes;
+  atomic_store_relaxed(&b->inside[number], becomes);
   if (likely(old == ~becomes)) { /* as it should be */
     b->actual += in ? 64 : ~(uint64_t)63;
     return;
