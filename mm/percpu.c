@@ -359,15 +359,15 @@ void page_drain_poll(void) {
 bool page_drain_others(void) {
   port_flags_t irq = port_irq_save();
   const struct percpu *self = percpu_this();
-  bool asked = false;
+  bool asked = false, newly = false;
   port_irq_restore(irq);
   for (struct percpu *pc = percpus; pc < percpus + PORT_CPUS_MAX; pc++) {
     if (pc == self || !has_some(pc))
       continue;
-    atomic_store_relaxed(&pc->drain_wanted, 1);
+    newly |= atomic_exchange(&pc->drain_wanted, 1u) == 0; /* else the last kick is still on its way */
     asked = true;
   }
-  if (asked)
+  if (newly)
     port_kick_others();
   return asked;
 }

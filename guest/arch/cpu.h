@@ -49,6 +49,8 @@ void cpu_setup_el0(void);
 
 /* Bring up every CPU of `m` but this one. Those that fail are reported and left out. */
 void smp_boot(const struct machine *m);
+/* The resched SGI for every other CPU, asleep or not. Any context. */
+void smp_kick_others(void);
 /* Entered by assembly on a secondary CPU's idle task. */
 _Noreturn void secondary_main(void);
 

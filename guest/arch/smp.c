@@ -30,6 +30,13 @@ void secondary_entry(void);
 
 #define START_TIMEOUT_S 2u
 
+void smp_kick_others(void) {
+  for (unsigned i = 0; i < cpu_count; i++) {
+    if (i != current_cpu_id() && atomic_load_acquire(&cpus[i].online))
+      gic_send_sgi(i, SGI_RESCHED);
+  }
+}
+
 static err_t prepare(unsigned id, uint64_t mpidr, struct task **out) {
   err_t e = task_alloc(true, out);
   if (e != ERR_OK)

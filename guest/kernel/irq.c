@@ -33,7 +33,7 @@ static void serve(uint32_t intid) {
   else if (intid == uart)
     console_input();
   else if (intid == SGI_RESCHED)
-    task_work_set(current_task(), TASK_WORK_RESCHED);
+    sched_kicked();
   else if (!virtio_interrupt(intid))
     unexpected++;
 }

@@ -201,6 +201,11 @@ void sched_tick(void) {
   vlock_release(&sched_lock);
 }
 
+void sched_kicked(void) {
+  page_drain_poll(); /* another CPU may be short of memory */
+  task_work_set(current_task(), TASK_WORK_RESCHED);
+}
+
 void sched_cpu_init(struct task *idle) {
   struct cpu *cpu = this_cpu();
   cpu->idle_task = idle;

@@ -39,6 +39,7 @@ NORETURN void sched_leave(void);
 
 /* The timer interrupt and the resched SGI. */
 void sched_tick(void);
+void sched_kicked(void);
 /* The life of an idle CPU: takes interrupts, runs what is ready, sleeps in WFI. */
 NORETURN void sched_idle(void);
 

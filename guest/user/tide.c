@@ -2,7 +2,8 @@
 /*
  * Memory use that rises and falls: an area that is kept and one that comes and goes, both filled with patterns that name their place.
  * Arguments: MiB kept, MiB of the flood, floods, milliseconds from one to the next; with a fifth, a flood whose time has passed is left
- * out, so that all is over in time on a slow machine, too. It says when each flood is at its height and when it is over; "tide: PASS" means
+ * out, so that all is over in time on a slow machine, too. `told` in place of the milliseconds: each but the first comes when a line is
+ * typed. It says when each flood is at its height and when it is over; "tide: PASS" means
  * that no word was anything but what was written, and that fresh memory was zero.
  */
 #include "user.h"
@@ -55,6 +56,16 @@ static unsigned long argument(int argc, char **argv, int n, unsigned long otherw
   return argc > n ? str_number(argv[n]) : otherwise;
 }
 
+static bool is_told(int argc, char **argv) {
+  return argc > 4 && str_starts(argv[4], "told");
+}
+
+static void await_line(void) {
+  char c = 0;
+  while (c != '\n' && sys_read(0, &c, 1) == 1)
+    ;
+}
+
 int main(int argc, char **argv, char **envp) {
   unsigned long kept = argument(argc, argv, 1, 8) * MIB_PAGES, pages = argument(argc, argv, 2, 64) * MIB_PAGES;
   unsigned long floods = argument(argc, argv, 3, 2), ms = argument(argc, argv, 4, 1000);
@@ -66,7 +77,9 @@ int main(int argc, char **argv, char **envp) {
   fill(area, kept, 99, true);
   for (unsigned long n = 0; n < floods; n++) {
     uint64_t passed = (now_ns() - began) / 1000000;
-    if (passed < n * ms)
+    if (n > 0 && is_told(argc, argv))
+      await_line();
+    else if (passed < n * ms)
       sleep_ms(n * ms - passed);
     if (argc <= 5 || passed < (n + 1) * ms)
       flood(pages, n);

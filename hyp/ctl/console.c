@@ -291,9 +291,13 @@ static void monitor_key(uint8_t byte) {
     monitor_interrupt();
 }
 
+bool console_give(struct vm *vm, uint8_t byte) {
+  return virtio_console_receive(vm, byte) || vuart_receive(vm, byte);
+}
+
 static void guest_key(unsigned id, uint8_t byte) {
   struct vm *vm = vm_by_id(id);
-  if (!vm || !(virtio_console_receive(vm, byte) || vuart_receive(vm, byte))) {
+  if (!vm || !console_give(vm, byte)) {
     lock();
     put("\a", 1);
     unlock();

@@ -48,6 +48,8 @@ void console_set_interactive(void);
 void console_set_prompt(bool shown);
 /* Keys go to VM `id` and its output is shown byte by byte; 0: to the monitor. */
 void console_set_focus(unsigned id);
+/* One byte of input for a guest: to its virtio console if that is driven, else to its UART. False if that has no room. EL2 work. */
+bool console_give(struct vm *vm, uint8_t byte);
 /* VM `id` is no more: flush its last line, take the focus from it. */
 void console_guest_gone(unsigned id);
 

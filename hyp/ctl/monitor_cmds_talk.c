@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 
 /*
- * Commands that talk: help, echo, wait, expect, log, focus. None of them changes a VM. Long output goes in steps of a few lines,
+ * Commands that talk: help, echo, wait, expect, log, focus, send. None of them changes a VM. Long output goes in steps of a few lines,
  * so that no step is longer than EL2 may keep interrupts masked.
  */
 
@@ -13,6 +13,7 @@
 #define LINES_PER_STEP 4u
 #define EXPECT_DEFAULT_MS 10000u
 #define LOG_DEFAULT_LINES 20u
+#define SEND_MS 1000u
 
 /* A long list of arguments has a line of its own. */
 static void show_help(const struct command *c) {
@@ -39,15 +40,20 @@ static enum work_result cmd_help(struct session *s) {
   return WORK_MORE;
 }
 
-static enum work_result cmd_echo(struct session *s) {
-  char text[sizeof s->line];
+/* The words from argument `n` on, a space between them. */
+static void join_words(const struct session *s, unsigned n, char text[sizeof s->line]) {
   size_t at = 0;
   text[0] = '\0';
-  for (unsigned i = 1; i < s->argc; i++) {
-    at += strlcpy(text + at, s->argv[i], sizeof text - at);
+  for (unsigned i = n; i < s->argc; i++) {
+    at += strlcpy(text + at, s->argv[i], sizeof s->line - at);
     if (i + 1 < s->argc)
-      at += strlcpy(text + at, " ", sizeof text - at);
+      at += strlcpy(text + at, " ", sizeof s->line - at);
   }
+}
+
+static enum work_result cmd_echo(struct session *s) {
+  char text[sizeof s->line];
+  join_words(s, 1, text);
   hyp_printf("%s\n", text);
   return WORK_DONE;
 }
@@ -133,6 +139,23 @@ static enum work_result cmd_focus(struct session *s) {
   return WORK_DONE;
 }
 
+/* A line, as it has room for it. state: bytes that went. */
+static enum work_result cmd_send(struct session *s) {
+  char text[sizeof s->line];
+  struct vm *vm = session_vm(s, 1);
+  if (!vm)
+    return WORK_DONE;
+  if (s->phase++ == 0)
+    s->deadline = time_now() + time_from_ms(SEND_MS);
+  join_words(s, 2, text);
+  for (size_t length = strlen(text); s->state[0] <= length; s->state[0]++) {
+    uint8_t byte = s->state[0] < length ? (uint8_t)text[s->state[0]] : '\n';
+    if (!console_give(vm, byte))
+      return time_now() < s->deadline ? session_wait_ms(s, 1) : session_fail_done(s, "%s does not read", vm->config.name);
+  }
+  return WORK_DONE;
+}
+
 static enum work_result cmd_quiet(struct session *s) {
   bool on = strcmp(s->argv[1], "on") == 0;
   if (!on && strcmp(s->argv[1], "off") != 0)
@@ -148,6 +171,7 @@ const struct command monitor_talk_commands[] = {
     {"expect", "[VM: ]TEXT [MS]", "wait until a line has TEXT", cmd_expect, 1, 2},
     {"log", "[VM [LINES]]", "lines kept, shown or not", cmd_log, 0, 2},
     {"focus", "VM", "type to a guest", cmd_focus, 1, 1},
+    {"send", "VM TEXT...", "a line for a guest's console", cmd_send, 2, SESSION_ARGS_MAX - 1},
     {"quiet", "on|off", "keep guests' lines, do not show them", cmd_quiet, 1, 1},
     {0},
 };

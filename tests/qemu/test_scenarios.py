@@ -43,6 +43,10 @@ OTHER_MACHINES = [
     ("hostile-managed", {"cpus": 1}),
     ("hostile-managed", {"icount": False}),
     ("hostile-balloon", {"cpus": 1}),
+    ("balloon", {"icount": False}),
+    ("oom", {"icount": False}),
+    ("reporting", {"icount": False}),
+    ("rebalance", {"icount": False}),
     ("balloon", {"cpu": "cortex-a72"}),
 ]
 

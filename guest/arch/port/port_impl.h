@@ -10,6 +10,7 @@
 #include "arch/barrier.h"
 #include "arch/zva.h"
 #include "core/compiler.h"
+#include "guest/arch/cpu.h"
 #include "guest/arch/current.h"
 #include "guest/arch/layout.h"
 #include "guest/arch/vlock.h"
@@ -36,8 +37,9 @@ static inline void port_relax(void) {
   cpu_relax();
 }
 
-/* Nothing is sent: each CPU looks when it is interrupted next (guest/kernel/sched.c). */
+/* The resched SGI passes page_drain_poll() (guest/kernel/sched.c). */
 static inline void port_kick_others(void) {
+  smp_kick_others();
 }
 
 struct port_lock {
