@@ -3,8 +3,8 @@
  * Memory use that rises and falls: an area that is kept and one that comes and goes, both filled with patterns that name their place.
  * Arguments: MiB kept, MiB of the flood, floods, milliseconds from one to the next; with a fifth, a flood whose time has passed is left
  * out, so that all is over in time on a slow machine, too. `told` in place of the milliseconds: each but the first comes when a line is
- * typed. It says when each flood is at its height and when it is over; "tide: PASS" means
- * that no word was anything but what was written, and that fresh memory was zero.
+ * typed. It says when each flood is at its height and when it is over; "tide: PASS" means that no word was anything but what was written,
+ * and that fresh memory was zero.
  */
 #include "user.h"
 
@@ -56,10 +56,6 @@ static unsigned long argument(int argc, char **argv, int n, unsigned long otherw
   return argc > n ? str_number(argv[n]) : otherwise;
 }
 
-static bool is_told(int argc, char **argv) {
-  return argc > 4 && str_starts(argv[4], "told");
-}
-
 static void await_line(void) {
   char c = 0;
   while (c != '\n' && sys_read(0, &c, 1) == 1)
@@ -69,6 +65,7 @@ static void await_line(void) {
 int main(int argc, char **argv, char **envp) {
   unsigned long kept = argument(argc, argv, 1, 8) * MIB_PAGES, pages = argument(argc, argv, 2, 64) * MIB_PAGES;
   unsigned long floods = argument(argc, argv, 3, 2), ms = argument(argc, argv, 4, 1000);
+  bool told = argc > 4 && str_starts(argv[4], "told");
   uint64_t began = now_ns();
   unsigned long *area = map(kept);
   (void)envp;
@@ -77,7 +74,7 @@ int main(int argc, char **argv, char **envp) {
   fill(area, kept, 99, true);
   for (unsigned long n = 0; n < floods; n++) {
     uint64_t passed = (now_ns() - began) / 1000000;
-    if (n > 0 && is_told(argc, argv))
+    if (n > 0 && told)
       await_line();
     else if (passed < n * ms)
       sleep_ms(n * ms - passed);

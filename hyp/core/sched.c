@@ -251,7 +251,7 @@ static struct vcpu *wait_for_memory(struct cpu *c, struct vcpu *v) {
  */
 static void do_work(struct cpu *c, struct vcpu *v) {
   irq_poll(c);
-  (void)atomic_fetch_and(&v->requests, ~VCPU_REQ_WORK);
+  atomic_fetch_and(&v->requests, ~VCPU_REQ_WORK);
   (void)work_run_step();
   sched_update_timer(c);
 }

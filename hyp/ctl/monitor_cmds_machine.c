@@ -80,22 +80,6 @@ static enum work_result cmd_stats(struct session *s) {
   return WORK_MORE;
 }
 
-#define LOOP_ROUNDS 4000u /* of two instructions, 16 to a tick */
-#define LOOP_TICKS (LOOP_ROUNDS * 2 / 16)
-
-/* Is CNTPCT a count of instructions (QEMU's icount)? Else it is real time, of which the host takes as much as it likes in any place. */
-static bool time_is_counted(void) {
-  uint64_t least = ~(uint64_t)0, most = 0;
-  for (unsigned i = 0; i < 4; i++) {
-    uint64_t rounds = LOOP_ROUNDS, began = timer_now();
-    __asm__ volatile("1: subs %0, %0, #1\n\tb.ne 1b" : "+r"(rounds)::"cc");
-    uint64_t ticks = timer_now() - began;
-    least = min_u64(least, ticks);
-    most = max_u64(most, ticks);
-  }
-  return least >= LOOP_TICKS && most <= LOOP_TICKS + 2;
-}
-
 /*
  * 100,000 instructions are 100 us under icount shift=0, but on one CPU only: with several, QEMU runs them in turn on one count, which goes
  * on for a CPU that stands still in the middle of EL2. There, and where nothing is counted, the figure is shown and held against nothing.
@@ -103,7 +87,7 @@ static bool time_is_counted(void) {
 static const char *why_masked_is_no_measure(void) {
   if (cpu_count > 1)
     return "on a count that several CPUs share: no measure, run it on one";
-  return time_is_counted() ? NULL : "of real time: no measure, run it with instructions counted (make experiment)";
+  return timer_counts_instructions() ? NULL : "of real time: no measure, run it with instructions counted (make experiment)";
 }
 
 static enum work_result masked_anew(void) {

@@ -20,7 +20,7 @@
 
 #define POLL_MS 1u
 #define VMS_PER_STEP 4u
-#define LOOKS 100u /* at sums that do not add up, a millisecond from one to the next */
+#define LOOKS 100u /* at sums that do not add up */
 #define CYCLE_VERDICT_MS 30000u
 
 static const char *vm_state_name(const struct vm *vm) {
@@ -134,7 +134,7 @@ static enum work_result faults_add_up(struct session *s, const struct vm *vm) {
   uint64_t owned = l.frames[FRAME_OWNED] + l.frames[FRAME_SHARED] + l.frames[FRAME_LENT];
   if (frames != vm->s2.populated_frames || owned != frames) {
     if (vm->state == VM_RUNNING && s->phase++ < LOOKS)
-      return session_wait_ms(s, 1);
+      return session_wait_ms(s, POLL_MS);
     return session_fail_done(s, "%s: faults gave %llu frames, stage 2 has %llu, the ledger %llu", vm->config.name,
                              (unsigned long long)frames, (unsigned long long)vm->s2.populated_frames, (unsigned long long)owned);
   }

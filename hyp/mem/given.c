@@ -6,8 +6,11 @@
  * The record is made when the VM first lends or donates, charged to it, and goes with its stage 2. A block of 2 MiB is eight words of it.
  * Only RAM is recorded: the window above it is never populated anyway.
  *
- * Lock: the VM's stage2.lock, but for making and dropping the record, where nobody else can be at it.
+ * What is in its balloon stands in such a map, too, which the device makes and marks: here it is only looked at.
+ *
+ * Lock: the VM's stage2.lock, but for making and dropping the record, where nobody else can be at it. For the balloon's map: none.
  */
+#include "core/atomic.h"
 #include "core/bits.h"
 #include "hyp/core/vm.h"
 #include "hyp/mem/background.h"
@@ -66,11 +69,20 @@ void stage2_set_given(struct stage2 *s2, uint64_t a, uint64_t pages, bool given)
   }
 }
 
-bool stage2_is_given(const struct stage2 *s2, uint64_t a, uint64_t pages) {
-  if (!s2->given || !stage2_is_ram(s2, ipa(a)))
+/* Any of them, in a map of the VM's RAM by pages. */
+static bool any_in_map(const struct stage2 *s2, const uint64_t *map, uint64_t a, uint64_t pages) {
+  if (!map || !stage2_is_ram(s2, ipa(a)))
     return false;
   uint64_t page = (a - s2->ram_base.v) >> PAGE_SHIFT, end = end_in_ram(s2, page, pages), any = 0;
   for (; page < end; page = align_down(page, 64) + 64)
-    any |= s2->given[page / 64] & bits_in_word(page, end);
+    any |= atomic_load_relaxed(&map[page / 64]) & bits_in_word(page, end);
   return any != 0;
+}
+
+bool stage2_is_given(const struct stage2 *s2, uint64_t a, uint64_t pages) {
+  return any_in_map(s2, s2->given, a, pages);
+}
+
+bool stage2_is_ballooned(const struct stage2 *s2, uint64_t a, uint64_t pages) {
+  return any_in_map(s2, atomic_load_relaxed(&s2->ballooned), a, pages);
 }

@@ -252,15 +252,6 @@ static NOINLINE err_t populate_page(struct stage2 *s2, uint64_t a) {
   return or_was_there(populate_leaf(s2, align_down(a, PAGE_SIZE), 0, PAGE_FLAGS));
 }
 
-/* Is a page of this block in the balloon? The guest has promised not to touch that one, and EL2 need not back it. */
-static bool is_ballooned(const struct stage2 *s2, uint64_t block) {
-  const uint64_t *map = atomic_load_relaxed(&s2->ballooned);
-  uint64_t any = 0;
-  for (uint64_t i = 0, first = (block - s2->ram_base.v) / PAGE_SIZE / 64; map && i < SZ_2M / PAGE_SIZE / 64; i++)
-    any |= atomic_load_relaxed(&map[first + i]);
-  return any != 0;
-}
-
 /*
  * May a 2 MiB block go here? Not if a table of 4 KiB leaves, or a leaf, stands there already, nor where part of it is handed over or in the
  * balloon.
@@ -271,7 +262,7 @@ static bool block_possible(struct stage2 *s2, uint64_t ia) {
   err_t err = pt_lookup(&s2->pt, ia, &leaf);
   bool possible = err == ERR_NOENT && leaf.level <= 2 && !stage2_is_given(s2, align_down(ia, SZ_2M), SZ_2M / PAGE_SIZE);
   spin_unlock(&s2->lock);
-  return possible && !is_ballooned(s2, align_down(ia, SZ_2M));
+  return possible && !stage2_is_ballooned(s2, align_down(ia, SZ_2M), SZ_2M / PAGE_SIZE);
 }
 
 static NOINLINE err_t populate_large(struct stage2 *s2, uint64_t a) {

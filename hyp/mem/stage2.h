@@ -97,6 +97,11 @@ MUST_CHECK err_t stage2_open_given(struct stage2 *s2);
 void stage2_close_given(struct stage2 *s2);
 void stage2_set_given(struct stage2 *s2, uint64_t a, uint64_t pages, bool given);
 bool stage2_is_given(const struct stage2 *s2, uint64_t a, uint64_t pages);
+/*
+ * Is any of them in the balloon? The guest has promised not to touch that one, and EL2 need not back it. No lock; what its device does at
+ * this moment may be seen or not.
+ */
+bool stage2_is_ballooned(const struct stage2 *s2, uint64_t a, uint64_t pages);
 
 /*
  * `frames` back the VM's RAM no more: the one way on which populated_frames falls. High is watched again (quota.c), and who waits for
