@@ -2,7 +2,8 @@
 
 /*
  * Commands about who may have how much: quotas of VMs, what is left of memory, and who waits for some. `reserve check` and `reserve wait`
- * are for timelines: they fail unless EL2 has kept its reserve, and so many vCPUs wait.
+ * are for timelines: they fail unless EL2 has kept its reserve, and so many vCPUs wait. `policy wait` is for them, too: it is the policy that
+ * tells when it has come to rest, not a time that suits one machine.
  */
 
 #include "core/bits.h"
@@ -11,6 +12,7 @@
 #include "hyp/core/vm.h"
 #include "hyp/ctl/console.h"
 #include "hyp/ctl/monitor.h"
+#include "hyp/dev/virtio/balloon.h"
 #include "hyp/mem/age.h"
 #include "hyp/mem/balloon_target.h"
 #include "hyp/mem/exhaust.h"
@@ -20,6 +22,8 @@
 
 #define WAIT_POLL_MS 1u
 #define WAIT_MS 20000u
+#define REST_MS 10000u
+#define REST_TICKS 10u /* periods without a new target after which a policy is at rest */
 #define FRAMES_PER_MIB (SZ_1M >> PAGE_SHIFT)
 
 typedef unsigned long long ull;
@@ -183,6 +187,36 @@ static enum work_result print_decisions(struct session *s) {
   return s->state[0] < VMS_MAX ? WORK_MORE : WORK_DONE;
 }
 
+static bool a_balloon_moves(void) {
+  struct vm *vm;
+  struct balloon_report b;
+  for_each_vm(vm) if (virtio_balloon_report(vm, &b) && b.stand == BALLOON_MOVES) return true;
+  return false;
+}
+
+/* policy wait [MS]. state: targets that were set until now, and the tick at which the last of them was seen */
+static enum work_result wait_for_rest(struct session *s) {
+  struct policyd_stats p;
+  uint64_t ms = REST_MS;
+  if (s->argc > 2 && !session_number(s, 2, &ms))
+    return WORK_DONE;
+  policyd_read(&p);
+  bool first = s->phase++ == 0;
+  if (first)
+    s->deadline = time_now() + time_from_ms(ms);
+  if (first || p.changes != s->state[0] || a_balloon_moves()) {
+    s->state[0] = p.changes;
+    s->state[1] = p.ticks;
+  }
+  if (p.policy->tick && p.ticks - s->state[1] < REST_TICKS) {
+    if (time_now() < s->deadline)
+      return session_wait_ms(s, WAIT_POLL_MS);
+    return session_fail_done(s, "%s is not at rest: %llu targets set", p.policy->name, (ull)p.changes);
+  }
+  hyp_printf("sluice: policy: %s is at rest\n", p.policy->name);
+  return WORK_DONE;
+}
+
 static void list_policies(struct session *s) {
   const struct policy *p;
   for (unsigned i = 0; (p = policy_number(i)) != NULL; i++)
@@ -194,6 +228,8 @@ static enum work_result cmd_policy(struct session *s) {
   uint64_t ms = 0;
   if (s->argc == 1)
     return print_decisions(s);
+  if (strcmp(s->argv[1], "wait") == 0)
+    return wait_for_rest(s);
   const struct policy *p = policy_find(s->argv[1]);
   if (!p) {
     list_policies(s);
@@ -276,7 +312,7 @@ static enum work_result cmd_reserve(struct session *s) {
 const struct command monitor_policy_commands[] = {
     {"quota", "VM [min|low|high|max MIB | weight N]...", "how much memory it may have, and its part of what all want", cmd_quota, 1, 11},
     {"wss", "[MS|off|check VM LEAST MOST]", "working sets; find them every MS", cmd_wss, 0, 4},
-    {"policy", "[NAME [MS]]", "who should have how much: what was decided and why; another policy", cmd_policy, 0, 2},
+    {"policy", "[NAME [MS] | wait [MS]]", "who should have how much: what was decided and why; another policy", cmd_policy, 0, 2},
     {"reserve", "[check|wait WAITING]", "what is left of memory, and who waits for some", cmd_reserve, 0, 2},
     {0},
 };
