@@ -29,7 +29,6 @@ err_t uart_init(pa_t base) {
 }
 
 void uart_enable_rx(uint32_t intid) {
-  mmio_write32(uart, PL011_ICR, PL011_INT_RX | PL011_INT_RT);
   mmio_write32(uart, PL011_IMSC, PL011_INT_RX | PL011_INT_RT);
   gic_enable(intid);
 }
@@ -41,13 +40,14 @@ void uart_write(const char *s, uint64_t bytes) {
     pl011_write_byte(uart, (unsigned char)*s++);
 }
 
+/* Cleared before the FIFO is read: behind the last look, it would take away the interrupt of a byte that has come since. */
 bool uart_interrupt(void) {
   int c;
   vlock_acquire(&ring_lock);
+  mmio_write32(uart, PL011_ICR, PL011_INT_RX | PL011_INT_RT);
   while ((c = pl011_read_byte(uart)) >= 0)
     if (ring_in - ring_out < RING_BYTES)
       ring[ring_in++ % RING_BYTES] = (char)c;
-  mmio_write32(uart, PL011_ICR, PL011_INT_RX | PL011_INT_RT);
   bool ready = ring_in != ring_out;
   vlock_release(&ring_lock);
   return ready;
