@@ -113,7 +113,7 @@ static enum work_result wait_done(struct session *s, const struct vm *vm, const 
     s->deadline = time_now() + time_from_ms(ms);
   if (r->stand == BALLOON_DONE) {
     hyp_printf("sluice: balloon %s: keeps %llu MiB, %llu frames are in the balloon\n", vm->config.name, (ull)(state->keep / MIB_FRAMES),
-               (ull)state->actual);
+               (ull)r->target);
     return WORK_DONE;
   }
   if (time_now() < s->deadline)

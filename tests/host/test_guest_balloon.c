@@ -4,8 +4,11 @@
  * collected, and that comes back with other features, or not at all. The device must be told of frames that are the kernel's own, each
  * once; what it was told, what the driver holds and what the allocator misses must be the same, and once a device is gone all of it must
  * come back.
+ *
+ * And whether the target is followed, that a device changes at any moment while memory runs out at any other: the last one is met, but that
+ * nothing goes in any more once memory was short after it.
  */
-// sources: guest/drivers/virtio/virtqueue.c guest/drivers/virtio/balloon_pages.c
+// sources: guest/drivers/virtio/virtqueue.c guest/drivers/virtio/balloon_pages.c guest/drivers/virtio/balloon_resize.c
 // sources: tests/host/mm_world.c tests/host/port/port_host.c
 // sources: mm/ mm/lib/format.c
 // cflags: -include tests/host/fakehw/guest_fake.h
@@ -26,6 +29,9 @@ static struct virtio_device device;
 static struct virtqueue queue[2]; /* inflate, deflate */
 static uint64_t seed, now, told, config_actual, resets;
 static bool lost, lossy, inside[FRAMES];
+static uint32_t target;
+static bool restless;          /* anything may happen meanwhile */
+static bool short_since_asked; /* memory was, after the target was last changed */
 struct balloon balloon = {.pages = {FRAME_LINK_NONE, 0}, .blocks = {FRAME_LINK_NONE, 0}};
 uint64_t timer_hz = 1000;
 
@@ -42,10 +48,21 @@ static uint64_t pick(uint64_t n) {
   return world_random(&seed) % n;
 }
 
+static void something_happens(void);
+
 void virtio_config_write32(struct virtio_device *d, unsigned offset, uint32_t value) {
   assert_ptr_equal(d, &device);
   assert_int_equal(offset, offsetof(struct virtio_balloon_config, actual));
   config_actual = value;
+  something_happens();
+}
+
+void virtio_config_read(struct virtio_device *d, unsigned offset, void *to, unsigned bytes) {
+  assert_ptr_equal(d, &device);
+  assert_int_equal(offset, offsetof(struct virtio_balloon_config, num_pages));
+  assert_int_equal(bytes, sizeof(target));
+  memcpy(to, &target, sizeof(target));
+  something_happens();
 }
 
 /* --- the device ------------------------------------------------------------------------------------------------------------------ */
@@ -89,6 +106,7 @@ void virtio_notify(struct virtio_device *d, uint16_t index) {
   }
   ((uint32_t *)(void *)(q->used + 2))[2 * (q->used[1] % q->num)] = head;
   q->used[1]++;
+  something_happens();
 }
 
 /* --- what the transport does, and balloon.c for it ------------------------------------------------------------------------------- */
@@ -130,10 +148,31 @@ err_t __wrap_page_alloc(unsigned order, alloc_flags_t flags, pfn_t *out) {
       (void)balloon_reclaim(1); /* and a third runs out of memory */
     lossy = true;
   }
+  something_happens();
   return __real_page_alloc(order, flags, out);
 }
 
 /* --- cases ----------------------------------------------------------------------------------------------------------------------- */
+
+/* An interrupt: the device wants another size. Or a process finds no frame. One time in `rare`. */
+static void something_may_happen(unsigned rare) {
+  if (!restless || pick(rare) != 0)
+    return;
+  restless = false;
+  if (pick(2)) {
+    target = (uint32_t)pick(FRAMES / 2);
+    short_since_asked = false;
+    balloon_ask();
+  } else {
+    short_since_asked |= !balloon.lock.held; /* who finds the thread at it gets nothing now */
+    (void)balloon_reclaim(1 + pick(2000));
+  }
+  restless = true;
+}
+
+static void something_happens(void) {
+  something_may_happen(50);
+}
 
 static uint64_t driver_frames(void) {
   uint64_t n = 0;
@@ -214,10 +253,61 @@ static void all_comes_back_from_a_device_that_is_lost(void **state) {
   run(true);
 }
 
+/* While things happen, and then until it rests. */
+static void follow(uint64_t all) {
+  restless = true;
+  for (unsigned i = 0; i < 20; i++) {
+    (void)balloon_resize_step();
+    something_may_happen(4);
+    something_may_happen(4);
+  }
+  restless = false;
+  uint64_t was = balloon_inside();
+  while (balloon_resize_step())
+    ;
+  if (balloon_inside() != target) {
+    assert_true(short_since_asked);
+    assert_true(balloon_inside() < target && balloon_inside() <= was);
+  }
+  assert_int_equal(config_actual, balloon_inside());
+  assert_false(balloon_has_to_resize());
+  check(all);
+}
+
+static void the_last_target_is_met(void **state) {
+  (void)state;
+  world_create(&w, &map);
+  seed = 2463534242;
+  told = now = 0;
+  memset(inside, 0, sizeof(inside));
+  balloon.message = mem_alloc(sizeof(*balloon.message));
+  lost = lossy = false;
+  uint64_t all = page_free_frames();
+  unsigned met = 0, held_back = 0;
+  for (unsigned i = 0; i < 120; i++) {
+    bring_up();
+    device.features |= BIT(VIRTIO_BALLOON_F_DEFLATE_ON_OOM);
+    target = (uint32_t)pick(FRAMES / 2);
+    short_since_asked = false;
+    balloon_ask();
+    for (unsigned n = 0; n < 10; n++) {
+      follow(all);
+      met += balloon_inside() == target;
+      held_back += balloon_inside() != target;
+    }
+    forget();
+    balloon_take_all_back();
+  }
+  assert_true(met > 200 && held_back > 200);
+  mem_free(balloon.message);
+  world_destroy(&w);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(what_is_told_is_what_is_inside),
       cmocka_unit_test(all_comes_back_from_a_device_that_is_lost),
+      cmocka_unit_test(the_last_target_is_met),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,9 +2,9 @@
 /*
  * Driver of the memory balloon, after Linux's virtio_balloon: the device's life and the thread that does what is asked.
  *
- * The thread compares num_pages with what is inside and inflates or deflates in steps (balloon_pages.c), letting others run between them;
- * what cannot be given is not given: `actual` says how far it got, and it tries again when the target changes or BALLOON_RETRY_MS later. It
- * answers for statistics (balloon_stats.c) and reports free memory (balloon_reporting.c).
+ * The thread follows num_pages in steps (balloon_resize.c, balloon_pages.c), letting others run between them; what cannot be given is not
+ * given: `actual` says how far it got, and it tries again when the target changes or BALLOON_RETRY_MS later. It answers for statistics
+ * (balloon_stats.c) and reports free memory (balloon_reporting.c).
  *
  * When this kernel poisons its free frames, it says with what (PAGE_POISON); a device that cannot be told gets no reports, since what it
  * takes comes back zeroed.
@@ -27,37 +27,7 @@ static void let_others_run(void) {
     schedule();
 }
 
-static void tell_actual(void) {
-  vlock_acquire(&balloon.lock);
-  if (balloon.device)
-    virtio_config_write32(balloon.device, offsetof(struct virtio_balloon_config, actual), (uint32_t)balloon_inside());
-  vlock_release(&balloon.lock);
-}
-
 /* --- the thread --------------------------------------------------------------------------------------------------------------- */
-
-static bool read_target(uint64_t *target) {
-  uint32_t pages = 0;
-  vlock_acquire(&balloon.lock);
-  bool live = balloon.device != NULL;
-  if (live)
-    virtio_config_read(balloon.device, offsetof(struct virtio_balloon_config, num_pages), &pages, sizeof(pages));
-  vlock_release(&balloon.lock);
-  *target = pages;
-  return live;
-}
-
-/* One step towards the target. True if there was one to make, and it was made. */
-static bool resize_step(void) {
-  uint64_t target, have = balloon_inside();
-  if (balloon.orphaned)
-    return false; /* what is inside is taken back before the next device is told of any */
-  if (!balloon.resize || !read_target(&target) || target == have)
-    return balloon.resize = false;
-  bool moved = target > have ? balloon_inflate_some(target - have) : balloon_deflate_some(have - target);
-  tell_actual();
-  return moved;
-}
 
 /* Until something is due, or it is time to try again or to report. */
 static void await(bool retry) {
@@ -76,12 +46,12 @@ static void balloond(void) {
     if (balloon.orphaned)
       balloon_take_all_back();
     balloon_answer_stats();
-    while (resize_step()) {
+    while (balloon_resize_step()) {
       balloon_answer_stats();
       let_others_run();
     }
     balloon_report_free();
-    await(balloon.resize);
+    await(balloon_has_to_resize());
   }
 }
 
@@ -169,7 +139,7 @@ static err_t probe(struct virtio_device *d) {
 static void start(struct virtio_device *d) {
   vlock_acquire(&balloon.lock);
   balloon.device = d;
-  balloon.resize = true;
+  balloon_ask();
   balloon.reports = balloon.reporting != NULL;
   if (balloon.stats)
     balloon_send_stats();
@@ -184,7 +154,7 @@ static void used(struct virtio_device *d) {
 
 static void config_changed(struct virtio_device *d) {
   (void)d;
-  balloon.resize = true;
+  balloon_ask();
   balloon_wake();
 }
 

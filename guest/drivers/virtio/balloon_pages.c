@@ -152,10 +152,6 @@ bool balloon_deflate_some(uint64_t want) {
   return frames > 0;
 }
 
-static void tell_actual_locked(void) {
-  virtio_config_write32(balloon.device, offsetof(struct virtio_balloon_config, actual), (uint32_t)balloon_inside());
-}
-
 /* Nobody knows of them any more. Returns how many there were; lock held. */
 static uint64_t take_all_locked(void) {
   uint64_t frames = balloon_inside();
@@ -175,8 +171,8 @@ static uint64_t reclaim_locked(uint64_t frames) {
   if (balloon.device && virtio_has(balloon.device, VIRTIO_BALLOON_F_DEFLATE_ON_OOM)) {
     got = deflate_locked(frames);
     if (got)
-      tell_actual_locked();
-    balloon.resize = false; /* not to be taken away again at once: the device says when */
+      balloon_tell_actual();
+    balloon_decline();
   }
   return got;
 }

@@ -2,7 +2,7 @@
 #ifndef GUEST_DRIVERS_VIRTIO_BALLOON_PRIV_H
 #define GUEST_DRIVERS_VIRTIO_BALLOON_PRIV_H
 
-/* What the files of the balloon's driver share: balloon.c (device and thread), balloon_pages.c, balloon_stats.c, balloon_reporting.c. */
+/* What the files of the balloon's driver share: balloon.c (device and thread), balloon_resize.c, balloon_pages.c, balloon_stats.c, balloon_reporting.c. */
 
 #include "abi/virtio.h"
 #include "guest/arch/vlock.h"
@@ -39,11 +39,12 @@ struct balloon {
   union balloon_message *message;
   struct balloon_stat *stat;
   struct task *thread;
-  bool due;           /* something for the thread to look at */
-  bool resize;        /* the target changed, or is to be tried again */
-  bool orphaned;      /* the device was reset: what is inside is ours again */
-  bool reports;       /* free memory is to be reported */
-  uint64_t report_at; /* when, in ticks; 0: nobody has seen any */
+  bool due;             /* something for the thread to look at */
+  bool asked, declined; /* atomic; balloon_resize.c */
+  bool resize;          /* the thread's own */
+  bool orphaned;        /* the device was reset: what is inside is ours again */
+  bool reports;         /* free memory is to be reported */
+  uint64_t report_at;   /* when, in ticks; 0: nobody has seen any */
 };
 extern struct balloon balloon;
 
@@ -55,6 +56,17 @@ static inline uint64_t balloon_inside(void) {
 /* --- balloon.c: the thread is to look; sched_lock held, or not. */
 void balloon_wake_locked(void);
 void balloon_wake(void);
+
+/* --- balloon_resize.c. The device's target has changed: any context. */
+void balloon_ask(void);
+/* By the thread: one step to the target, and the device is told how far it is; true if it got on. No lock held. */
+bool balloon_resize_step(void);
+/* By the thread: the target is not met, and is to be tried again. */
+bool balloon_has_to_resize(void);
+/* Memory was short: nothing more goes in until the device asks. Any CPU. */
+void balloon_decline(void);
+/* Write `actual`; `lock` held, there is a device. */
+void balloon_tell_actual(void);
 
 /* --- balloon_pages.c; no lock held. Some of `want` frames in or out; true if it got on. */
 bool balloon_inflate_some(uint64_t want);
