@@ -155,9 +155,12 @@ static uint64_t resume_stack[2048] ALIGNED(16);
 static uint64_t suspended_until;
 static void check_and_work(void);
 
+/* The CPU interface was reset with the CPU; the interrupt that ended the power-down is still there. */
 static void resumed(uint64_t argument) {
   require(argument == 0x5105, "resumed with", argument);
   require(payload_ticks() >= suspended_until, "resumed before the timer", suspended_until);
+  gic_init_cpu(0, PPI_CNTV);
+  require((sysreg_read_enc(ICC_HPPIR1_EL1) & 0xffffff) == PPI_CNTV, "resumed by", sysreg_read_enc(ICC_HPPIR1_EL1));
   take_timer_interrupt();
   put_str("victim: resumed from a power-down\n");
   check_and_work();
@@ -225,7 +228,7 @@ void payload_main(const void *dtb) {
   page_stride = align_down(fdt.ram_bytes / 2 / PAGES, SZ_4K);
   sysreg_write(cpacr_el1, CPACR_EL1_FPEN);
   gic_init_distributor();
-  gic_init_cpu(0, 27);
+  gic_init_cpu(0, PPI_CNTV);
   for (unsigned page = 0; page < PAGES; page++)
     fill(page, 0);
   uint64_t to = payload_number(fdt.bootargs, "gives", 0);
