@@ -2,7 +2,7 @@
 /*
  * Balloons: `balloon VM MIB` asks a guest to keep so much, `balloon VM` shows how far it is and, if it does not get on, why; `balloon VM
  * wait [MS]` waits until the target is met and fails with that reason, `balloon VM stats` asks the guest for its statistics and waits for
- * the answer.
+ * the answer. `balloon VM check MIB [MS]` fails unless no more than MIB back it, or will within MS.
  *
  * Everything that a guest says of itself is shown as its word. VMs are looked up anew in each step.
  */
@@ -10,6 +10,7 @@
 #include "core/bits.h"
 #include "core/format.h"
 #include "core/string.h"
+#include "hyp/arch/timer.h"
 #include "hyp/core/vm.h"
 #include "hyp/ctl/console.h"
 #include "hyp/ctl/monitor.h"
@@ -139,14 +140,25 @@ static enum work_result ask(struct session *s, struct vm *vm, const struct ballo
                                                            : session_fail_done(s, "no answer within %u ms", STATS_MS);
 }
 
+/* What is to happen within so long: where time is the host's, whose guests may wait for their turn, at least WAIT_MS. */
+static uint64_t patience(uint64_t ms) {
+  return ms == 0 || timer_counts_instructions() ? ms : max_u64(ms, WAIT_MS);
+}
+
+/* balloon VM check MIB [MS]: now, or within MS. */
 static enum work_result check(struct session *s, const struct vm *vm) {
-  uint64_t mib, frames = vm->s2.populated_frames;
+  uint64_t mib, ms = 0, frames = vm->s2.populated_frames;
   if (s->argc < 4)
     return session_fail_done(s, "how many MiB?");
-  if (!session_number(s, 3, &mib))
+  if (!session_number(s, 3, &mib) || (s->argc > 4 && !session_number(s, 4, &ms)))
     return WORK_DONE;
-  if (frames > mib * MIB_FRAMES)
+  if (s->deadline == ~(uint64_t)0)
+    s->deadline = time_now() + time_from_ms(patience(ms));
+  if (frames > mib * MIB_FRAMES) {
+    if (time_now() < s->deadline)
+      return session_wait_ms(s, 1);
     return session_fail_done(s, "%s has %llu KiB", vm->config.name, (ull)(frames * PAGE_SIZE / SZ_1K));
+  }
   hyp_printf("sluice: balloon %s: has %llu KiB, no more than %llu MiB\n", vm->config.name, (ull)(frames * PAGE_SIZE / SZ_1K), (ull)mib);
   return WORK_DONE;
 }
@@ -199,7 +211,7 @@ static enum work_result cmd_balloon(struct session *s) {
 }
 
 const struct command monitor_balloon_commands[] = {
-    {"balloon", "VM [MIB | wait [MS] | stats | check MIB | reporting on/off | features WORD...]", "keep MIB; how far it is", cmd_balloon, 1,
-     9},
+    {"balloon", "VM [MIB | wait [MS] | stats | check MIB [MS] | reporting on/off | features WORD...]", "keep MIB; how far it is",
+     cmd_balloon, 1, 9},
     {0},
 };

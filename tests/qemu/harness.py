@@ -7,7 +7,8 @@ import subprocess
 from pathlib import Path
 
 import pexpect
-from machine import PASS, ROOT, Machine, build_dir, drop_ram, extract_trace, last_lines, run_headless, scenario_blob
+from machine import PASS, ROOT, Machine, blob_property, build_dir, drop_ram, extract_trace, last_lines, run_headless, scenario_blob
+from overrides import children, fdt
 from trace_live import Beside
 
 TRACE_CHECK = ROOT / "tools/trace-check"
@@ -26,6 +27,9 @@ TRACE_RECORDS_OF = {
     "moves": 524288,
     "squeeze": 262144,
 }
+# How often the time that a scenario gives itself, without icount: that time is the host's then, who may have much else to do.
+PATIENCE = 5
+STEP_MS = 10000  # of a step that does not say: docs/scenario.md
 
 
 def results_dir(name):
@@ -47,6 +51,18 @@ def traced(blob, to, records=TRACE_RECORDS):
     return to
 
 
+def patient(blob, to):
+    """A copy of the scenario that waits PATIENCE times as long for what is to come. Steps that watch for what must not come, and so always take their whole time, keep it."""
+    to.write_bytes(blob.read_bytes())
+    for step in children(to, "/timeline"):
+        node = f"/timeline/{step}"
+        awaits = any(fdt("fdtget", to, node, what).returncode == 0 for what in ("run", "expect", "expect-verdict"))
+        ms = int(blob_property(to, "within-ms", node=node) or STEP_MS)
+        if awaits:
+            fdt("fdtput", "-t", "u", to, node, "within-ms", ms * PATIENCE).check_returncode()
+    return to
+
+
 class Boot:
     """What the `boot` fixture gives a test: boot(scenario, ...) -> Outcome."""
 
@@ -63,6 +79,9 @@ class Boot:
         self.runs += 1
         tag = tag or str(self.runs)
         blob = Path(blob) if blob else scenario and scenario_blob(scenario)
+        if not icount and blob:
+            blob = patient(blob, self.where / f"patient-{tag}.dtb")
+            asked.setdefault("timeout", PATIENCE * float(blob_property(blob, "sluice,timeout-s") or Machine.timeout))
         if trace:
             blob = traced(blob, self.where / f"scenario-{tag}.dtb", TRACE_RECORDS_OF.get(scenario, TRACE_RECORDS))
             asked["ram_file"] = self.where / f"ram-{tag}"

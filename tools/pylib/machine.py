@@ -55,9 +55,9 @@ def scenario_blob(name):
     return blob
 
 
-def blob_property(blob, name, kind="u"):
-    """A property of the scenario's root node, or None (also when the blob is broken)."""
-    done = subprocess.run(["fdtget", "-t", kind, str(blob), "/", name], capture_output=True, text=True)
+def blob_property(blob, name, kind="u", node="/"):
+    """A property of a node of the scenario, of its root if none is named; or None (also when the blob is broken)."""
+    done = subprocess.run(["fdtget", "-t", kind, str(blob), node, name], capture_output=True, text=True)
     return done.stdout.strip() or None if done.returncode == 0 else None
 
 
