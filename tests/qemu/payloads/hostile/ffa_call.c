@@ -78,9 +78,9 @@ int64_t ffa_reclaim(uint64_t handle) {
 
 /* The first page that is offered is where the hostile guest says what it gives; we try all handles that there may have been. */
 static volatile uint64_t *find_mailbox(uint64_t from) {
-  for (uint64_t n = 1;; n = n % 8192 + 1)
-    if (ffa_retrieve(from << 32 | n, machine.ram_end, FFA_DATA_RW) == 0)
-      return (volatile uint64_t *)machine.ram_end;
+  for (uint64_t n = 1; ffa_retrieve(from << 32 | n, machine.ram_end, FFA_DATA_RW) != 0; n = n % 8192 + 1)
+    cpu_relax();
+  return (volatile uint64_t *)machine.ram_end;
 }
 
 /* Takes what is being given and reclaimed, and lets go of it at once. What is donated it keeps. */
