@@ -7,7 +7,7 @@
  *   table    one writes, all read, again and again: what read duplication is for
  *   stream   one after another reads and changes all of it, in order: what prefetch is for
  *   pong     all write one page in turns: it thrashes, and is pinned
- *   pool     each fills its part, more than its quota, then reads the others': what eviction is for
+ *   pool     each fills its part, then reads all, more than its quota, in turns and at once: what eviction is for
  *   sums     LDXR and STXR by all on the same words
  *
  * manageddemo:all:ME:GUESTS does that once. manageddemo:churn:ME:GUESTS:ROUNDS then writes and checks its part of the pool, and looks at
@@ -248,9 +248,11 @@ static void pool(void) {
   uint64_t *p = range("pool", POOL_BYTES);
   fill(p, me, 0, 64, 1);
   meet();
-  for (unsigned long g = 1; g <= guests; g++)
-    EXPECT_EQ(wrong(p, g, 0, 64, 1), 0);
-  meet();
+  for (unsigned long turn = 1; turn <= guests + 1; turn++) { /* one after another, so that what must be evicted is known; then all at once */
+    for (unsigned long g = 1; (turn == me || turn > guests) && g <= guests; g++)
+      EXPECT_EQ(wrong(p, g, 0, 64, 1), 0);
+    meet();
+  }
 }
 
 /* ---- sums ---- */

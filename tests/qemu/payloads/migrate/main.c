@@ -13,6 +13,7 @@
 #define PAGES 1024u
 #define PONGS 200u
 #define PONG_SPINS 100u
+#define UNDER_WAY 3u /* a round of the follower's: both have had all pages */
 
 static volatile uint64_t *control, *data;
 
@@ -114,6 +115,10 @@ static void alternate(uint64_t role, uint64_t rounds) {
     if (i > 0)
       check_all(i - 1);
     write_all(i);
+    if (i == UNDER_WAY)
+      put_str("migrate: under way\n");
+    if (i == rounds / 2)
+      put_str("migrate: half way\n");
     give_turn(i + 1);
   }
 }
