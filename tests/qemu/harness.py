@@ -15,6 +15,7 @@ TRACE_CHECK = ROOT / "tools/trace-check"
 # What the checker needs, in rings that hold a whole run: a lost record is a failure.
 TRACE_GROUPS = ("pt", "frame")
 TRACE_RECORDS = 131072
+RECORD_BYTES = 64
 # Of scenarios that do more.
 TRACE_RECORDS_OF = {
     "balloon": 262144,
@@ -25,6 +26,7 @@ TRACE_RECORDS_OF = {
     "live": 262144,
     "managed": 524288,
     "moves": 524288,
+    "rebalance": 262144,
     "squeeze": 262144,
 }
 # How often the time that a scenario gives itself, without icount: that time is the host's then, who may have much else to do.
@@ -40,15 +42,17 @@ def results_dir(name):
 
 
 def traced(blob, to, records=TRACE_RECORDS):
-    """A copy of the scenario with the page-table trace on, and no samples, which a run that takes its time would fill the rings with. One that has its own wishes about
-    the trace keeps them."""
+    """A copy of the scenario with the page-table trace on, and no samples, which a run that takes its time would fill the rings with."""
     to.write_bytes(blob.read_bytes())
-    if subprocess.run(["fdtget", to, "/hypervisor", "trace"], capture_output=True).returncode:
-        subprocess.run(["fdtput", "-p", "-c", to, "/hypervisor"], capture_output=True)  # it may be there
-        subprocess.run(["fdtput", "-t", "s", to, "/hypervisor", "trace", *TRACE_GROUPS], check=True)
-        subprocess.run(["fdtput", "-t", "u", to, "/hypervisor", "trace-records", str(records)], check=True)
-        subprocess.run(["fdtput", "-d", to, "/hypervisor", "sample-ms"], capture_output=True)  # it may be there
+    subprocess.run(["fdtput", "-p", "-c", to, "/hypervisor"], capture_output=True)  # it may be there
+    subprocess.run(["fdtput", "-t", "s", to, "/hypervisor", "trace", *TRACE_GROUPS], check=True)
+    subprocess.run(["fdtput", "-t", "u", to, "/hypervisor", "trace-records", str(records)], check=True)
+    subprocess.run(["fdtput", "-d", to, "/hypervisor", "sample-ms"], capture_output=True)  # it may be there
     return to
+
+
+def has_own_trace(blob):
+    return fdt("fdtget", blob, "/hypervisor", "trace").returncode == 0
 
 
 def patient(blob, to):
@@ -82,10 +86,15 @@ class Boot:
         if not icount and blob:
             blob = patient(blob, self.where / f"patient-{tag}.dtb")
             asked.setdefault("timeout", PATIENCE * float(blob_property(blob, "sluice,timeout-s") or Machine.timeout))
+        records = TRACE_RECORDS_OF.get(scenario, TRACE_RECORDS)
+        ours = trace and not has_own_trace(blob)
+        if ours:
+            blob = traced(blob, self.where / f"scenario-{tag}.dtb", records)
         if trace:
-            blob = traced(blob, self.where / f"scenario-{tag}.dtb", TRACE_RECORDS_OF.get(scenario, TRACE_RECORDS))
             asked["ram_file"] = self.where / f"ram-{tag}"
         machine = (Machine.for_scenario if blob else Machine)(blob=blob, icount=icount, **asked)
+        if ours and not machine.nodes:  # the rings come on top: when memory is short, it is as short with the trace on
+            machine.memory += machine.cpus * records * RECORD_BYTES >> 20
         beside = Beside(machine.ram_file, machine.cpu == "max") if follow else None
         try:
             outcome = run_headless(machine, self.where / f"console-{tag}.log", beside)
