@@ -16,6 +16,7 @@
 #include "hyp/ctl/console.h"
 #include "hyp/ctl/monitor.h"
 #include "hyp/ctl/trace.h"
+#include "hyp/mem/vmid.h"
 #include "mm/page_alloc.h"
 
 /* --- trace --- */
@@ -70,8 +71,10 @@ static enum work_result cmd_trace(struct session *s) {
 
 static enum work_result cmd_stats(struct session *s) {
   unsigned id = (unsigned)s->state[0]++;
-  if (id >= cpu_count)
+  if (id >= cpu_count) {
+    hyp_printf("VMIDs: generation %llu is in use\n", (unsigned long long)vmid_generation());
     return WORK_DONE;
+  }
   const struct cpu *c = &cpus[id];
   const struct vcpu *v = c->current;
   hyp_printf("cpu %u: idle %llu us, masked at most %llu us%s, has %s vcpu %u\n", id, (unsigned long long)time_to_us(c->idle_ticks),
@@ -238,7 +241,7 @@ static enum work_result cmd_shutdown(struct session *s) {
 
 const struct command monitor_machine_commands[] = {
     {"trace", "[on|off [GROUP...]]", "what is recorded", cmd_trace, 0, SESSION_ARGS_MAX - 1},
-    {"stats", "", "each CPU's idle and masked time", cmd_stats, 0, 0},
+    {"stats", "", "each CPU's idle and masked time, VMIDs", cmd_stats, 0, 0},
     {"masked", "begin | US", "measure anew; fail if EL2 masked interrupts longer", cmd_masked, 1, 1},
     {"cost", "VM", "instructions, exits and TLBIs that a VM has taken", cmd_cost, 1, 1},
     {"shares", "begin|check PERCENT", "is CPU time divided fairly?", cmd_shares, 1, 2},

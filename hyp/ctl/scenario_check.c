@@ -54,6 +54,15 @@ static err_t check_zeroed_pool(struct parser *p, uint64_t *bytes) {
   return ERR_OK;
 }
 
+/* Up to one for each CPU stays in use when they run out, and one more is to be given then. */
+static err_t check_vmid_bits(struct parser *p, unsigned *bits) {
+  *bits = p->raw.hypervisor.vmid_bits;
+  unsigned vmids = (unsigned)BIT(*bits) - 1;
+  if (*bits && vmids <= p->cpus)
+    return parse_fail(p, SCN_VMID_BITS ": %u make %u VMIDs: %u CPUs need more", *bits, vmids, p->cpus);
+  return ERR_OK;
+}
+
 /* A period without a policy is a slip. That of `none` is never over, so that sweeps may go over policies. */
 static err_t check_policy(struct parser *p, struct hyp_options *o) {
   const struct raw_hypervisor *raw = &p->raw.hypervisor;
@@ -89,13 +98,14 @@ static err_t check_hypervisor(struct parser *p) {
   if (e == ERR_OK)
     e = check_zeroed_pool(p, &o->zeroed_pool_bytes);
   if (e == ERR_OK)
+    e = check_vmid_bits(p, &o->vmid_bits);
+  if (e == ERR_OK)
     e = check_policy(p, o);
   o->features_off = (uint32_t)off;
   if (raw->sample_ms)
     o->trace_mask |= BIT(TRACE_GROUP_SAMPLE);
   o->sample_ms = raw->sample_ms;
   o->trace_records = raw->trace_records;
-  o->vmid_bits = raw->vmid_bits;
   o->slice_us = raw->slice_us;
   o->console_quiet = raw->console_quiet;
   o->measure_masked = raw->measure_masked;

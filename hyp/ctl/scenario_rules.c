@@ -47,7 +47,7 @@ static const struct rule hypervisor_rules[] = {
     {SCN_TRACE, FORM_STRINGS, false, AT(hypervisor.trace), 0, SCENARIO_STRINGS_MAX},
     {SCN_TRACE_RECORDS, FORM_NUMBER, false, AT(hypervisor.trace_records), 64, SCENARIO_TRACE_RECORDS_MAX},
     {SCN_FEATURES_OFF, FORM_STRINGS, false, AT(hypervisor.features_off), 0, SCENARIO_STRINGS_MAX},
-    {SCN_VMID_BITS, FORM_NUMBER, false, AT(hypervisor.vmid_bits), 6, 16},
+    {SCN_VMID_BITS, FORM_NUMBER, false, AT(hypervisor.vmid_bits), 2, 16},
     {SCN_SLICE_US, FORM_NUMBER, false, AT(hypervisor.slice_us), 100, 1000000},
     {SCN_CONSOLE_QUIET, FORM_FLAG, false, AT(hypervisor.console_quiet), 0, 0},
     {SCN_MEASURE_MASKED, FORM_FLAG, false, AT(hypervisor.measure_masked), 0, 0},
