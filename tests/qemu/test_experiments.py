@@ -67,8 +67,14 @@ def stat_parent(path):
         return None
 
 
+def heeds_interrupts():
+    """In the child: a shell without job control has what it starts in the background ignore Ctrl-C, and so all that comes of it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def start(*words):
-    return subprocess.Popen([ROOT / "tools/sluice", *words], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+    return subprocess.Popen([ROOT / "tools/sluice", *words], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+                            preexec_fn=heeds_interrupts)
 
 
 def is_machine(pid):
