@@ -3,7 +3,8 @@
  * EL2's own work on CPU 0: a list of work items, each run a step at a time. While guests keep CPU 0 busy a step runs at least every
  * WORK_PERIOD_US, so that the monitor answers; when it idles, steps run back to back with interrupts looked at in between.
  *
- * Lock: work_lock covers the list and every item's links, wake_at and queued, and writes of the hints. A step runs without it.
+ * Lock: work_lock covers the list and every item's links, due and queued, and writes of the hints. A step runs without it, its item out of the list; what
+ * is in the list when it ends was woken meanwhile.
  */
 #include "hyp/core/work.h"
 #include "arch/lock.h"
@@ -19,7 +20,7 @@
 
 static struct spinlock work_lock;
 static struct list_node items;
-static uint64_t earliest = TIMER_NEVER; /* least wake_at of all items; read without the lock as a hint */
+static uint64_t earliest = TIMER_NEVER; /* least due of all items; read without the lock as a hint */
 uint64_t work_next_at = TIMER_NEVER;    /* the same, but a period after the last step; likewise */
 static uint64_t last_step;              /* CNTPCT; work_lock */
 
@@ -40,7 +41,7 @@ uint64_t time_to_us(uint64_t ticks) {
   return ticks / hz * 1000000 + ticks % hz * 1000000 / hz;
 }
 
-/* `at` is the least wake_at. */
+/* `at` is the least due. */
 static void publish(uint64_t at) {
   atomic_store_relaxed(&earliest, at);
   atomic_store_relaxed(&work_next_at, at == TIMER_NEVER ? at : max_u64(at, last_step + time_from_ms(1) * WORK_PERIOD_US / 1000));
@@ -49,18 +50,22 @@ static void publish(uint64_t at) {
 static void refresh_earliest(void) {
   uint64_t at = TIMER_NEVER;
   list_for_each (node, &items)
-    at = min_u64(at, list_entry(node, struct work, node)->wake_at);
+    at = min_u64(at, list_entry(node, struct work, node)->due);
   publish(at);
+}
+
+/* Behind the others, so that items take turns; or sooner than it was. */
+static void enqueue(struct work *w, uint64_t due) {
+  w->due = due;
+  if (w->queued)
+    return;
+  w->queued = true;
+  list_push_back(&items, &w->node);
 }
 
 void work_wake(struct work *w) {
   spin_lock(&work_lock);
-  w->wake_at = 0;
-  w->woken = true;
-  if (!w->queued) {
-    w->queued = true;
-    list_push_back(&items, &w->node);
-  }
+  enqueue(w, 0);
   publish(0);
   spin_unlock(&work_lock);
   if (this_cpu()->id == 0)
@@ -83,7 +88,7 @@ static struct work *take_due(uint64_t now) {
   spin_lock(&work_lock);
   list_for_each (node, &items) {
     struct work *w = list_entry(node, struct work, node);
-    if (w->wake_at <= now) {
+    if (w->due <= now) {
       due = w;
       break;
     }
@@ -91,21 +96,10 @@ static struct work *take_due(uint64_t now) {
   if (due) {
     list_remove(&due->node);
     due->queued = false;
-    due->woken = false;
   }
   refresh_earliest();
   spin_unlock(&work_lock);
   return due;
-}
-
-/* Behind the others, so that items take turns. An item that was woken during its step runs again at once. */
-static void put_back(struct work *w, enum work_result result) {
-  if (result == WORK_MORE || w->woken)
-    w->wake_at = 0;
-  if (!w->queued) {
-    w->queued = true;
-    list_push_back(&items, &w->node);
-  }
 }
 
 bool work_run_step(void) {
@@ -120,8 +114,8 @@ bool work_run_step(void) {
   cost_resume(this_cpu());
   spin_lock(&work_lock);
   last_step = timer_now();
-  if (result != WORK_DONE) /* a finished item may be gone with its owner: not touched */
-    put_back(w, result);
+  if (result != WORK_DONE && !w->queued) /* a finished item may be gone with its owner: not touched */
+    enqueue(w, result == WORK_WAIT ? w->wake_at : 0);
   refresh_earliest();
   spin_unlock(&work_lock);
   return true;

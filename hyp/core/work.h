@@ -21,9 +21,9 @@ enum work_result {
 struct work {
   struct list_node node;
   enum work_result (*step)(struct work *w);
-  uint64_t wake_at; /* CNTPCT; ~0: only by work_wake() */
+  uint64_t wake_at; /* CNTPCT; ~0: only by work_wake(); its step's alone, who sets it before WORK_WAIT */
+  uint64_t due;     /* in the list: when its step runs; the queue's, so that nothing a step writes outlives a work_wake() meanwhile */
   bool queued;      /* in the list */
-  bool woken;       /* since its step began */
 };
 
 extern uint64_t work_next_at; /* see work.c */
@@ -31,7 +31,7 @@ extern uint64_t work_next_at; /* see work.c */
 /* Boot CPU, once, before any of the below. */
 void work_init(void);
 
-/* From any CPU. Queue `w`, or make a waiting one run again soon. */
+/* From any CPU, at any time. A step of `w` begins after this, whatever one that is under way answers. */
 void work_wake(struct work *w);
 
 /* Its owner goes away: take `w` out of the list. CPU 0, perhaps from its own last step, which then returns WORK_DONE. */

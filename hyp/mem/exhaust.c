@@ -235,7 +235,8 @@ static bool still_waits(const struct vm *vm) {
 static void end_episode(struct vm *vm, uint64_t since) {
   struct memory_tried tried = exhaust_tried(vm);
   uint64_t ticks = time_now() - since;
-  atomic_store_relaxed(&vm->wait_since, 0);
+  if (!atomic_cas(&vm->wait_since, &since, 0))
+    return; /* somebody has begun to wait: it goes on */
   trace(TRACE_GROUP_POLICY, TRACE_MEMORY_BACK, 0, vm->id, ticks, tried.asked, 0, 0);
   if (is_told(atomic_load_relaxed(&vm->wait_episodes)))
     hyp_printf("sluice: %s: waits for memory no more, after %llu us; others were asked for %llu KiB\n", vm->config.name,

@@ -96,7 +96,13 @@ void virtio_retry(struct vm *of) {
   retries++;
 }
 
+static struct vcpu *comes; /* another CPU's, which begins to wait while somebody looks at the clock */
+
 uint64_t time_now(void) {
+  struct vcpu *v = comes;
+  comes = NULL;
+  if (v)
+    exhaust_wait(v, 0x41000000, ERR_NOMEM);
   return now;
 }
 
@@ -224,6 +230,31 @@ static void test_duplicates_go_first(void **state) {
   wait_for(&vcpus[1][0], 0x41000000, ERR_NOSPC);
   assert_int_equal(exhaust_waiters(&vm[1]).quota, 1);
   assert_int_equal(duplicates, 3);
+}
+
+/* In the moment in which the VM's episode of waiting is told to be over: it goes on, and is over once. */
+static void test_one_begins_as_the_last_is_let_go(void **state) {
+  (void)state;
+  wait_for(&vcpus[0][0], 0x41000000, ERR_NOMEM);
+  spare = 1;
+  now += 1000;
+  assert_true(tick());
+  assert_int_equal(vcpus[0][0].state, VCPU_READY);
+  spare = 0;
+  now += 1000;
+  comes = &vcpus[0][1];
+  assert_true(tick());
+  assert_null(comes);
+  leave(&vcpus[0][1]);
+  assert_int_equal(traced[TRACE_MEMORY_BACK], 0);
+  assert_true(tick());
+  assert_int_not_equal(vm[0].wait_since, 0);
+  spare = 1;
+  assert_true(tick());
+  assert_false(tick());
+  assert_int_equal(vm[0].wait_since, 0);
+  assert_int_equal(traced[TRACE_MEMORY_BACK], 1);
+  assert_int_equal(lines, 2);
 }
 
 static void test_longest_first_and_no_more_than_frames(void **state) {
@@ -545,6 +576,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup(test_waits_until_there_is_a_frame, reset),
       cmocka_unit_test_setup(test_duplicates_go_first, reset),
+      cmocka_unit_test_setup(test_one_begins_as_the_last_is_let_go, reset),
       cmocka_unit_test_setup(test_longest_first_and_no_more_than_frames, reset),
       cmocka_unit_test_setup(test_many_wait, reset),
       cmocka_unit_test_setup(test_one_that_comes_meanwhile, reset),

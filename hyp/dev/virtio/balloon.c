@@ -304,10 +304,10 @@ static enum balloon_stand stand_of(const struct virtio_balloon *b, uint64_t now)
 
 bool virtio_balloon_report(struct vm *vm, struct balloon_report *out) {
   struct virtio_balloon *b = find(vm);
-  uint64_t now = time_now();
   if (!b)
     return false;
   spin_lock(&b->device.lock);
+  uint64_t now = time_now(); /* not before what the guest did last */
   *out = (struct balloon_report){.features = b->device.features, .target = b->target, .said = b->said, .poison = b->poison};
   out->offered = b->offered;
   out->declines_reports = b->declines_reports;
