@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Works for a while and says how far it got: what each of several runners has got of the CPU. Arguments: milliseconds (default 1000),
+ * Says that it begins, works for a while and says how far it got: what each of several runners has got of the CPU. Arguments: milliseconds (default 1000),
  * label. A round is a fixed number of instructions, so counts compare across runners.
  */
 #include "user.h"
@@ -16,6 +16,7 @@ int main(int argc, char **argv, char **envp) {
   unsigned long ms = argc > 1 ? str_number(argv[1]) : 1000, rounds = 0;
   const char *label = argc > 2 ? argv[2] : "spin";
   (void)envp;
+  print("spin: %s begins\n", label);
   uint64_t end = ticks() + ms * ticks_per_second() / 1000;
   while (ticks() < end) {
     one_round();

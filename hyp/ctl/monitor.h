@@ -45,7 +45,7 @@ struct session {
   bool must_fail; /* the line began with `fails`: what comes of it is turned round */
   char reason[SESSION_REASON_MAX];
   uint64_t wake_at;  /* CNTPCT, with WORK_WAIT */
-  uint64_t deadline; /* CNTPCT, a command's own */
+  uint64_t deadline; /* CNTPCT, a command's own; session_wait_at_most() sets it */
   unsigned phase;    /* a command's own; 0 at its first step */
   bool holds;        /* set by a command that has something to give back when it is broken off */
   bool stopping;     /* then it is called once more with this: give it back, and return WORK_DONE */
@@ -63,6 +63,15 @@ void session_stop(struct session *s, const char *reason);
 void session_fail(struct session *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* As `return session_fail(...), WORK_DONE`. */
 enum work_result session_fail_done(struct session *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* Is time a count of instructions (timer_counts_instructions())? Asked once. */
+bool session_time_is_counted(void);
+/*
+ * The deadline for what the command waits for: in `ms` milliseconds (0: now) where time is a count of instructions; five times as long, and in 10 s at
+ * least, where it is the host's (patience.c).
+ */
+void session_wait_at_most(struct session *s, uint64_t ms);
+/* Before its deadline? Then the command returns WORK_WAIT, and is called again in a millisecond at the latest. */
+bool session_may_wait(struct session *s);
 /* Wait `ms` more milliseconds. */
 enum work_result session_wait_ms(struct session *s, uint64_t ms);
 /* The VM that argument `n` names, or NULL after session_fail(). */

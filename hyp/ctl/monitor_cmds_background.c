@@ -30,15 +30,15 @@ static enum work_result show(void) {
 
 static enum work_result wait_full(struct session *s) {
   if (s->deadline == ~(uint64_t)0)
-    s->deadline = time_now() + time_from_ms(WAIT_MS);
+    session_wait_at_most(s, WAIT_MS);
   struct zero_pool_info p;
   page_zero_pool_read(&p);
   if (p.limit == 0)
     return session_fail_done(s, "there is no zeroed pool");
   if (p.frames + p.pageblocks * PAGEBLOCK_FRAMES < p.limit) {
-    if (time_now() >= s->deadline)
-      return session_fail_done(s, "the zeroed pool has %llu frames of %llu", (ull)page_zero_pool_frames(), (ull)p.limit);
-    return session_wait_ms(s, 1);
+    if (session_may_wait(s))
+      return WORK_WAIT;
+    return session_fail_done(s, "the zeroed pool has %llu frames of %llu", (ull)page_zero_pool_frames(), (ull)p.limit);
   }
   hyp_printf("sluice: background: the zeroed pool is full: %llu frames, %llu single, %llu blocks of 2 MiB\n", (ull)p.limit, (ull)p.frames,
              (ull)p.pageblocks);

@@ -10,7 +10,6 @@
 #include "core/bits.h"
 #include "core/format.h"
 #include "core/string.h"
-#include "hyp/arch/timer.h"
 #include "hyp/core/vm.h"
 #include "hyp/ctl/console.h"
 #include "hyp/ctl/monitor.h"
@@ -111,14 +110,14 @@ static enum work_result wait_done(struct session *s, const struct vm *vm, const 
   if (s->argc > 3 && !session_number(s, 3, &ms))
     return WORK_DONE;
   if (s->deadline == ~(uint64_t)0)
-    s->deadline = time_now() + time_from_ms(ms);
+    session_wait_at_most(s, ms);
   if (r->stand == BALLOON_DONE) {
     hyp_printf("sluice: balloon %s: keeps %llu MiB, %llu frames are in the balloon\n", vm->config.name, (ull)(state->keep / MIB_FRAMES),
                (ull)r->target);
     return WORK_DONE;
   }
-  if (time_now() < s->deadline)
-    return session_wait_ms(s, 1);
+  if (session_may_wait(s))
+    return WORK_WAIT;
   say_stand(r, stand);
   return session_fail_done(s, "%llu of %u frames: %s", (ull)state->actual, r->target, stand);
 }
@@ -130,19 +129,14 @@ static enum work_result ask(struct session *s, struct vm *vm, const struct ballo
       return session_fail_done(s, "the guest offers no statistics");
     s->phase = 1;
     s->state[0] = time_now();
+    session_wait_at_most(s, STATS_MS);
     return session_wait_ms(s, 1);
   }
   if (state->stats_at >= s->state[0]) {
     print_stats(vm, r);
     return WORK_DONE;
   }
-  return time_now() - s->state[0] < time_from_ms(STATS_MS) ? session_wait_ms(s, 1)
-                                                           : session_fail_done(s, "no answer within %u ms", STATS_MS);
-}
-
-/* What is to happen within so long: where time is the host's, whose guests may wait for their turn, at least WAIT_MS. */
-static uint64_t patience(uint64_t ms) {
-  return ms == 0 || timer_counts_instructions() ? ms : max_u64(ms, WAIT_MS);
+  return session_may_wait(s) ? WORK_WAIT : session_fail_done(s, "no answer");
 }
 
 /* balloon VM check MIB [MS]: now, or within MS. */
@@ -153,10 +147,10 @@ static enum work_result check(struct session *s, const struct vm *vm) {
   if (!session_number(s, 3, &mib) || (s->argc > 4 && !session_number(s, 4, &ms)))
     return WORK_DONE;
   if (s->deadline == ~(uint64_t)0)
-    s->deadline = time_now() + time_from_ms(patience(ms));
+    session_wait_at_most(s, ms);
   if (frames > mib * MIB_FRAMES) {
-    if (time_now() < s->deadline)
-      return session_wait_ms(s, 1);
+    if (session_may_wait(s))
+      return WORK_WAIT;
     return session_fail_done(s, "%s has %llu KiB", vm->config.name, (ull)(frames * PAGE_SIZE / SZ_1K));
   }
   hyp_printf("sluice: balloon %s: has %llu KiB, no more than %llu MiB\n", vm->config.name, (ull)(frames * PAGE_SIZE / SZ_1K), (ull)mib);

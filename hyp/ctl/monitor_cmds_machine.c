@@ -90,7 +90,7 @@ static enum work_result cmd_stats(struct session *s) {
 static const char *why_masked_is_no_measure(void) {
   if (cpu_count > 1)
     return "on a count that several CPUs share: no measure, run it on one";
-  return timer_counts_instructions() ? NULL : "of real time: no measure, run it with instructions counted (make experiment)";
+  return session_time_is_counted() ? NULL : "of real time: no measure, run it with instructions counted (make experiment)";
 }
 
 static enum work_result masked_anew(void) {

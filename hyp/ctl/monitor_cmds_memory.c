@@ -168,7 +168,7 @@ enum {
 static enum work_result walk_begin(struct session *s, struct vm *vm) {
   if (!parse_u64(s->argv[2], &s->state[0]))
     return session_fail_done(s, "`%s` is not an address", s->argv[2]);
-  s->deadline = time_now() + time_from_ms(WALK_STOP_MS);
+  session_wait_at_most(s, WALK_STOP_MS);
   s->phase = WALK_STOPPING;
   s->state[1] = vm->state == VM_RUNNING && vm->goal == GOAL_NONE; /* else somebody else pauses it, and wants it paused */
   if (s->state[1] && vm_pause(vm) != ERR_OK)
@@ -178,8 +178,8 @@ static enum work_result walk_begin(struct session *s, struct vm *vm) {
 
 /* PAUSED is reached when no CPU holds a vCPU's registers any more. */
 static enum work_result walk_stopping(struct session *s, const struct vm *vm) {
-  if (vm->state == VM_RUNNING && time_now() < s->deadline)
-    return session_wait_ms(s, 1);
+  if (vm->state == VM_RUNNING && session_may_wait(s))
+    return WORK_WAIT;
   s->phase = WALK_STAGE1;
   return WORK_MORE;
 }

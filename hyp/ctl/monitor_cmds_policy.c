@@ -20,7 +20,6 @@
 #include "hyp/mem/quota.h"
 #include "mm/page_alloc.h"
 
-#define WAIT_POLL_MS 1u
 #define WAIT_MS 20000u
 #define REST_MS 10000u
 #define REST_TICKS 10u /* periods without a new target after which a policy is at rest */
@@ -203,14 +202,14 @@ static enum work_result wait_for_rest(struct session *s) {
   policyd_read(&p);
   bool first = s->phase++ == 0;
   if (first)
-    s->deadline = time_now() + time_from_ms(ms);
+    session_wait_at_most(s, ms);
   if (first || p.changes != s->state[0] || a_balloon_moves()) {
     s->state[0] = p.changes;
     s->state[1] = p.ticks;
   }
   if (p.policy->tick && p.ticks - s->state[1] < REST_TICKS) {
-    if (time_now() < s->deadline)
-      return session_wait_ms(s, WAIT_POLL_MS);
+    if (session_may_wait(s))
+      return WORK_WAIT;
     return session_fail_done(s, "%s is not at rest: %llu targets set", p.policy->name, (ull)p.changes);
   }
   hyp_printf("sluice: policy: %s is at rest\n", p.policy->name);
@@ -286,10 +285,10 @@ static enum work_result want_waiting(struct session *s, bool may_wait) {
   if (!session_number(s, 2, &want))
     return WORK_DONE;
   if (s->phase++ == 0)
-    s->deadline = time_now() + time_from_ms(WAIT_MS);
+    session_wait_at_most(s, may_wait ? WAIT_MS : 0);
   if (w.memory + w.quota != want) {
-    if (may_wait && time_now() < s->deadline)
-      return session_wait_ms(s, WAIT_POLL_MS);
+    if (session_may_wait(s))
+      return WORK_WAIT;
     return session_fail_done(s, "%u vCPUs wait for memory and %u for quota, not %llu", w.memory, w.quota, (ull)want);
   }
   if (reserve_is_kept(s))

@@ -75,7 +75,7 @@ static bool begin_expect(struct session *s) {
   uint64_t ms = EXPECT_DEFAULT_MS;
   if (s->argc == 3 && !session_number(s, 2, &ms))
     return false;
-  s->deadline = time_now() + time_from_ms(ms);
+  session_wait_at_most(s, ms);
   expect_begin(&s->reader);
   return true;
 }
@@ -146,12 +146,12 @@ static enum work_result cmd_send(struct session *s) {
   if (!vm)
     return WORK_DONE;
   if (s->phase++ == 0)
-    s->deadline = time_now() + time_from_ms(SEND_MS);
+    session_wait_at_most(s, SEND_MS);
   join_words(s, 2, text);
   for (size_t length = strlen(text); s->state[0] <= length; s->state[0]++) {
     uint8_t byte = s->state[0] < length ? (uint8_t)text[s->state[0]] : '\n';
     if (!console_give(vm, byte))
-      return time_now() < s->deadline ? session_wait_ms(s, 1) : session_fail_done(s, "%s does not read", vm->config.name);
+      return session_may_wait(s) ? WORK_WAIT : session_fail_done(s, "%s does not read", vm->config.name);
   }
   return WORK_DONE;
 }

@@ -26,13 +26,12 @@
 #define FRAMES_PER_STEP 64u /* up to 1,200 instructions each */
 #define BLOCKS_PER_STEP 32u
 #define SUSPECTS_MAX 32u
-#define SUSPECT_TRIES 64u /* a millisecond apart: another CPU's step may be held up by the machine below */
-#define LEDGER_TRIES 64u
+#define LOOK_MS 64u /* at what does not add up, once a millisecond: another CPU's step may be held up by the machine below */
 
 static struct {
   uint64_t blocks, frames, vm_frames, charged_bytes;
   uint64_t suspect[SUSPECTS_MAX]; /* pfn of heads */
-  unsigned suspects, tries;
+  unsigned suspects;
 } verify;
 
 /* --- one block --- */
@@ -97,7 +96,7 @@ static enum work_result verify_blocks(struct session *s) {
     memset(&verify, 0, sizeof verify);
   if (verify.suspects == SUSPECTS_MAX || !page_buddyinfo((unsigned)s->state[0], &zone)) {
     s->phase = VERIFY_SUSPECTS;
-    verify.tries = 0;
+    session_wait_at_most(s, LOOK_MS);
     return session_wait_ms(s, 1);
   }
   uint64_t f = max_u64(s->state[1], zone.start.v);
@@ -116,10 +115,11 @@ static enum work_result verify_suspects(struct session *s) {
     if (!block_is_sound(pfn(verify.suspect[i])))
       verify.suspect[left++] = verify.suspect[i];
   verify.suspects = left;
-  if (left != 0 && verify.tries++ < SUSPECT_TRIES)
-    return session_wait_ms(s, 1);
+  if (left != 0 && session_may_wait(s))
+    return WORK_WAIT;
   if (left == 0) {
     s->phase = page_buddyinfo((unsigned)s->state[0], &zone) ? VERIFY_BLOCKS : VERIFY_LEDGER;
+    session_wait_at_most(s, LOOK_MS);
     return WORK_MORE;
   }
   frame_describe(pfn(verify.suspect[0]), &info);
@@ -137,11 +137,11 @@ static enum work_result verify_ledger(struct session *s) {
     sum += all.frames[i];
   if (sum == ledger_total()) {
     s->phase = VERIFY_CHARGES;
-    s->state[2] = 0;
+    session_wait_at_most(s, LOOK_MS);
     return WORK_MORE;
   }
-  if (s->state[2]++ < LEDGER_TRIES)
-    return WORK_MORE;
+  if (session_may_wait(s))
+    return WORK_WAIT;
   return session_fail_done(s, "the ledger sums to %llu, not %llu frames", (unsigned long long)sum, (unsigned long long)ledger_total());
 }
 
@@ -166,8 +166,8 @@ static bool charges_add_up(uint64_t *bytes) {
 /* A VM that another CPU makes or ends is half counted for a moment. */
 static enum work_result verify_charges(struct session *s) {
   if (!charges_add_up(&verify.charged_bytes)) {
-    if (s->state[2]++ < LEDGER_TRIES)
-      return WORK_MORE;
+    if (session_may_wait(s))
+      return WORK_WAIT;
     return session_fail_done(s, "objects of EL2 and the VMs they are charged to do not agree");
   }
   s->phase = VERIFY_PATTERNS_BEGIN;

@@ -20,7 +20,7 @@
 
 #define POLL_MS 1u
 #define VMS_PER_STEP 4u
-#define LOOKS 100u /* at sums that do not add up */
+#define LOOK_MS 100u /* at sums that do not add up */
 #define CYCLE_VERDICT_MS 30000u
 
 static const char *vm_state_name(const struct vm *vm) {
@@ -133,8 +133,10 @@ static enum work_result faults_add_up(struct session *s, const struct vm *vm) {
   ledger_read_owner(vm->id, &l);
   uint64_t owned = l.frames[FRAME_OWNED] + l.frames[FRAME_SHARED] + l.frames[FRAME_LENT];
   if (frames != vm->s2.populated_frames || owned != frames) {
-    if (vm->state == VM_RUNNING && s->phase++ < LOOKS)
-      return session_wait_ms(s, POLL_MS);
+    if (s->phase++ == 0)
+      session_wait_at_most(s, LOOK_MS);
+    if (vm->state == VM_RUNNING && session_may_wait(s))
+      return WORK_WAIT;
     return session_fail_done(s, "%s: faults gave %llu frames, stage 2 has %llu, the ledger %llu", vm->config.name,
                              (unsigned long long)frames, (unsigned long long)vm->s2.populated_frames, (unsigned long long)owned);
   }
@@ -308,7 +310,7 @@ static enum work_result cycle_create(struct session *s) {
   if (!create(s))
     return WORK_DONE;
   s->phase = CYCLE_VERDICT;
-  s->deadline = time_now() + time_from_ms(CYCLE_VERDICT_MS);
+  session_wait_at_most(s, CYCLE_VERDICT_MS);
   err_t e = vm_start(vm_by_name(s->argv[1]));
   return e == ERR_OK ? WORK_MORE : result(s, e);
 }
@@ -324,9 +326,9 @@ static enum work_result cycle_verdict(struct session *s) {
     s->phase = CYCLE_GONE;
     return begin_destroy(s) ? WORK_MORE : WORK_DONE;
   }
-  if (time_now() >= s->deadline)
-    return session_fail_done(s, "round %u: %s gave no verdict", round, s->argv[1]);
-  return session_wait_ms(s, POLL_MS);
+  if (session_may_wait(s))
+    return WORK_WAIT;
+  return session_fail_done(s, "round %u: %s gave no verdict", round, s->argv[1]);
 }
 
 static enum work_result cycle_gone(struct session *s) {

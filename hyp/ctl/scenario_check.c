@@ -57,9 +57,8 @@ static err_t check_zeroed_pool(struct parser *p, uint64_t *bytes) {
 /* Up to one for each CPU stays in use when they run out, and one more is to be given then. */
 static err_t check_vmid_bits(struct parser *p, unsigned *bits) {
   *bits = p->raw.hypervisor.vmid_bits;
-  unsigned vmids = (unsigned)BIT(*bits) - 1;
-  if (*bits && vmids <= p->cpus)
-    return parse_fail(p, SCN_VMID_BITS ": %u make %u VMIDs: %u CPUs need more", *bits, vmids, p->cpus);
+  if (*bits && BIT(*bits) - 1 <= p->cpus)
+    return parse_fail(p, SCN_VMID_BITS ": %u are too few for %u CPUs", *bits, p->cpus);
   return ERR_OK;
 }
 

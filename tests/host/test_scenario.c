@@ -277,7 +277,7 @@ static const struct {
     {"/vms/alpha", "cpu-affinity", CELL(4294967295u), "/vms/alpha: cpu-affinity: CPU 4294967295, but the machine has 4 CPUs"},
     {"/vms/alpha", "cpu-affinity", BYTES(8, 0, 0, 0, 1, 0, 0, 0, 1), "/vms/alpha: cpu-affinity: CPU 1 is given twice"},
     {"/hypervisor", "vmid-bits", CELL(17), "/hypervisor: vmid-bits: 17 is not within 2..16"},
-    {"/hypervisor", "vmid-bits", CELL(2), "/hypervisor: vmid-bits: 2 make 3 VMIDs: 4 CPUs need more"},
+    {"/hypervisor", "vmid-bits", CELL(2), "/hypervisor: vmid-bits: 2 are too few for 4 CPUs"},
     {"/hypervisor", "slice-us", CELL(1), "/hypervisor: slice-us: 1 is not within 100..1000000"},
     {"/", "sluice,machine-cpus", CELL(0), "/: sluice,machine-cpus: 0 is not within 1..512"},
     {"/", "sluice,machine-nodes", BYTES(6, 0, 0, 0, 64, 0, 0),

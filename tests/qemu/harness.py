@@ -3,6 +3,7 @@
 
 import os
 import re
+import signal
 import subprocess
 from pathlib import Path
 
@@ -86,7 +87,7 @@ class Boot:
         if not icount and blob:
             blob = patient(blob, self.where / f"patient-{tag}.dtb")
             asked.setdefault("timeout", PATIENCE * float(blob_property(blob, "sluice,timeout-s") or Machine.timeout))
-        records = TRACE_RECORDS_OF.get(scenario, TRACE_RECORDS)
+        records = TRACE_RECORDS_OF.get(scenario, TRACE_RECORDS) * (1 if icount else 2)  # who polls for longer makes more of them
         ours = trace and not has_own_trace(blob)
         if ours:
             blob = traced(blob, self.where / f"scenario-{tag}.dtb", records)
@@ -148,6 +149,9 @@ class Console:
         self.child.close()
 
     def close(self):
-        self.child.close(force=True)
+        if self.child.isalive():
+            self.child.kill(signal.SIGKILL)
+            self.child.wait()  # close(force=True) would wait for a tenth of a second
+        self.child.close()
         drop_ram(self.ram)
         self.child.logfile_read.close()

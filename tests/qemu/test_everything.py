@@ -3,5 +3,5 @@
 
 
 def test_everything_at_once(boot):
-    outcome = boot("everything", icount=False, follow=True)
+    outcome = boot("everything", icount=False, follow=True, timeout=1200)
     assert outcome.console.count("sluice: verify:") >= 5

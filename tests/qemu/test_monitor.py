@@ -81,6 +81,7 @@ def test_typing_to_a_guest_and_back(monitor):
     monitor.expect("sluice: alpha: paused", timeout=60)
     monitor.expect(PROMPT)
     ask(monitor, "focus alpha")
+    monitor.expect("keys go to alpha")
     monitor.child.send("\x1d")  # Ctrl-]
     assert "alpha" in answer(monitor, "vms")
 
@@ -92,6 +93,7 @@ def test_what_is_typed_reaches_a_virtio_console(console):
     ask(live, "start carol")
     live.expect("heard: say something", timeout=60)
     ask(live, "focus carol")
+    live.expect("keys go to carol")
     live.child.send("a line for you\r")
     live.expect("heard: <a line for you>")
     live.expect("verdict passed")

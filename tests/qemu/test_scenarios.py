@@ -73,10 +73,14 @@ def test_scenario_on(boot, case):
 
 
 def test_nobody_starves_on_a_free_running_machine(boot, tmp_path):
-    """Without icount a vCPU's time is what the host gave QEMU's thread, so `smp` cannot ask for equal shares to a tenth: only that each has a fair part."""
+    """Without icount a vCPU's time is what the host gave QEMU's thread, so `smp` cannot ask for equal shares to a tenth: only that each has a fair part. Nor does it know how long
+    the host will take to look: they spin until the machine goes off."""
     blob = tmp_path / "smp.dtb"
     blob.write_bytes(scenario_blob("smp").read_bytes())
-    subprocess.run(["fdtput", "-t", "s", blob, "/timeline/measure", "run", "vcpus", "shares check 60"], check=True)
+    for node, name, *words in (*((f"/vms/{vm}", "bootargs", "run=spin:3600000:a+spin:3600000:b") for vm in ("alpha", "beta", "gamma")),
+                               ("/timeline/measure", "run", "shares begin", "wait 600", "vcpus", "shares check 60")):
+        subprocess.run(["fdtput", "-t", "s", blob, node, name, *words], check=True)
+    subprocess.run(["fdtput", "-r", blob, "/timeline/finish"], check=True)
     boot("smp", blob=blob, icount=False)
 
 
