@@ -10,7 +10,7 @@
 #include "mm/port.h"
 #include "tests/host/handover_world.h"
 #include <string.h>
-#include <unistd.h>
+#include <sys/time.h>
 
 #define WALK 40000u
 
@@ -257,6 +257,6 @@ static void contents_are_settled(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {TEST(a_long_walk), TEST(a_wipe_that_is_broken_into), TEST(contents_are_settled)};
-  alarm(3); /* a call that never ends is a failure, too */
+  setitimer(ITIMER_PROF, &(const struct itimerval){.it_value.tv_sec = 3}, NULL); /* a call that never ends is a failure, too */
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

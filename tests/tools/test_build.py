@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The build itself: both compilers, and what is said when something is wrong."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -11,8 +12,15 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
+def without_make():
+    """The environment, as if no make had started us: of its flags only the variables."""
+    kept = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MFLAGS", "GNUMAKEFLAGS", "MAKELEVEL")}
+    variables = [word for word in os.environ.get("MAKEFLAGS", "").split() if "=" in word and not word.startswith("-")]
+    return {**kept, "MAKEFLAGS": "-- " + " ".join(variables)} if variables else kept
+
+
 def make(*words, timeout=600):
-    return subprocess.run(["make", *words], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    return subprocess.run(["make", *words], cwd=ROOT, env=without_make(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                           timeout=timeout)
 
 

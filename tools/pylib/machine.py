@@ -210,6 +210,33 @@ def outcome_of(console, timed_out, seconds, timeout):
     return Outcome(NO_VERDICT, "the machine stopped without one", console, seconds)
 
 
+class HeldInterrupts:
+    """Ctrl-C while a process is being started is heard on release(), when there is somebody who can end it."""
+
+    def __init__(self):
+        self.came = False
+        self.holds = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        if self.holds:
+            signal.signal(signal.SIGINT, self.note)
+
+    def note(self, *_):
+        self.came = True
+
+    def release(self):
+        if self.holds:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        if self.came:
+            raise KeyboardInterrupt
+
+
+def start(command):
+    """QEMU, in a session of its own (Ctrl-C is for the one who watches over it), as one of `running`."""
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                               preexec_fn=die_with_parent, start_new_session=True)
+    running.add(process)
+    return process
+
+
 def run_headless(machine, console_path, beside=None):
     """Run until the machine switches itself off or its time is over; the console goes to a file. `beside` is called with QEMU's process when it has started."""
     console_path = Path(console_path)
@@ -218,12 +245,14 @@ def run_headless(machine, console_path, beside=None):
     if machine.ram_file:
         drop_ram(machine.ram_file)
     command = machine.command() + ["-monitor", "none", "-serial", f"file:{console_path}"]
-    started, timed_out = time.monotonic(), False
-    # a session of its own: Ctrl-C is for the one who watches over it
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                               preexec_fn=die_with_parent, start_new_session=True)
-    running.add(process)
+    started, timed_out, held = time.monotonic(), False, HeldInterrupts()
     try:
+        process = start(command)
+    except BaseException:
+        held.release()
+        raise
+    try:
+        held.release()
         if stopping.is_set():
             process.kill()
         if beside:
