@@ -34,6 +34,7 @@ void put_str(const char *s);
 void put_dec(uint64_t value);
 void put_hex(uint64_t value);
 void put_tenths(uint64_t tenths); /* 123 as "12.3" */
+bool line_came(void);             /* has the end of a line been typed? What was typed is forgotten */
 
 /* --- fail.c, vectors.S */
 extern const char payload_complaint[]; /* the program's own: what its last line begins with when it fails */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Console output of the test payloads, byte by byte through the PL011 at QEMU virt's address.
+ * The console of the test payloads, byte by byte through the PL011 at QEMU virt's address.
  *
  * Keeps no state and takes no lock: a program lets one of its CPUs speak at a time. Does not set up the line: QEMU and every
  * hypervisor tried send what is written to DR. Knows only the formats that the payloads print.
@@ -39,4 +39,11 @@ void put_tenths(uint64_t tenths) {
   put_dec(tenths / 10);
   put_char('.');
   put_char((char)('0' + tenths % 10));
+}
+
+bool line_came(void) {
+  bool came = false;
+  for (int c; (c = pl011_read_byte(PAYLOAD_UART)) >= 0;)
+    came |= c == '\n';
+  return came;
 }

@@ -2,7 +2,7 @@
 /*
  * Two guests in two ranges of managed memory, which lie one behind the other above RAM: `control` (2 MiB, must not migrate: the turn to
  * speak stands there) and `data` (4 MiB). What a fault that migrates a page costs; or, with `pong=1`, one page that both write in turn; or,
- * with `rounds=`, all pages to and fro so many times; or, with `scarce=1`, more pages than there is memory for (dts/managed-squeeze.dts).
+ * with `told=1`, all pages to and fro until the first is sent a line; or, with `scarce=1`, more pages than there is memory for (dts/managed-squeeze.dts).
  *
  * `role=` 1 measures, 2 answers. Each page of data is written by one and read by the other, so that no page ever arrives with wrong
  * contents unnoticed.
@@ -108,17 +108,23 @@ static void follow(void) {
   give_turn(6);
 }
 
-/* To and fro: each reads what the other wrote, and writes it anew. The turn says which round it is. */
-static void alternate(uint64_t role, uint64_t rounds) {
-  for (uint64_t i = role - 1; i < rounds; i += 2) {
+/*
+ * To and fro: each reads what the other wrote, and writes it anew. The turn says which round it is. Who has been told to stop says so in
+ * control[1], in its last turn.
+ */
+static void alternate(uint64_t role) {
+  bool over = false;
+  for (uint64_t i = role - 1; !over; i += 2) {
     wait_turn(i);
     if (i > 0)
       check_all(i - 1);
-    write_all(i);
+    over = control[1] != 0;
+    if (!over)
+      write_all(i);
+    if (role == 1 && line_came())
+      control[1] = over = true;
     if (i == UNDER_WAY)
       put_str("migrate: under way\n");
-    if (i == rounds / 2)
-      put_str("migrate: half way\n");
     give_turn(i + 1);
   }
 }
@@ -161,13 +167,13 @@ void payload_main(const void *dtb) {
   uint64_t end = PAYLOAD_RAM_BASE + fdt.ram_bytes;
   control = (volatile uint64_t *)end;
   data = (volatile uint64_t *)(end + 512 * PAGE);
-  uint64_t role = payload_number(fdt.bootargs, "role", 1), rounds = payload_number(fdt.bootargs, "rounds", 0);
+  uint64_t role = payload_number(fdt.bootargs, "role", 1);
   if (payload_number(fdt.bootargs, "pong", 0))
     play((unsigned)role);
   else if (payload_number(fdt.bootargs, "scarce", 0))
     be_scarce(role);
-  else if (rounds)
-    alternate(role, rounds);
+  else if (payload_number(fdt.bootargs, "told", 0))
+    alternate(role);
   else if (role == 1)
     lead();
   else
