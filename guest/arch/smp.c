@@ -28,7 +28,7 @@ _Static_assert(offsetof(struct secondary_boot, tcr) == SECONDARY_TCR, "layout.h"
 
 void secondary_entry(void);
 
-#define START_TIMEOUT_S 2u
+#define START_TIMEOUT_S 10u
 
 void smp_kick_others(void) {
   for (unsigned i = 0; i < cpu_count; i++) {

@@ -50,7 +50,8 @@ static void compact_one_zone(unsigned zone) {
   const struct compact_request request = {.mode = COMPACT_SYNC, .zone = zone, .order = PAGEBLOCK_ORDER, .owner = OWNER_USER};
   if (compact_begin(&run, &request) != ERR_OK)
     return; /* nothing to win */
-  compactions++; /* now: beside processes that never sleep it may take as long as they do */
+  /* counted now: beside processes that never sleep it may take as long as they do */
+  compactions++;
   while (compact_step(&run, MOVES_PER_STEP) == ERR_AGAIN)
     let_others_run();
   compact_end(&run);

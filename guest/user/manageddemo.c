@@ -248,7 +248,8 @@ static void pool(void) {
   uint64_t *p = range("pool", POOL_BYTES);
   fill(p, me, 0, 64, 1);
   meet();
-  for (unsigned long turn = 1; turn <= guests + 1; turn++) { /* one after another, so that what must be evicted is known; then all at once */
+  /* one after another, so that what must be evicted is known; then all at once */
+  for (unsigned long turn = 1; turn <= guests + 1; turn++) {
     for (unsigned long g = 1; (turn == me || turn > guests) && g <= guests; g++)
       EXPECT_EQ(wrong(p, g, 0, 64, 1), 0);
     meet();

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Says that it begins, works for a while and says how far it got: what each of several runners has got of the CPU. Arguments: milliseconds (default 1000),
- * label. A round is a fixed number of instructions, so counts compare across runners.
+ * Says that it begins, works for a while and says how far it got: what each of several runners has got of the CPU. Arguments: milliseconds
+ * (default 1000), label. A round is a fixed number of instructions, so counts compare across runners.
  */
 #include "user.h"
 

@@ -3,8 +3,8 @@
  * EL2's own work on CPU 0: a list of work items, each run a step at a time. While guests keep CPU 0 busy a step runs at least every
  * WORK_PERIOD_US, so that the monitor answers; when it idles, steps run back to back with interrupts looked at in between.
  *
- * Lock: work_lock covers the list and every item's links, due and queued, and writes of the hints. A step runs without it, its item out of the list; what
- * is in the list when it ends was woken meanwhile.
+ * Lock: work_lock covers the list and every item's links, due and queued, and writes of the hints. A step runs without it, its item out of
+ * the list; if it is in the list when the step ends, it was woken meanwhile.
  */
 #include "hyp/core/work.h"
 #include "arch/lock.h"

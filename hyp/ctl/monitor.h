@@ -66,8 +66,8 @@ enum work_result session_fail_done(struct session *s, const char *fmt, ...) PRIN
 /* Is time a count of instructions (timer_counts_instructions())? Asked once. */
 bool session_time_is_counted(void);
 /*
- * The deadline for what the command waits for: in `ms` milliseconds (0: now) where time is a count of instructions; five times as long, and in 10 s at
- * least, where it is the host's (patience.c).
+ * The deadline for what the command waits for: in `ms` milliseconds (0: now) where time is a count of instructions; five times as long, and
+ * in 10 s at least, where it is the host's (patience.c). For what must not come: in `ms` anyway.
  */
 void session_wait_at_most(struct session *s, uint64_t ms);
 /* Before its deadline? Then the command returns WORK_WAIT, and is called again in a millisecond at the latest. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * How long a command waits for what is to come. Where time is a count of instructions that is what it says, and a run repeats; where it is the
- * host's, who may keep a CPU of the machine standing for as long as it has other work, it finds what never comes, not what is slow.
+ * How long a command waits for what is to come. Where time is a count of instructions that is what it says, and a run repeats; where it is
+ * the host's, who may keep a CPU of the machine standing for as long as it has other work, it finds what never comes, not what is slow.
  */
 #include "core/bits.h"
 #include "hyp/arch/timer.h"
@@ -20,7 +20,7 @@ bool session_time_is_counted(void) {
 }
 
 void session_wait_at_most(struct session *s, uint64_t ms) {
-  if (ms != 0 && !session_time_is_counted())
+  if (ms != 0 && !s->must_fail && !session_time_is_counted())
     ms = max_u64(ms * HOST_FACTOR, HOST_LEAST_MS);
   s->deadline = time_now() + time_from_ms(ms);
 }

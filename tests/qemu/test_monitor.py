@@ -91,6 +91,7 @@ def test_what_is_typed_reaches_a_virtio_console(console):
     live.expect("timeline: done", timeout=60)
     live.expect(PROMPT)
     ask(live, "start carol")
+    live.expect(r"carol\| guest: virtio: virtio-console", timeout=60)
     live.expect("heard: say something", timeout=60)
     ask(live, "focus carol")
     live.expect("keys go to carol")

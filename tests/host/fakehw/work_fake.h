@@ -4,8 +4,8 @@
 
 /*
  * Hardware for the host test of EL2's work queue, in the place of arch/barrier.h, arch/sysreg.h, hyp/core/cpu.h, hyp/core/cost.h and
- * hyp/arch/gic.h (by their include guards: the test passes this file with -include): a clock that the test sets, and CPUs of which the test says
- * which one runs.
+ * hyp/arch/gic.h (by their include guards: the test passes this file with -include): a clock that the test sets, and CPUs of which the test
+ * says which one runs.
  */
 
 #include <stdbool.h>
