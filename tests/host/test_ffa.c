@@ -12,9 +12,9 @@
 #include "hyp/core/exit.h"
 #include "hyp/dev/ffa.h"
 #include "mm/port.h"
+#include "tests/host/cpu_limit.h"
 #include "tests/host/handover_world.h"
 #include <string.h>
-#include <sys/time.h>
 
 #define INVALID (-2)
 #define NO_MEMORY (-3)
@@ -665,6 +665,6 @@ int main(void) {
       TEST(a_giver_that_dies_completes_its_donation),
       TEST(the_dying_are_given_nothing),
   };
-  setitimer(ITIMER_PROF, &(const struct itimerval){.it_value.tv_sec = 15}, NULL); /* a call that never ends is a failure, too */
+  limit_cpu_seconds(15);
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,9 +8,9 @@
 // sources: tests/host/handover_world.c tests/host/mm_world.c tests/host/port/port_host.c mm/ mm/lib/format.c
 // cflags: -include tests/host/fakehw/vgic_fake.h
 #include "mm/port.h"
+#include "tests/host/cpu_limit.h"
 #include "tests/host/handover_world.h"
 #include <string.h>
-#include <sys/time.h>
 
 #define WALK 40000u
 
@@ -257,6 +257,6 @@ static void contents_are_settled(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {TEST(a_long_walk), TEST(a_wipe_that_is_broken_into), TEST(contents_are_settled)};
-  setitimer(ITIMER_PROF, &(const struct itimerval){.it_value.tv_sec = 3}, NULL); /* a call that never ends is a failure, too */
+  limit_cpu_seconds(3);
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,6 +6,7 @@
 // sources: hyp/dev/virtio/console.c hyp/dev/virtio/virtqueue.c hyp/dev/virtio/device.c hyp/dev/virtio/mmio.c tests/host/virtio_world.c
 // cflags: -include tests/host/fakehw/ctl_fake.h
 #include "abi/virtio.h"
+#include "cpu_limit.h"
 #include "hyp/dev/virtio/console.h"
 #include "virtio_world.h"
 #include <setjmp.h>
@@ -13,7 +14,6 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/time.h>
 
 #include <cmocka.h>
 
@@ -180,7 +180,7 @@ static void test_keys_in_the_middle(void **state) {
   (void)state;
   start(F_EVENT);
   typed = 0;
-  setitimer(ITIMER_PROF, &(const struct itimerval){.it_value.tv_sec = 5}, NULL); /* a lock taken twice waits for ever */
+  limit_cpu_seconds(5); /* a lock taken twice waits for ever */
   for (unsigned i = 0; i < 8; i++)
     offer_input(i, 64);
   ring_desc(&tx, 0, WORLD_RAM_BASE + 0x8000, 16, 0, 0);
@@ -188,7 +188,7 @@ static void test_keys_in_the_middle(void **state) {
   world.on_populate = type_now;
   ring_notify(&tx);
   world.on_populate = NULL;
-  setitimer(ITIMER_PROF, &(const struct itimerval){0}, NULL);
+  limit_cpu_seconds(0);
   world_exits(&world.vcpus[0]);
   uint64_t got = 0;
   uint32_t id, len;

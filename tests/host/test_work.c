@@ -6,7 +6,6 @@
  */
 // sources: hyp/core/work.c
 // cflags: -include tests/host/fakehw/work_fake.h
-#include "core/bits.h"
 #include "hyp/arch/timer.h"
 #include "hyp/core/sched.h"
 #include "hyp/core/work.h"

@@ -11,12 +11,12 @@ import pexpect
 from machine import PASS, ROOT, Machine, blob_property, build_dir, drop_ram, extract_trace, last_lines, run_headless, scenario_blob
 from overrides import children, fdt
 from trace_live import Beside
+from trace_records import RECORD
 
 TRACE_CHECK = ROOT / "tools/trace-check"
 # What the checker needs, in rings that hold a whole run: a lost record is a failure.
 TRACE_GROUPS = ("pt", "frame")
 TRACE_RECORDS = 131072
-RECORD_BYTES = 64
 # Of scenarios that do more.
 TRACE_RECORDS_OF = {
     "balloon": 262144,
@@ -95,7 +95,7 @@ class Boot:
             asked["ram_file"] = self.where / f"ram-{tag}"
         machine = (Machine.for_scenario if blob else Machine)(blob=blob, icount=icount, **asked)
         if ours and not machine.nodes:  # the rings come on top: when memory is short, it is as short with the trace on
-            machine.memory += machine.cpus * records * RECORD_BYTES >> 20
+            machine.memory += machine.cpus * records * RECORD.size >> 20
         beside = Beside(machine.ram_file, machine.cpu == "max") if follow else None
         try:
             outcome = run_headless(machine, self.where / f"console-{tag}.log", beside)

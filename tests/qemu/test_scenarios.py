@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 from machine import ROOT, build_dir, scenario_blob, scenarios
+from overrides import fdt
 
 # The benchmark's are run by `make bench`, and judged by its own test; the long ones by `make soak`, Linux as a guest by `make test-linux`.
 OWN_TEST = {"everything", "overcommit"}  # test_everything.py; with every policy: test_overcommit.py
@@ -79,8 +80,8 @@ def test_nobody_starves_on_a_free_running_machine(boot, tmp_path):
     blob.write_bytes(scenario_blob("smp").read_bytes())
     for node, name, *words in (*((f"/vms/{vm}", "bootargs", "run=spin:3600000:a+spin:3600000:b") for vm in ("alpha", "beta", "gamma")),
                                ("/timeline/measure", "run", "shares begin", "wait 600", "vcpus", "shares check 60")):
-        subprocess.run(["fdtput", "-t", "s", blob, node, name, *words], check=True)
-    subprocess.run(["fdtput", "-r", blob, "/timeline/finish"], check=True)
+        fdt("fdtput", "-t", "s", blob, node, name, *words).check_returncode()
+    fdt("fdtput", "-r", blob, "/timeline/finish").check_returncode()
     boot("smp", blob=blob, icount=False)
 
 

@@ -2,7 +2,8 @@
 /*
  * Two guests in two ranges of managed memory, which lie one behind the other above RAM: `control` (2 MiB, must not migrate: the turn to
  * speak stands there) and `data` (4 MiB). What a fault that migrates a page costs; or, with `pong=1`, one page that both write in turn; or,
- * with `told=1`, all pages to and fro until the first is sent a line; or, with `scarce=1`, more pages than there is memory for (dts/managed-squeeze.dts).
+ * with `told=1`, all pages to and fro until the first is sent a line; or, with `scarce=1`, more pages than there is memory for
+ * (dts/managed-squeeze.dts).
  *
  * `role=` 1 measures, 2 answers. Each page of data is written by one and read by the other, so that no page ever arrives with wrong
  * contents unnoticed.
